@@ -1,0 +1,121 @@
+"""The runtime contract: how a container's init comes to life, and how it is acted on.
+
+A runtime driver has two halves, because a container must not need the daemon:
+
+- **The engine's half** is the class below. It lives in the daemon, knows everything and is allowed to import
+  anything. It turns a bundle into an *order*.
+- **The monitor's half** is the module named by ``monitor_module``. It is imported by the launcher, which forks a
+  monitor per container, so it imports next to nothing: the standard library's smallest, ``sampan.linux`` and
+  ``sampan.errors``. (Fork's cost and every idle container's memory grow with each import.)
+
+::
+
+    daemon                         launcher ──fork──► monitor                                    container
+    bundle = spec + root
+    order = driver.order(bundle) ────────────────────► module.start(order, root, stdio) ──────► init ──execve──►
+                                                       (holds stdio, writes the log, reaps)
+    driver.signal(), pause(), …  ────────────────────────────────────────────────────────────►
+    driver.exec_order(process) ──────────────────────► module.exec(order, stdio) ─────────────► process in it
+                                                       exit is reported and kept
+                                                       module.finish(order)
+    driver.remove(container)
+
+The monitor's half defines four functions::
+
+    prepare() -> None
+        Called once in the launcher, before any fork: resolve every C function that will be needed.
+    start(order: dict, root: int, stdio: tuple[int, int, int]) -> int
+        Start the init with ``root`` (the storage driver's detached mount) as its root and ``stdio`` as its
+        descriptors 0, 1 and 2, and return its pid, as seen from the host, when its execve has succeeded.
+        The pid is a child of the calling process, or was made one by PR_SET_CHILD_SUBREAPER. With
+        ``order["terminal"]`` true all three of ``stdio`` are the slave of a terminal, which becomes the init's
+        controlling terminal. Raises ``StartFailed`` with the exit code 127 (command not found), 126 (cannot be
+        executed) or 128 (anything else), and then has left nothing behind.
+    exec(order: dict, stdio: tuple[int, int, int]) -> int
+        The same for one more process in a running container.
+    finish(order: dict) -> None
+        The init is dead and its exit has been reported: release what it needed in the kernel. Never raises.
+
+Each runs in a process of its own that serves one container, so they may change the process as they like.
+``remove`` in the daemon repeats ``finish``'s work, for the case that the monitor was killed.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar
+
+import msgspec
+
+from sampan.drivers.types import CONTRACT_VERSION, Bundle, Check, ExecProcess, Host, Order, RuntimeFeatures, Stats
+
+
+class RuntimeDriver(ABC):
+    """One way to run containers. Made once per daemon: ``Driver(host, options)``; the constructor touches nothing.
+
+    ``Options`` is a ``msgspec.Struct`` with ``forbid_unknown_fields=True``: the keys under ``runtime.options.NAME``
+    in ``config.yaml``. Every method takes the container's id (64 hex characters) and may be called from any thread.
+    ``pid`` arguments are the init's pid as the monitor's half returned it.
+    """
+
+    contract: ClassVar[int] = CONTRACT_VERSION
+    monitor_module: ClassVar[str]
+
+    class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+        pass
+
+    def __init__(self, host: Host, options: msgspec.Struct) -> None:
+        self.host = host
+        self.options = options
+
+    @abstractmethod
+    def check(self) -> Check:
+        """Can this driver work on this machine? Changes nothing that outlives the call."""
+
+    @abstractmethod
+    def features(self) -> RuntimeFeatures:
+        """What this driver can do; constant."""
+
+    @abstractmethod
+    def order(self, bundle: Bundle) -> Order:
+        """Turn a bundle into what ``monitor_module.start`` needs. ``Unsupported`` names what this runtime cannot do.
+
+        Makes nothing in the kernel. ``order["terminal"]`` repeats the spec's ``process.terminal``.
+        """
+
+    @abstractmethod
+    def exec_order(self, process: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:
+        """The same for ``monitor_module.exec``; ``spec`` is the one that the container was started with."""
+
+    @abstractmethod
+    def signal(self, container: str, pid: int, signal: int) -> None:
+        """Send a signal to the init. ``NotFound`` if it is gone."""
+
+    @abstractmethod
+    def processes(self, container: str, pid: int) -> list[int]:
+        """The pids, as seen from the host, of all processes in the container; the init first."""
+
+    @abstractmethod
+    def pause(self, container: str) -> None:
+        """Freeze all processes; returns when they are frozen. Idempotent."""
+
+    @abstractmethod
+    def resume(self, container: str) -> None:
+        """Thaw all processes. Idempotent."""
+
+    @abstractmethod
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        """Change the limits of a running container: ``resources`` is OCI's ``linux.resources``."""
+
+    @abstractmethod
+    def stats(self, container: str) -> Stats:
+        """The container's counters now. ``NotFound`` if it does not run."""
+
+    @abstractmethod
+    def remove(self, container: str) -> None:
+        """Kill whatever is left of the container and remove all that was made in the kernel for it. Idempotent."""
+
+    @abstractmethod
+    def restore(self, running: Collection[str]) -> None:
+        """After a crash: ``remove`` every container of this instance that is not named; leave the others alone."""

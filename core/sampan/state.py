@@ -1,0 +1,75 @@
+"""The engine's memory: records as JSON in SQLite, written before anything is acknowledged.
+
+One table per noun, ``(id TEXT PRIMARY KEY, body BLOB)``. WAL with ``synchronous=FULL``: when ``put`` returns, the
+record survives the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from sampan.errors import Unavailable
+
+SCHEMA = 1
+TABLES = ("meta", "images", "containers", "networks")
+
+T = TypeVar("T")
+
+
+class State:
+    """The one writer of ``engine.db``. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o710)
+        self._lock = threading.RLock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if found not in (0, SCHEMA):
+            raise Unavailable(f"{path} was written by another version of sampan (schema {found}, not {SCHEMA})")
+        with self.transaction():
+            for table in TABLES:
+                self._db.execute(f"CREATE TABLE IF NOT EXISTS {table} (id TEXT PRIMARY KEY, body BLOB NOT NULL)")
+            self._db.execute(f"PRAGMA user_version={SCHEMA}")
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the puts and deletes inside become durable together, or none of them. May be nested."""
+        with self._lock:
+            if self._db.in_transaction:
+                yield
+                return
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def put(self, table: str, ident: str, record: object) -> None:
+        body = msgspec.json.encode(record)
+        with self.transaction():
+            self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (ident, body))  # noqa: S608
+
+    def delete(self, table: str, ident: str) -> None:
+        with self.transaction():
+            self._db.execute(f"DELETE FROM {table} WHERE id = ?", (ident,))  # noqa: S608
+
+    def load(self, table: str, kind: type[T]) -> dict[str, T]:
+        """Every record of a table by id, as ``kind``."""
+        with self._lock:
+            rows = self._db.execute(f"SELECT id, body FROM {table}").fetchall()  # noqa: S608
+        return {ident: msgspec.json.decode(body, type=kind) for ident, body in rows}
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()

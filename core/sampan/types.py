@@ -1,0 +1,166 @@
+"""The engine's records: what it knows about images, containers, networks and execs.
+
+They are stored as JSON in SQLite (:mod:`sampan.state`) and kept in memory by the services; ``sampan.api`` shapes them
+into the Engine API's answers. Times are strings in RFC 3339 with nanoseconds and ``Z``; ``""`` means never.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Subnet
+
+__all__ = [
+    "Container",
+    "Endpoint",
+    "Exec",
+    "ExitCause",
+    "Image",
+    "Layer",
+    "Mount",
+    "Network",
+    "NetworkSpec",
+    "PortBinding",
+    "State",
+    "Status",
+    "Subnet",
+]
+
+
+class Status(StrEnum):
+    """The states of a container's life; ``sampan.containers.transitions`` says which may follow which."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    PAUSED = "paused"
+    RESTARTING = "restarting"
+    EXITED = "exited"
+    REMOVING = "removing"
+    DEAD = "dead"
+
+
+class ExitCause(StrEnum):
+    """Why a container ended."""
+
+    OWN = "own"  # it exited, or a signal of its own doing
+    ASKED = "asked"  # stop, kill or remove through the API
+    OUT_OF_MEMORY = "out-of-memory"
+    NOT_STARTED = "not-started"
+    LOST = "lost"  # the machine or the monitor died with it
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """``diff_id`` is the digest of the uncompressed tar, ``digest`` of the blob as it is kept (``""``: not kept)."""
+
+    diff_id: str
+    digest: str = ""
+    size: int = 0
+
+
+class Image(msgspec.Struct, kw_only=True):
+    """An image. ``id`` is the digest of its configuration (``sha256:…``), which is kept as a blob of that digest.
+
+    ``config`` is the OCI image configuration as parsed. ``references`` are normalised (``docker.io/library/x:tag``).
+    ``size`` is the sum of the unpacked layers' bytes.
+    """
+
+    id: str
+    config: dict[str, Any]
+    layers: list[Layer]
+    created: str
+    size: int
+    references: list[str] = []
+    repo_digests: list[str] = []
+    parent: str = ""
+    tagged_at: str = ""
+
+
+class Mount(msgspec.Struct, kw_only=True):
+    """A mount that the user asked for; ``source`` is a path on the host, ``name`` a volume's name."""
+
+    type: str
+    target: str
+    source: str = ""
+    name: str = ""
+    read_only: bool = False
+    propagation: str = ""
+    options: dict[str, Any] = {}
+
+
+class Endpoint(msgspec.Struct, kw_only=True):
+    """A container's connection to a network. ``spec`` is filled while the container runs; the rest is the wish."""
+
+    network: str
+    network_name: str
+    aliases: list[str] = []
+    requested_ipv4: str = ""
+    requested_ipv6: str = ""
+    requested_mac: str = ""
+    driver_options: dict[str, str] = {}
+    spec: EndpointSpec | None = None
+    ports: list[PortBinding] = []
+
+
+class State(msgspec.Struct, kw_only=True):
+    """Where a container is in its life. ``pid`` is 0 unless it runs; ``monitor`` is the monitor's pid."""
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    monitor: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started_at: str = ""
+    finished_at: str = ""
+    cause: ExitCause | None = None
+    stopped_by_user: bool = False
+
+
+class Container(msgspec.Struct, kw_only=True):
+    """A container. ``config`` and ``host_config`` are Docker's ``Config`` and ``HostConfig`` objects, complete:
+    every key that the API promises is there, with Docker's defaults, in Docker's spelling."""
+
+    id: str
+    name: str
+    created: str
+    image: str
+    image_reference: str
+    layer: str
+    config: dict[str, Any]
+    host_config: dict[str, Any]
+    path: str
+    args: list[str]
+    storage_driver: str
+    runtime: str
+    platform: str = "linux"
+    endpoints: dict[str, Endpoint] = {}
+    mounts: list[Mount] = []
+    state: State = msgspec.field(default_factory=State)
+    restart_count: int = 0
+    log_path: str = ""
+    spec: dict[str, Any] = {}
+
+
+class Network(msgspec.Struct, kw_only=True):
+    """A network. ``spec`` is what its driver sees; the rest is bookkeeping."""
+
+    spec: NetworkSpec
+    created: str
+    labels: dict[str, str] = {}
+    ipv6: bool = False
+    attachable: bool = False
+
+
+class Exec(msgspec.Struct, kw_only=True):
+    """One more process in a container; kept in memory until its container ends."""
+
+    id: str
+    container: str
+    config: dict[str, Any]
+    running: bool = False
+    exit_code: int | None = None
+    pid: int = 0
+    detach_keys: str = ""
