@@ -1,0 +1,148 @@
+"""The configuration: one typed tree, read once from ``config.yaml``, whose defaults are the defaults here.
+
+``config.yaml`` at the top of the repository is this module's manual: every key, with its default and what it is for.
+An unknown key or a wrong value is an error that names the file, the line, the key's path, the value and what is
+allowed. The options of a driver are typed by the driver itself and checked when it is loaded (:mod:`sampan.plugins`).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from sampan import decode
+from sampan.errors import Invalid, NotFound
+from sampan.quantities import Address, HostAddress, LinkName, Size, SubnetAddress
+
+DEFAULT_FILE = Path("/etc/sampan/config.yaml")
+
+Options = dict[str, dict[str, Any]]
+"""Driver name → that driver's options."""
+
+
+class _Section(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    pass
+
+
+class Pool(_Section, frozen=True):
+    """Addresses that networks get their subnets from: ``base`` cut into pieces with a prefix of ``size`` bits."""
+
+    base: SubnetAddress
+    size: Annotated[int, msgspec.Meta(ge=1, le=126)]
+
+    def __post_init__(self) -> None:
+        base = ipaddress.ip_network(self.base) if self.base else None
+        if base is None:
+            raise ValueError("base is empty; expected " + SubnetAddress.allowed)
+        longest = base.max_prefixlen - 2
+        if not base.prefixlen <= self.size <= longest:
+            raise ValueError(f"size {self.size} does not fit base {base}; expected {base.prefixlen} to {longest}")
+
+
+def _pools() -> list[Pool]:
+    sliced = [("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 16), ("172.20.0.0/14", 16)]
+    sliced += [("172.24.0.0/14", 16), ("172.28.0.0/14", 16), ("192.168.0.0/16", 20)]
+    return [Pool(base=SubnetAddress(base), size=size) for base, size in sliced]
+
+
+class StorageConfig(_Section, frozen=True):
+    driver: str = "overlayfs"
+    options: Options = {}
+
+
+class NetworkConfig(_Section, frozen=True):
+    """``driver`` is for new networks; ``bridge_*`` describe the default network that is called ``bridge``."""
+
+    driver: str = "bridge"
+    bridge_name: LinkName = LinkName("sampan0")
+    bridge_subnet: SubnetAddress = SubnetAddress("")
+    default_address_pools: list[Pool] = msgspec.field(default_factory=_pools)
+    publish_address: Address = Address("0.0.0.0")
+    dns: list[Address] = []
+    dns_search: list[str] = []
+    options: Options = {}
+
+
+class RuntimeConfig(_Section, frozen=True):
+    driver: str = "native"
+    options: Options = {}
+
+
+class LogConfig(_Section, frozen=True):
+    """Limits of a container's log, unless the container brings its own. ``max_size`` 0 means no limit."""
+
+    driver: Literal["json-file", "none"] = "json-file"
+    max_size: Size = Size(20 << 20)
+    max_file: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+
+
+class Config(_Section, frozen=True):
+    data_root: Path = Path("/var/lib/sampan")
+    exec_root: Path = Path("/run/sampan")
+    pidfile: Path = Path("/run/sampan.pid")
+    hosts: list[HostAddress] = msgspec.field(default_factory=lambda: [HostAddress("unix:///run/sampan.sock")])
+    socket_group: str = ""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    labels: list[str] = []
+    storage: StorageConfig = msgspec.field(default_factory=StorageConfig)
+    network: NetworkConfig = msgspec.field(default_factory=NetworkConfig)
+    runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
+    log: LogConfig = msgspec.field(default_factory=LogConfig)
+
+
+def load(path: Path | None = None) -> Config:
+    """The configuration in ``path``, or in the default file, or the defaults if there is no default file.
+
+    Raises ``NotFound`` if ``path`` is named and absent, ``Invalid`` with file, line, key, value and what is allowed.
+    """
+    file = path or DEFAULT_FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if path is None:
+            return Config()
+        raise NotFound(f"the configuration file {file} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise Invalid(f"the configuration file {file} cannot be read: {error}") from None
+    return parse(text, str(file))
+
+
+def parse(text: str, name: str = "config.yaml") -> Config:
+    """The configuration in ``text``; ``name`` is what errors call it."""
+    from sampan.yamlfile import read
+
+    data, lines = read(text, name)
+    try:
+        config = decode.struct({} if data is None else data, Config)
+    except decode.InvalidKey as error:
+        raise Invalid(f"{name}:{lines.of(error.path)}: {error.message}") from None
+    _check_roots(config.data_root, config.exec_root)
+    return config
+
+
+def override(config: Config, settings: Mapping[str, Any]) -> Config:
+    """``config`` with some keys replaced, as the daemon's flags do: ``{"network.bridge_name": "br7"}``.
+
+    The values are checked like the file's. Raises ``Invalid``.
+    """
+    for path, value in settings.items():
+        section, _, key = path.rpartition(".")
+        read = decode.struct({section: {key: value}} if section else {key: value}, Config)
+        if section:
+            part = getattr(config, section)
+            config = msgspec.structs.replace(
+                config, **{section: msgspec.structs.replace(part, **{key: getattr(getattr(read, section), key)})}
+            )
+        else:
+            config = msgspec.structs.replace(config, **{key: getattr(read, key)})
+    _check_roots(config.data_root, config.exec_root)
+    return config
+
+
+def _check_roots(data: Path, run: Path) -> None:
+    if data == run or data in run.parents or run in data.parents:
+        raise Invalid(f"data_root {data} and exec_root {run} must lie apart, neither inside the other")
