@@ -16,25 +16,28 @@ A runtime driver has two halves, because a container must not need the daemon:
                                                        (holds stdio, writes the log, reaps)
     driver.signal(), pause(), …  ────────────────────────────────────────────────────────────►
     driver.exec_order(process) ──────────────────────► module.exec(order, stdio) ─────────────► process in it
-                                                       exit is reported and kept
+                                                       module.ended(order); exit is reported and kept
                                                        module.finish(order)
     driver.remove(container)
 
-The monitor's half defines four functions::
+The monitor's half defines five functions::
 
     prepare() -> None
         Called once in the launcher, before any fork: resolve every C function that will be needed.
-    start(order: dict, root: int, stdio: tuple[int, int, int]) -> int
+    start(order: dict, root: int, stdio: tuple[int, int, int]) -> tuple[int, int]
         Start the init with ``root`` (the storage driver's detached mount) as its root and ``stdio`` as its
         descriptors 0, 1 and 2, and return its pid, as seen from the host, when its execve has succeeded.
         The pid is a child of the calling process, or was made one by PR_SET_CHILD_SUBREAPER. With
-        ``order["terminal"]`` true all three of ``stdio`` are the slave of a terminal, which becomes the init's
-        controlling terminal. Raises ``StartFailed`` with the exit code 127 (command not found), 126 (cannot be
-        executed) or 128 (anything else), and then has left nothing behind.
-    exec(order: dict, stdio: tuple[int, int, int]) -> int
+        ``order["terminal"]`` true ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts
+        (so that ttyname(3) works inside), gives it to the init, and returns its master's descriptor as the second
+        value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127 (command not found), 126
+        (cannot be executed) or 128 (anything else), and then has left nothing behind.
+    exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
+    ended(order: dict) -> bool
+        The init is dead and nothing was cleaned up yet: was it, or a process of it, killed for want of memory?
     finish(order: dict) -> None
-        The init is dead and its exit has been reported: release what it needed in the kernel. Never raises.
+        The init's exit has been reported: release what it needed in the kernel. Never raises.
 
 Each runs in a process of its own that serves one container, so they may change the process as they like.
 ``remove`` in the daemon repeats ``finish``'s work, for the case that the monitor was killed.

@@ -1,0 +1,94 @@
+"""Making and watching processes: clone3(2), pidfds, prctl(2), close_range(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from sampan.linux.syscalls import SYS_CLONE3, SYS_CLOSE_RANGE, call, holding_gil, syscall
+
+CLONE_PIDFD = 0x00001000
+CLONE_PARENT = 0x00008000
+CLONE_INTO_CGROUP = 0x200000000
+_SIGCHLD = 17
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+CLOSE_RANGE_CLOEXEC = 4
+_ALL = 0xFFFFFFFF
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags",
+            "pidfd",
+            "child_tid",
+            "parent_tid",
+            "exit_signal",
+            "stack",
+            "stack_size",
+            "tls",
+            "set_tid",
+            "set_tid_size",
+            "cgroup",
+        )
+    )
+
+
+_clone3 = holding_gil.syscall
+_clone3.restype = ctypes.c_long
+
+
+def clone(flags: int, *, cgroup: int | None = None) -> tuple[int, int]:
+    """Fork into new namespaces: ``(0, -1)`` in the child, ``(pid, pidfd)`` in the parent, as fork(2) does.
+
+    Only for a process with a single thread. ``cgroup`` is a descriptor of a cgroup v2 directory in which the child
+    is born (clone3(2), CLONE_INTO_CGROUP). Raises ``OSError``.
+    """
+    pidfd = ctypes.c_int(-1)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=_SIGCHLD)
+    if cgroup is not None:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup
+    pid: int = _clone3(ctypes.c_long(SYS_CLONE3), ctypes.byref(args), ctypes.c_long(ctypes.sizeof(args)))
+    if pid < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "clone3")
+    return (pid, pidfd.value) if pid else (0, -1)
+
+
+def prctl(option: int, value: int | bytes = 0) -> None:
+    """prctl(2) with one argument; the others are zero, as newer options demand."""
+    word = value if isinstance(value, bytes) else ctypes.c_ulong(value)
+    zero = ctypes.c_ulong(0)
+    call("prctl", ctypes.c_int(option), word, zero, zero, zero, what="prctl")
+
+
+def close_from(first: int, *, on_exec: bool = False) -> None:
+    """Close every descriptor from ``first`` on, now or at the next execve (close_range(2))."""
+    syscall(SYS_CLOSE_RANGE, first, _ALL, CLOSE_RANGE_CLOEXEC if on_exec else 0, what="close_range")
+
+
+def start_time(pid: int) -> int | None:
+    """When a process was started, in clock ticks after boot; None if there is none.
+
+    Together with the pid it names a process for good, for pids are used again (proc_pid_stat(5), field 22).
+    """
+    try:
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        text = os.read(fd, 4096)
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(fd)
+    return int(text[text.rindex(b")") + 2 :].split()[19])
