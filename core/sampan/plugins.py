@@ -1,0 +1,253 @@
+"""Finding, checking and holding drivers: stevedore picks them by name, whoever's package they come from.
+
+Nothing that a package announces can stop the daemon or keep it waiting: a driver that cannot be imported, was written
+for another contract, raises or hangs is reported by name (``sampan drivers``) and fails only those who ask for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, cast
+
+import msgspec
+from stevedore.driver import DriverManager
+
+from sampan import decode
+from sampan.bounded import bounded
+from sampan.config import Config
+from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
+from sampan.drivers.types import CONTRACT_VERSION, Check, Host
+from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
+from sampan.hooks import HookCaller
+
+log = logging.getLogger(__name__)
+
+Driver = StorageDriver | NetworkDriver | RuntimeDriver
+CONTRACTS: dict[str, type[Driver]] = {"storage": StorageDriver, "network": NetworkDriver, "runtime": RuntimeDriver}
+PATIENCE = 5.0  # seconds that a package gets to be imported, and a driver to check the host
+
+T = TypeVar("T")
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """One driver that some installed package announces; ``reason`` says why it is not usable here."""
+
+    family: str
+    name: str
+    package: str
+    version: str
+    usable: bool
+    reason: str = ""
+    default: bool = False
+    features: dict[str, Any] = {}
+
+
+class Drivers:
+    """All drivers of all families; made once per daemon. Thread-safe. Nothing is imported before it is asked for."""
+
+    def __init__(self, config: Config, instance: str) -> None:
+        self._config = config
+        self._slots: dict[str, dict[str, _Slot]] = {}
+        for family in CONTRACTS:
+            by_name: dict[str, list[EntryPoint]] = {}
+            for entry in entry_points(group=f"sampan.{family}"):
+                by_name.setdefault(entry.name, []).append(entry)
+            self._slots[family] = {
+                name: _Slot(family, name, by_name[name], config, instance) for name in sorted(by_name)
+            }
+        self.hooks = HookCaller()
+
+    def storage(self, name: str | None = None) -> StorageDriver:
+        """The storage driver called ``name``, or the default one. ``NotFound`` names those that exist;
+        ``Conflict`` if two packages claim the name; ``Unavailable`` says why it cannot be used here."""
+        return cast(StorageDriver, self._slot("storage", name).usable())
+
+    def network(self, name: str | None = None) -> NetworkDriver:
+        """The same for networks."""
+        return cast(NetworkDriver, self._slot("network", name).usable())
+
+    def runtime(self, name: str | None = None) -> RuntimeDriver:
+        """The same for runtimes."""
+        return cast(RuntimeDriver, self._slot("runtime", name).usable())
+
+    def loaded(self, family: str) -> dict[str, Any]:
+        """Every driver of ``family`` that is usable here, by name; the others are reported in the log."""
+        drivers = {}
+        for name, slot in self._slots[family].items():
+            try:
+                drivers[name] = slot.usable()
+            except SampanError as error:
+                level = logging.WARNING if slot.broken else logging.INFO
+                log.log(level, "passed over: %s", error.message)
+        return drivers
+
+    def found(self) -> list[Found]:
+        """Every driver that is announced, in families, by name; checked now, all at once."""
+        slots = [slot for family in self._slots.values() for slot in family.values()]
+        reports: dict[int, list[Found]] = {}
+        threads = [
+            threading.Thread(target=lambda i=i, slot=slot: reports.update({i: slot.report()}), daemon=True)
+            for i, slot in enumerate(slots)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return [found for i in range(len(slots)) for found in reports[i]]
+
+    def validate(self) -> None:
+        """Check what the configuration says of drivers: names and options. ``Invalid`` names the key.
+
+        A driver whose package is broken cannot tell its options: that is an error only for a default driver.
+        """
+        for family, slots in self._slots.items():
+            section = getattr(self._config, family)
+            if section.driver not in slots:
+                sentence = f"{section.driver!r} is not allowed; expected one of {', '.join(slots)}"
+                raise decode.InvalidKey((family, "driver"), sentence)
+            for name in section.options:
+                if name not in slots:
+                    path = (family, "options", name)
+                    raise decode.InvalidKey(path, decode.unknown(name, list(slots), f"{family} driver"))
+            for name in {section.driver, *section.options}:
+                try:
+                    slots[name].driver()
+                except Invalid:
+                    raise
+                except SampanError as error:
+                    if name == section.driver:
+                        raise Invalid(f"{family}.driver: {error.message}") from None
+                    log.warning("%s", error.message)
+
+    def _slot(self, family: str, name: str | None) -> _Slot:
+        slots = self._slots[family]
+        wanted = name or getattr(self._config, family).driver
+        if wanted not in slots:
+            raise NotFound(f"no {family} driver is called {wanted!r}; found here: {', '.join(slots) or 'none'}")
+        return slots[wanted]
+
+
+class _Slot:
+    """One driver name of one family: the packages that claim it, and the driver once it was made."""
+
+    def __init__(self, family: str, name: str, entries: list[EntryPoint], config: Config, instance: str) -> None:
+        self.family, self.name, self.entries, self.config = family, name, entries, config
+        self.host = Host(
+            instance=instance,
+            data_root=config.data_root / family / name,
+            exec_root=config.exec_root / family / name,
+        )
+        self.broken: SampanError | None = None
+        self._driver: Driver | None = None
+        self._check = Check(False)
+        self._lock = threading.Lock()
+
+    def driver(self) -> Driver:
+        """The driver, made at the first call. What failed once fails for good: only a new process imports anew."""
+        with self._lock:
+            if self.broken:
+                raise self.broken.with_traceback(None)
+            if self._driver is None:
+                try:
+                    self._driver = self._guarded("be loaded", self._make)
+                except SampanError as error:
+                    self.broken = error
+                    raise
+            return self._driver
+
+    def usable(self) -> Driver:
+        """The driver, if it says that this host will do. Asked again until it does: the host may be put right."""
+        driver = self.driver()
+        if not self._check.usable:
+            check = self.check()
+            if not check.usable:
+                raise Unavailable(f"{self.family} driver {self.name!r} cannot be used here: {check.reason}")
+        return driver
+
+    def check(self) -> Check:
+        driver = self.driver()
+        with self._lock:
+            if self.broken:
+                raise self.broken.with_traceback(None)
+            try:
+                self._check = self._guarded("check this host", driver.check)
+            except SampanError as error:
+                self.broken = error
+                raise
+            return self._check
+
+    def report(self) -> list[Found]:
+        """One entry for each package that claims the name."""
+        features: dict[str, Any] = {}
+        try:
+            check = self.check()
+            features = msgspec.to_builtins(self._guarded("tell its features", self.driver().features))
+        except SampanError as error:
+            check = Check(False, error.message)
+        default = getattr(self.config, self.family).driver == self.name
+        return [
+            Found(
+                family=self.family,
+                name=self.name,
+                package=entry.dist.name if entry.dist else "?",
+                version=entry.dist.version if entry.dist else "?",
+                usable=check.usable,
+                reason=check.reason,
+                default=default,
+                features=features,
+            )
+            for entry in self.entries
+        ]
+
+    def _make(self) -> Driver:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_.-]*", self.name):
+            raise Invalid(f"{self.name!r} is no name for a driver; expected lower-case letters, digits, '_.-'")
+        if len(self.entries) > 1:
+            packages = " and ".join(sorted(_package(entry) for entry in self.entries))
+            raise Conflict(f"the name is claimed by {packages}; uninstall one")
+        kind = _Picker(f"sampan.{self.family}", self.name, self.entries).driver
+        contract = CONTRACTS[self.family]
+        if not (isinstance(kind, type) and issubclass(kind, contract)):
+            raise Invalid(f"{self.entries[0].value} is not a {contract.__name__}")
+        if kind.contract != CONTRACT_VERSION:
+            raise Unavailable(f"it speaks contract {kind.contract}, this sampan speaks {CONTRACT_VERSION}")
+        data = getattr(self.config, self.family).options.get(self.name, {})
+        return kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
+
+    def _guarded(self, verb: str, function: Callable[[], T]) -> T:
+        """``function`` within bounds, what it raises told as the sentence that this driver cannot ``verb``."""
+        who = f"{self.family} driver {self.name!r} ({', '.join(_package(entry) for entry in self.entries)})"
+        try:
+            return bounded(function, PATIENCE)
+        except decode.InvalidKey:
+            raise
+        except TimeoutError:
+            raise Unavailable(f"{who} did not {verb} within {PATIENCE:g} seconds") from None
+        except SampanError as error:
+            raise type(error)(f"{who} cannot {verb}: {error.message}") from error
+        except BaseException as error:
+            log.debug("%s cannot %s", who, verb, exc_info=error)
+            raise Unavailable(f"{who} cannot {verb}: {type(error).__name__}: {error}") from error
+
+
+class _Picker(DriverManager):  # type: ignore[misc]
+    """stevedore, told which entry points there are.
+
+    By itself it would keep them in a file under the user's cache directory, without their packages, and believe
+    that file later: not what a daemon of root should load code by.
+    """
+
+    def __init__(self, group: str, name: str, entries: list[EntryPoint]) -> None:
+        self._entries = entries
+        super().__init__(group, name)
+
+    def list_entry_points(self) -> list[EntryPoint]:
+        return self._entries
+
+
+def _package(entry: EntryPoint) -> str:
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
