@@ -22,7 +22,7 @@ class Size(int):
 
     @classmethod
     def parse(cls, value: Any) -> Self:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)i?b?", _text(value, int).lower())
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)i?b?", _text(value, int).lower())
         if not match:
             raise ValueError
         return cls(float(match[1]) * BYTES[match[2]])
@@ -36,11 +36,11 @@ class Duration(float):
     @classmethod
     def parse(cls, value: Any) -> Self:
         text = _text(value, int, float)
-        if re.fullmatch(r"\d+(\.\d+)?", text):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             return cls(text)
-        if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
+        if not re.fullmatch(r"([0-9]+(\.[0-9]+)?(ms|s|m|h))+", text):
             raise ValueError
-        return cls(sum(float(n) * SECONDS[unit] for n, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text)))
+        return cls(sum(float(n) * SECONDS[unit] for n, unit in re.findall(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)", text)))
 
 
 class AbsolutePath:
@@ -124,7 +124,7 @@ def _text(value: Any, *also: type) -> str:
 
 def _check_endpoint(text: str) -> None:
     address, _, port = text.rpartition(":")
-    if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+", address) or not port.isdecimal():
+    if not re.fullmatch(r"\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+", address) or not re.fullmatch("[0-9]{1,5}", port):
         raise ValueError
     if not 0 < int(port) < 65536:
         raise ValueError
