@@ -1,0 +1,39 @@
+"""What daemon, launcher and monitors say to one another: one marshalled value and some descriptors per message.
+
+The sockets are SOCK_SEQPACKET, so that messages keep their bounds (unix(7)). They connect only our own processes:
+:mod:`marshal` trusts what it reads.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from _socket import SCM_RIGHTS, SOL_SOCKET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from socket import socket
+    from typing import Any
+
+FORMAT = 4  # marshal's format since Python 3.4: a newer daemon can talk to the monitors of an older one
+LIMIT = 8 << 20
+_INT = 4
+
+
+def send(sock: socket, message: Any, fds: Sequence[int] = ()) -> None:
+    """Send a message and copies of ``fds``. ``OSError`` if the other side is gone (EPIPE) or full (EAGAIN)."""
+    rights = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in fds)
+    ancillary = [(SOL_SOCKET, SCM_RIGHTS, rights)] if fds else []
+    sock.sendmsg([marshal.dumps(message, FORMAT)], ancillary)
+
+
+def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
+    """The next message and its descriptors; ``(None, [])`` when the other side has closed."""
+    data, ancillary, _, _ = sock.recvmsg(limit, 1024)
+    fds = []
+    for _, _, rights in ancillary:
+        fds += [int.from_bytes(rights[at : at + _INT], sys.byteorder) for at in range(0, len(rights), _INT)]
+    if not data:
+        return None, []
+    return marshal.loads(data), fds  # noqa: S302 - from our own processes only

@@ -1,0 +1,217 @@
+"""The monitor: the parent of one container's init, or of one exec'ed process.
+
+It has the runtime's half start the process, holds its standard streams, writes its log, reaps it, and keeps its exit
+status in a file until the daemon has seen it. It needs no daemon for any of this. It ends when the process has ended,
+what it said has been delivered, and the runtime has cleaned up.
+
+A run directory (``directory`` in the launch message) holds ``monitor.sock``, where a new daemon finds a monitor that
+an earlier one had started, and ``status``: one line of JSON, replaced whole.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import _socket
+import fcntl
+import os
+import select
+import struct
+import termios
+import time
+
+from sampan.errors import SampanError
+from sampan.linux import process
+from sampan.monitor import messages
+from sampan.monitor.log import open_log
+from sampan.monitor.relay import Loop, Relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
+
+
+def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> int:
+    """Serve one launch message (see ``sampan.containers.monitors``) to its end; the process's exit status."""
+    control: Any = _socket.socket(fileno=fds[0])
+    os.setsid()
+    process.prctl(process.PR_SET_NAME, b"sampan-monitor")
+    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    runtime = load(message["module"])
+    root = fds[1] if message["root"] else -1
+    clients = fds[2:] if message["root"] else fds[1:]
+    streams = Streams(message)
+    try:
+        pid, terminal = _start(runtime, message, root, streams)
+    except SampanError as error:
+        messages.send(control, ("failed", error.kind, error.message, getattr(error, "exit_code", 128)))
+        return 0
+    watch = Watch(message, runtime, control, pid, root)
+    watch.serve(streams, terminal, clients)
+    return 0
+
+
+def complain(message: dict[str, Any], error: BaseException) -> None:
+    """Say on the daemon's standard error what went wrong in a monitor; the daemon sees its connection end."""
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    os.write(2, f"monitor of {message.get('key')}: {text}".encode())
+
+
+class Streams:
+    """The three descriptors that the process gets, and our ends of them."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        self.theirs: list[int] = []
+        self.input = self.output = self.error = -1
+        if message["tty"]:
+            return
+        if message["stdin"]:
+            theirs, self.input = os.pipe()
+        else:
+            theirs = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self.output, out = os.pipe()
+        self.error, err = os.pipe()
+        self.theirs = [theirs, out, err]
+
+    def given(self) -> None:
+        """The process has its ends: let go of them, so that theirs closing is seen."""
+        for fd in self.theirs:
+            os.close(fd)
+
+
+def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int]:
+    stdio = tuple(streams.theirs) or (-1, -1, -1)
+    if message["kind"] == "exec":
+        started: tuple[int, int] = runtime.exec(message["order"], stdio)
+    else:
+        started = runtime.start(message["order"], root, stdio)
+    streams.given()
+    return started
+
+
+class Watch:
+    """A started process, until it has ended and everyone who should know knows."""
+
+    def __init__(self, message: dict[str, Any], runtime: Any, control: Any, pid: int, root: int) -> None:
+        self._message = message
+        self._runtime = runtime
+        self._controls: list[Any] = []
+        self._pid = pid
+        self._root = root
+        self._at = time.time_ns()
+        self._terminal = -1
+        self._loop = Loop()
+        self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
+        self._started = ("started", pid, os.getpid(), self._at)
+        self._directory = -1
+        if message["directory"]:
+            self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._keep_status("")
+        messages.send(control, self._started)
+        self._add_control(control)
+
+    def serve(self, streams: Streams, terminal: int, clients: list[int]) -> None:
+        if terminal >= 0:
+            self._terminal = terminal
+            self._relay.source(terminal, 1)
+            self._relay.sink(os.dup(terminal))
+            if self._message["size"]:
+                self._resize(*self._message["size"])
+        else:
+            self._relay.source(streams.output, 1)
+            self._relay.source(streams.error, 2)
+            if streams.input >= 0:
+                self._relay.sink(streams.input)
+        for fd, wants in zip(clients, self._message["streams"], strict=True):
+            self._relay.attach(fd, wants)
+        if self._directory >= 0:
+            self._listen()
+        self._wait()
+
+    def _wait(self) -> None:
+        ended = os.pidfd_open(self._pid)
+        over: list[int] = []
+        self._loop.watch(ended, select.EPOLLIN, over.append)
+        while not over:
+            self._loop.turn()
+        _, status = os.waitpid(self._pid, 0)
+        self._loop.forget(ended)
+        code = os.waitstatus_to_exitcode(status)
+        self._end(code if code >= 0 else 128 - code)
+
+    def _end(self, code: int) -> None:
+        starved = self._runtime.ended(self._message["order"])
+        at = time.time_ns()
+        self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
+        self._relay.drain()
+        self._relay.dismiss()
+        for control in self._controls:
+            _try_to_send(control, ("exit", code, starved, at))
+        self._relay.finish(_PATIENCE)
+        if self._root >= 0:
+            os.close(self._root)
+        if self._message["kind"] == "start":
+            self._runtime.finish(self._message["order"])
+
+    def _keep_status(self, rest: str) -> None:
+        if self._directory < 0:
+            return
+        text = f'{{"pid":{self._pid},"monitor":{os.getpid()},"started":{self._at}{rest}}}\n'
+        try:
+            fd = os.open("status.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600, dir_fd=self._directory)
+            os.write(fd, text.encode())
+            os.close(fd)
+            os.rename("status.new", "status", src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        except FileNotFoundError:
+            return  # the container was removed meanwhile
+
+    def _listen(self) -> None:
+        listener: Any = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+        # A path through our descriptor of the directory is short, whatever the directory's: 108 bytes is all that
+        # a socket's name may have (unix(7)).
+        listener.bind(f"/proc/self/fd/{self._directory}/monitor.sock")
+        listener.listen(16)
+        self._listener = listener
+
+        def accept(_events: int) -> None:
+            fd, _ = listener._accept()
+            control: Any = _socket.socket(fileno=fd)
+            _try_to_send(control, self._started)
+            self._add_control(control)
+
+        self._loop.watch(listener.fileno(), select.EPOLLIN, accept)
+
+    def _add_control(self, control: Any) -> None:
+        control.setblocking(False)
+        self._controls.append(control)
+        self._loop.watch(control.fileno(), select.EPOLLIN, lambda _events: self._serve_control(control))
+
+    def _serve_control(self, control: Any) -> None:
+        try:
+            message, fds = messages.receive(control)
+        except OSError:
+            message, fds = None, []
+        if message is None:
+            self._loop.forget(control.fileno())
+            self._controls.remove(control)
+            control.close()
+        elif message[0] == "attach":
+            self._relay.attach(fds[0], message[1])
+        elif message[0] == "resize":
+            self._resize(message[1], message[2])
+
+    def _resize(self, rows: int, columns: int) -> None:
+        if self._terminal >= 0:
+            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _try_to_send(control: Any, message: Any) -> None:
+    try:
+        messages.send(control, message)
+    except OSError:
+        return  # that daemon is gone, or does not read: the status file tells the next one

@@ -1,0 +1,260 @@
+"""Carrying bytes between a container's standard streams, its log and the clients that are attached to it.
+
+Clients get Docker's framing (Engine API, "Stream format"): eight bytes, the stream's number, three zeroes and the
+length in big endian, before each piece; or the bare bytes when the container has a terminal. What a client sends is
+the container's standard input, bare.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sampan.monitor.log import Log
+
+_PIECE = 64 * 1024
+_HIGH = 1 << 20  # a client that is this many bytes behind makes the container wait, as Docker's does
+_INPUT_HIGH = 64 * 1024
+
+
+class Loop:
+    """A readiness loop: callbacks by descriptor."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callable[[int], None]] = {}
+
+    def watch(self, fd: int, events: int, callback: Callable[[int], None]) -> None:
+        """Call back with the events of ``fd``; errors and hang-ups are always among them (epoll_ctl(2))."""
+        if fd in self._callbacks:
+            self._epoll.modify(fd, events)
+        else:
+            self._epoll.register(fd, events)
+        self._callbacks[fd] = callback
+
+    def forget(self, fd: int) -> None:
+        if self._callbacks.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def turn(self, timeout: float | None = None) -> bool:
+        """Wait once, at most ``timeout`` seconds; False if nothing happened."""
+        ready = self._epoll.poll(timeout)
+        for fd, events in ready:
+            callback = self._callbacks.get(fd)
+            if callback:
+                callback(events)
+        return bool(ready)
+
+
+class Client:
+    """An attached stream: which of stdin, stdout and stderr it wants, and what it has not taken yet."""
+
+    def __init__(self, relay: Relay, fd: int, wants: tuple[bool, bool, bool]) -> None:
+        self.fd = fd
+        self.wants = wants
+        self.waiting = bytearray()
+        self._relay = relay
+        self._sends = True
+        os.set_blocking(fd, False)
+        self.listen()
+
+    def listen(self) -> None:
+        events = select.EPOLLOUT if self.waiting else 0
+        if self._sends and not self._relay.input_full:
+            events |= select.EPOLLIN
+        self._relay.loop.watch(self.fd, events, self._ready)
+
+    def send(self, data: bytes) -> None:
+        if not self.waiting:
+            data = data[self._write(data) :]
+        if data and self.fd >= 0:
+            self.waiting += data
+            self.listen()
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            self._relay.loop.forget(self.fd)
+            os.close(self.fd)
+            self.fd = -1
+            self.waiting.clear()
+            self._relay.gone(self)
+
+    def _ready(self, events: int) -> None:
+        if events & select.EPOLLIN:
+            self._read()
+        if events & select.EPOLLOUT and self.fd >= 0:
+            del self.waiting[: self._write(self.waiting)]
+            if self.fd >= 0:
+                self.listen()
+                self._relay.drained()
+        if events & (select.EPOLLHUP | select.EPOLLERR) and not events & select.EPOLLIN:
+            self.close()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self.fd, _PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        if not data:
+            self._sends = False
+            self.listen()
+        if self.wants[0]:
+            self._relay.feed(data)
+
+    def _write(self, data: bytes | bytearray) -> int:
+        try:
+            return os.write(self.fd, data)
+        except BlockingIOError:
+            return 0
+        except OSError:
+            self.close()
+            return 0
+
+
+class Relay:
+    """All streams of one container."""
+
+    def __init__(self, loop: Loop, log: Log | None, *, tty: bool, stdin_once: bool) -> None:
+        self.loop = loop
+        self.input_full = False
+        self._log = log
+        self._tty = tty
+        self._stdin_once = stdin_once
+        self._clients: list[Client] = []
+        self._sources: dict[int, int] = {}
+        self._paused = False
+        self._input = -1
+        self._input_waiting = bytearray()
+        self._input_ends = False
+
+    def source(self, fd: int, number: int) -> None:
+        """Carry what can be read from ``fd`` as stream ``number`` (1 stdout, 2 stderr)."""
+        os.set_blocking(fd, False)
+        self._sources[fd] = number
+        self._listen_to(fd)
+
+    def sink(self, fd: int) -> None:
+        """Clients' input goes to ``fd``."""
+        os.set_blocking(fd, False)
+        self._input = fd
+
+    def attach(self, fd: int, wants: tuple[bool, bool, bool]) -> None:
+        self._clients.append(Client(self, fd, wants))
+
+    def feed(self, data: bytes) -> None:
+        """Input from a client; empty: that client will send no more."""
+        if data and self._input >= 0:
+            self._input_waiting += data
+        elif not data and self._stdin_once:
+            self._input_ends = True
+        self._pour()
+
+    def gone(self, client: Client) -> None:
+        if client in self._clients:
+            self._clients.remove(client)
+        if client.wants[0] and self._stdin_once:
+            self.feed(b"")
+        self.drained()
+
+    def drained(self) -> None:
+        if self._paused and not self._behind():
+            self._paused = False
+            for fd in self._sources:
+                self._listen_to(fd)
+
+    def drain(self) -> None:
+        """The container has ended: carry what it has left in its pipes, and log the last line."""
+        for fd in list(self._sources):
+            while fd in self._sources and self._carry(fd):
+                pass
+        if self._log:
+            self._log.close()
+            self._log = None
+
+    def dismiss(self) -> None:
+        """Close every client that has taken everything."""
+        for client in list(self._clients):
+            if not client.waiting:
+                client.close()
+
+    def finish(self, patience: float) -> None:
+        """Close every client as soon as it has taken everything; those that take nothing for ``patience`` seconds."""
+        self.dismiss()
+        while self._clients and self.loop.turn(patience):
+            self.dismiss()
+        for client in list(self._clients):
+            client.close()
+
+    def _behind(self) -> bool:
+        return any(len(client.waiting) > _HIGH for client in self._clients)
+
+    def _listen_to(self, fd: int) -> None:
+        self.loop.watch(fd, select.EPOLLIN, lambda _events: self._carry_on(fd))
+
+    def _carry_on(self, fd: int) -> None:
+        self._carry(fd)
+        if self._behind() and not self._paused:
+            self._paused = True
+            for each in self._sources:
+                self.loop.forget(each)
+
+    def _carry(self, fd: int) -> bool:
+        try:
+            data = os.read(fd, _PIECE)
+        except BlockingIOError:
+            return False
+        except OSError:  # EIO: nobody has the terminal's other end open any more
+            data = b""
+        number = self._sources[fd]
+        if not data:
+            del self._sources[fd]
+            self.loop.forget(fd)
+            os.close(fd)
+            return False
+        if self._log:
+            self._log.write(number, data)
+        framed = data if self._tty else b"%c\0\0\0%b%b" % (number, len(data).to_bytes(4, "big"), data)
+        for client in list(self._clients):
+            if client.wants[number]:
+                client.send(framed)
+        return True
+
+    def _pour(self) -> None:
+        if self._input < 0:
+            return
+        try:
+            if self._input_waiting:
+                del self._input_waiting[: os.write(self._input, self._input_waiting)]
+        except BlockingIOError:
+            pass
+        except OSError:  # the container closed its end: the rest is for nobody
+            self._close_input()
+            return
+        if self._input_ends and not self._input_waiting and not self._tty:
+            self._close_input()
+            return
+        if self._input_waiting:
+            self.loop.watch(self._input, select.EPOLLOUT, lambda _events: self._pour())
+        else:
+            self.loop.forget(self._input)
+        self._throttle(len(self._input_waiting) > _INPUT_HIGH)
+
+    def _throttle(self, full: bool) -> None:
+        if full != self.input_full:
+            self.input_full = full
+            for client in self._clients:
+                client.listen()
+
+    def _close_input(self) -> None:
+        self.loop.forget(self._input)
+        os.close(self._input)
+        self._input = -1
+        self._input_waiting.clear()
+        self._throttle(False)
