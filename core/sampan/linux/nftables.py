@@ -1,0 +1,148 @@
+"""nftables: transactions in nft(8)'s own language, through libnftables, or through the nft command.
+
+libnftables (libnftables(3)) does a transaction in 0.2 ms where starting
+the command takes 7. Each call of :meth:`Nftables.run` is one transaction: the kernel does all of it or nothing.
+No policy here: tables, chains and rules are the caller's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import shutil
+import subprocess
+import threading
+from abc import ABC, abstractmethod
+from typing import Any
+
+from sampan.errors import Conflict, Exhausted, Forbidden, Internal, NotFound, SampanError, Unavailable, Unsupported
+
+MISSING = (
+    "the firewall needs libnftables or the nft command, and neither is here: "
+    "install the package libnftables1 or nftables (apt-get install nftables)"
+)
+_LIBRARY = "libnftables.so.1"
+_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
+_TIMEOUT = 30.0  # seconds for the nft command
+
+_KINDS: tuple[tuple[str, type[SampanError]], ...] = (
+    ("No such file or directory", NotFound),
+    ("File exists", Conflict),
+    ("Device or resource busy", Conflict),
+    ("Operation not permitted", Forbidden),
+    ("Operation not supported", Unsupported),
+    ("Cannot allocate memory", Exhausted),
+    ("syntax error", Internal),
+)
+
+
+class Nftables(ABC):
+    """The rules of the network namespace of the thread that made this. Thread-safe. Made by :func:`open_nftables`."""
+
+    @abstractmethod
+    def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
+        """Whether it worked, what it printed, what it complained of."""
+
+    def run(self, commands: str) -> None:
+        """One transaction. ``NotFound`` if it names what is not there, ``Conflict`` if it makes what is there."""
+        worked, _, complaint = self._do(commands, json_output=False)
+        if not worked:
+            raise _failure(complaint)
+
+    def list(self, what: str) -> list[dict[str, Any]]:
+        """What ``list WHAT`` gives, as libnftables-json(5) describes it, without the header."""
+        worked, output, complaint = self._do(f"list {what}", json_output=True)
+        if not worked:
+            raise _failure(complaint)
+        found: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
+        return [one for one in found if "metainfo" not in one]
+
+    def close(self) -> None:
+        return
+
+
+class _Library(Nftables):
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._lock = threading.Lock()
+        self._library = library
+        self._context = ctypes.c_void_p(library.nft_ctx_new(0))
+        if not self._context:
+            raise Unavailable("libnftables could not be set up: the kernel refused a netlink socket")
+        library.nft_ctx_buffer_output(self._context)
+        library.nft_ctx_buffer_error(self._context)
+
+    def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
+        with self._lock:
+            library = self._library
+            if not self._context:
+                raise Unavailable("the firewall was closed")
+            library.nft_ctx_output_set_flags(self._context, _JSON if json_output else 0)
+            code = library.nft_run_cmd_from_buffer(self._context, commands.encode())
+            output = library.nft_ctx_get_output_buffer(self._context) or b""
+            complaint = library.nft_ctx_get_error_buffer(self._context) or b""
+        return code == 0, output.decode(errors="replace"), complaint.decode(errors="replace")
+
+    def close(self) -> None:
+        with self._lock:
+            self._library.nft_ctx_free(self._context)
+            self._context = ctypes.c_void_p()
+
+
+class _Command(Nftables):
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
+        # With -j the command would read JSON from its input: what is listed is named by arguments.
+        order = [self._path, "-j", *commands.split()] if json_output else [self._path, "-f", "-"]
+        try:
+            done = subprocess.run(order, input=commands, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Unavailable(f"{self._path} could not be run: {error}") from None
+        return done.returncode == 0, done.stdout, done.stderr
+
+
+def available() -> bool:
+    """Can :func:`open_nftables` work here? Opens nothing."""
+    return _load() is not None or shutil.which("nft") is not None
+
+
+def open_nftables() -> Nftables:
+    """The library if it is here, else the command; ``Unavailable`` says what to install."""
+    library = _load()
+    if library is not None:
+        return _Library(library)
+    command = shutil.which("nft")
+    if command is None:
+        raise Unavailable(MISSING)
+    return _Command(command)
+
+
+def _load() -> ctypes.CDLL | None:
+    try:
+        library = ctypes.CDLL(_LIBRARY)
+    except OSError:
+        return None
+    context = ctypes.c_void_p
+    library.nft_ctx_new.restype = context
+    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    library.nft_ctx_free.argtypes = [context]
+    library.nft_ctx_free.restype = None
+    library.nft_ctx_output_set_flags.argtypes = [context, ctypes.c_uint]
+    library.nft_run_cmd_from_buffer.argtypes = [context, ctypes.c_char_p]
+    for name in ("nft_ctx_buffer_output", "nft_ctx_buffer_error"):
+        getattr(library, name).argtypes = [context]
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(library, name).argtypes = [context]
+        getattr(library, name).restype = ctypes.c_char_p
+    return library
+
+
+def _failure(complaint: str) -> SampanError:
+    """nft says ``Error: …`` and then quotes the command with a marker under it: the first line is the sentence."""
+    lines = [line for line in complaint.splitlines() if line.strip()] or ["nft failed and did not say why"]
+    said = next((line for line in lines if "Error:" in line), lines[0])
+    said = said[said.index("Error:") + len("Error:") :].strip() if "Error:" in said else said.strip()
+    where = lines[1].strip() if len(lines) > 1 else ""
+    kind = next((kind for text, kind in _KINDS if text in said), Unavailable)
+    return kind(f"the firewall refused {where!r}: {said}" if where else f"the firewall refused: {said}")
