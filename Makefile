@@ -1,0 +1,54 @@
+# The commands of this repository. `make help` lists them; the first one that you run sets up .venv.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .stamps
+# A docker CLI that the set-up had to bring along is in $(BIN): the machine's own comes first.
+export PATH := $(PATH):$(CURDIR)/$(BIN)
+
+# make test ARGS="tests/unit/config -k size"     JOBS=4
+ARGS ?=
+JOBS ?= 2
+
+.PHONY: help setup demo test check bench format clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: $(STAMPS)/venv $(STAMPS)/system ## .venv and the system packages that the engine needs
+
+demo: setup ## the first container, through all of it, in a scratch root (needs root)
+	@sh examples/demo.sh $(BIN)/sampan
+
+test: check $(STAMPS)/tests ## everything: checks, then all tests (those of the kernel's work need root)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+check: $(STAMPS)/venv ## style, types, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+bench: setup $(STAMPS)/tests ## how fast, side by side with the other engines of this machine (needs root)
+	$(BIN)/python tests/bench $(ARGS)
+
+format: $(STAMPS)/venv ## put the code in its usual form
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+clean: ## remove what make made
+	rm -rf $(VENV) $(STAMPS) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find core plugins tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMPS)/venv: pyproject.toml tools/setup.sh
+	@sh tools/setup.sh venv $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/system: tools/setup.sh
+	@sh tools/setup.sh system
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/tests: tools/setup.sh $(STAMPS)/venv
+	@sh tools/setup.sh tests $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
