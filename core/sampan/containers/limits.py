@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sampan.containers import devices
 from sampan.containers.request import HostConfig
 from sampan.errors import Invalid, Unsupported
 
@@ -17,7 +18,6 @@ LEAST_MEMORY = 6 << 20
 PERIOD = 100_000  # microseconds; what --cpus is measured in
 _RLIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 RLIMITS = frozenset(_RLIMITS.split())
-_TERMINALS = 136  # the major number of /dev/pts/*
 
 
 def check(host: HostConfig) -> list[str]:
@@ -152,22 +152,9 @@ def resources(host: Mapping[str, Any]) -> dict[str, Any]:
     groups = {"memory": memory, "cpu": cpu, "pids": pids, "blockIO": {"weight": host["BlkioWeight"] or None}}
     given = {name: {key: value for key, value in group.items() if value is not None} for name, group in groups.items()}
     return {
-        "devices": devices(privileged=host["Privileged"]),
+        "devices": devices.rules(privileged=host["Privileged"]),
         **{name: group for name, group in given.items() if group},
     }
-
-
-def devices(*, privileged: bool) -> list[dict[str, Any]]:
-    """The device rules: nothing but the harmless ones, which the OCI spec lists, and any node may be made."""
-    if privileged:
-        return [{"allow": True, "access": "rwm"}]
-    kinds: list[dict[str, Any]] = [{"allow": False, "access": "rwm"}]
-    kinds += [{"allow": True, "type": kind, "access": "m"} for kind in "cb"]
-    harmless = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (_TERMINALS, None)]
-    for major, minor in harmless:
-        rule = {"allow": True, "type": "c", "major": major, "access": "rwm"}
-        kinds.append(rule if minor is None else {**rule, "minor": minor})
-    return kinds
 
 
 def rlimits(host: Mapping[str, Any]) -> list[dict[str, Any]]:

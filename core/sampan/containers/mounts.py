@@ -183,7 +183,7 @@ def oci(mount: Mount) -> dict[str, Any]:
         return {"destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options}
     options = ["bind" if mount.options.get("non_recursive") else "rbind", mount.propagation or "rprivate"]
     if mount.read_only:
-        options.append("ro" if mount.options.get("read_only_top") else "rro")
+        options += ["ro"] if mount.options.get("read_only_top") else ["ro", "rro"]
     return {"destination": mount.target, "type": "bind", "source": mount.source, "options": options}
 
 

@@ -1,0 +1,199 @@
+"""From a container to its OCI runtime configuration (runtime-spec config.md, config-linux.md), with Docker's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from sampan.containers import capabilities, devices, limits, mounts, seccomp, security
+from sampan.containers.users import User
+from sampan.types import Container
+
+VERSION = "1.2.0"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a start found out before the spec can be written.
+
+    ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file, None for the
+    host's; ``own_network``: it is this container's alone. ``pid`` is the file of a PID namespace to join.
+    """
+
+    rootfs: Path
+    user: User
+    files: Mapping[str, Path]
+    network: Path | None
+    own_network: bool
+    pid: Path | None = None
+
+
+def build(container: Container, around: Surroundings) -> dict[str, Any]:
+    """The whole configuration. Shares no mutable part with the container's record, except the cached seccomp rules."""
+    config, host = container.config, container.host_config
+    spec: dict[str, Any] = {
+        "ociVersion": VERSION,
+        "process": process(container, around.user, own_environment(container)),
+        "root": {"path": str(around.rootfs), "readonly": host["ReadonlyRootfs"]},
+        "mounts": _mounts(container, around.files),
+        "linux": _linux(container, around),
+    }
+    if host["UTSMode"] != "host":
+        spec["hostname"] = config["Hostname"]
+        if config["Domainname"]:
+            spec["domainname"] = config["Domainname"]
+    if host.get("Annotations"):
+        spec["annotations"] = dict(host["Annotations"])
+    return spec
+
+
+def process(container: Container, user: User, environment: Sequence[str]) -> dict[str, Any]:
+    """OCI's ``process`` for the container's own command."""
+    config, host = container.config, container.host_config
+    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=host["Privileged"])
+    return {
+        "terminal": config["Tty"],
+        "args": [container.path, *container.args],
+        "env": with_home(environment, user),
+        "cwd": config["WorkingDir"] or "/",
+        "user": oci_user(user),
+        "capabilities": capability_sets(granted, user),
+        "rlimits": limits.rlimits(host),
+        "noNewPrivileges": security.parse(host["SecurityOpt"]).no_new_privileges,
+        "oomScoreAdj": host["OomScoreAdj"],
+    }
+
+
+def oci_user(user: User) -> dict[str, Any]:
+    return {"uid": user.uid, "gid": user.gid, "additionalGids": list(user.groups)}
+
+
+def capability_sets(granted: Sequence[str], user: User) -> dict[str, list[str]]:
+    """Root has them all; anybody else gets none, but can gain those in the bounding set by executing a file."""
+    held = list(granted) if user.uid == 0 else []
+    return {"bounding": list(granted), "effective": held, "permitted": held, "inheritable": [], "ambient": []}
+
+
+def own_environment(container: Container) -> list[str]:
+    """The environment of every process of the container: Docker's variables, then the user's."""
+    config = container.config
+    basis = [f"PATH={PATH}", f"HOSTNAME={config['Hostname']}"] + (["TERM=xterm"] if config["Tty"] else [])
+    return merged_environment(basis, config["Env"])
+
+
+def merged_environment(basis: Sequence[str], more: Sequence[str]) -> list[str]:
+    """``more`` wins; a name without ``=`` in it takes the variable away."""
+    variables = {variable.partition("=")[0]: variable for variable in basis}
+    for variable in more:
+        name, equals, _ = variable.partition("=")
+        if equals:
+            variables[name] = variable
+        else:
+            variables.pop(name, None)
+    return list(variables.values())
+
+
+def with_home(environment: Sequence[str], user: User) -> list[str]:
+    if any(variable.startswith("HOME=") for variable in environment):
+        return list(environment)
+    return [*environment, f"HOME={user.home}"]
+
+
+def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
+    host = container.host_config
+    linux: dict[str, Any] = {
+        "namespaces": _namespaces(host, around),
+        "resources": limits.resources(host),
+        "sysctl": _sysctls(host, own_network=around.own_network),
+        "devices": devices.of_host() if host["Privileged"] else [],
+        "maskedPaths": list(host["MaskedPaths"] or ()),
+        "readonlyPaths": list(host["ReadonlyPaths"] or ()),
+        "rootfsPropagation": _root_propagation(container),
+    }
+    filtered = seccomp_for(host)
+    if filtered is not None:
+        linux["seccomp"] = filtered
+    return linux
+
+
+def seccomp_for(host: Mapping[str, Any]) -> dict[str, Any] | None:
+    """OCI's ``linux.seccomp``, None for no filter. Raises ``Invalid`` for a profile that is none."""
+    wanted = security.parse(host["SecurityOpt"]).seccomp
+    if host["Privileged"] or wanted == "unconfined":
+        return None
+    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=False)
+    return seccomp.default(granted) if wanted == "default" else seccomp.resolve(wanted, granted)
+
+
+def _namespaces(host: Mapping[str, Any], around: Surroundings) -> list[dict[str, str]]:
+    found: list[dict[str, str]] = [{"type": "mount"}]
+    if around.network:
+        found.append({"type": "network", "path": str(around.network)})
+    for kind, key in (("uts", "UTSMode"), ("ipc", "IpcMode"), ("cgroup", "CgroupnsMode")):
+        if host[key] != "host":
+            found.append({"type": kind})
+    if around.pid:
+        found.append({"type": "pid", "path": str(around.pid)})
+    elif host["PidMode"] != "host":
+        found.append({"type": "pid"})
+    return found
+
+
+def _sysctls(host: Mapping[str, Any], *, own_network: bool) -> dict[str, str]:
+    """Docker's two that save containers from needing NET_RAW and NET_BIND_SERVICE, then the user's."""
+    free = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+    return {**(free if own_network else {}), **host["Sysctls"]}
+
+
+def _root_propagation(container: Container) -> str:
+    """The root must let through what a mount on it lets through."""
+    kinds = {mount.propagation.removeprefix("r") for mount in container.mounts}
+    return "rshared" if "shared" in kinds else "rslave" if "slave" in kinds else "rprivate"
+
+
+def _mounts(container: Container, files: Mapping[str, Path]) -> list[dict[str, Any]]:
+    host = container.host_config
+    taken = {mount.target for mount in container.mounts}
+    basic = [
+        mount
+        for mount in _basic_mounts(host)
+        if mount["destination"] not in taken and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
+    ]
+    own = [
+        {"destination": target, "type": "bind", "source": str(path), "options": ["rbind", "rprivate"]}
+        for target, path in files.items()
+        if target not in taken
+    ]
+    return basic + own + [mounts.oci(mount) for mount in container.mounts]
+
+
+def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
+    safe = ["nosuid", "noexec", "nodev"]
+    cautious = [] if host["Privileged"] else ["ro"]
+    writable = security.parse(host["SecurityOpt"]).writable_cgroups
+    basic = [
+        _basic("/proc", "proc", "proc", safe),
+        _basic("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        _basic("/dev/pts", "devpts", "devpts", [*safe[:2], "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        _basic("/sys", "sysfs", "sysfs", [*safe, *cautious]),
+        _basic("/sys/fs/cgroup", "cgroup", "cgroup", [*safe, *(cautious if writable is None else [])]),
+    ]
+    if writable is False:
+        basic[-1]["options"].append("ro")
+    if host["IpcMode"] == "host":
+        return [*basic, _basic("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "rprivate"]), _shared_memory_of_host()]
+    basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))
+    if host["IpcMode"] != "none":
+        basic.append(_basic("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", f"size={host['ShmSize']}"]))
+    return basic
+
+
+def _shared_memory_of_host() -> dict[str, Any]:
+    return _basic("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate"])
+
+
+def _basic(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:
+    return {"destination": destination, "type": kind, "source": source, "options": options}
