@@ -111,6 +111,12 @@ def change(name: str, *, mtu: int | None = None, group: int | None = None, up: b
     return Message(_NEWLINK, 0, b"".join(body), f"changing the link {name!r}")
 
 
+def enslave(name: str, master: int) -> Message:
+    """Make a link, up, a port of the bridge with the index ``master``."""
+    body = _info(up=True) + text(_IFLA_IFNAME, name) + number(_IFLA_MASTER, master)
+    return Message(_NEWLINK, 0, body, f"making {name!r} a port of its bridge")
+
+
 def no_link_local(name: str) -> Message:
     """Let the link have no IPv6 address of its own making."""
     inet6 = nested(socket.AF_INET6, attribute(_INET6_ADDR_GEN_MODE, bytes([_ADDR_GEN_NONE])))

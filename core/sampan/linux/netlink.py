@@ -93,6 +93,8 @@ class Netlink:
 
     def attempt(self, *messages: Message) -> list[SampanError | None]:
         """Like :meth:`run`, but reports on each message instead of raising."""
+        if not messages:
+            return []
         with self._lock:
             first = self._send(messages, NLM_F_REQUEST | NLM_F_ACK)
             results: list[SampanError | None] = [None] * len(messages)

@@ -53,6 +53,16 @@ def create(prepare: Callable[[], None]) -> int:
     return _in_thread(make)
 
 
+def throwaway(work: Callable[[], T]) -> T:
+    """What ``work`` gives when it is done in a network namespace of its own, which is gone afterwards."""
+
+    def make() -> T:
+        unshare(CLONE_NEWNET)
+        return work()
+
+    return _in_thread(make)
+
+
 def _in_thread(work: Callable[[], T]) -> T:
     results: list[T] = []
     failures: list[BaseException] = []

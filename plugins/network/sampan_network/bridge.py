@@ -1,0 +1,271 @@
+"""``bridge``: a Linux bridge per network, a veth pair per endpoint, and the way out and in by the firewall.
+
+Making a network with a way out turns on forwarding for the whole host (``net.ipv4.ip_forward``, and
+``net.ipv6.conf.all.forwarding`` for networks with IPv6): packets do not leave a bridge otherwise. It is never turned
+off again, for somebody else may have come to rely on it.
+
+Links carry four characters of the instance in their names (fifteen are all that the kernel has room for), and a
+number made of the whole of it as their group (``ip link show group N``): that is how ``restore`` knows its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import logging
+import os
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from sampan.drivers import NetworkDriver
+from sampan.drivers.network import Joined
+from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding
+from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
+from sampan.linux import links, netns, sysctl
+from sampan.linux.netlink import Message, Netlink
+from sampan_network import probe
+from sampan_network.firewall import Element, Firewall, network_elements
+from sampan_network.settings import LARGEST_MTU, SMALLEST_MTU, Settings, parse
+
+log = logging.getLogger(__name__)
+
+_INSTANCE, _ID = 4, 8  # characters of each in a link's name
+
+
+class Bridge(NetworkDriver):
+    owner = "bridge"
+    prefix = "b"
+
+    class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+        """``mtu``: bytes, for networks that do not say otherwise."""
+
+        mtu: Annotated[int, msgspec.Meta(ge=SMALLEST_MTU, le=LARGEST_MTU)] = 1500
+
+    def __init__(self, host: Host, options: msgspec.Struct) -> None:
+        super().__init__(host, options)
+        self._group = zlib.crc32(f"sampan/{self.owner}/{host.instance}".encode()) or 1
+        self._firewall = Firewall(host.instance, self.owner)
+        self._netlink: Netlink | None = None
+
+    def check(self) -> Check:
+        return probe.check()
+
+    def features(self) -> NetworkFeatures:
+        return NetworkFeatures(sandbox="own", addresses=True, publish=True, names=True)
+
+    def validate(self, network: NetworkSpec) -> None:
+        parse(network)
+        if not network.subnets:
+            raise Invalid(f"network {network.name!r} needs a subnet: driver {network.driver!r} gives its own to nobody")
+
+    def create_network(self, network: NetworkSpec) -> None:
+        with contextlib.ExitStack() as undo:
+            if links.link(self._host(), self.bridge_name(network)) is None:
+                undo.callback(self.remove_network, network)
+            self._make_bridge(network)
+            self._firewall.add(self._elements(network))
+            self._open_ways(network)
+            undo.pop_all()
+
+    def remove_network(self, network: NetworkSpec) -> None:
+        netlink, name = self._host(), self.bridge_name(network)
+        found = links.link(netlink, name)
+        if found and found.group == self._group:
+            _gone(netlink, name)
+        self._firewall.remove(self._elements(network))
+        self._firewall.remove_table()
+
+    def join(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        if sandbox is None:
+            raise Unsupported(f"driver {network.driver!r} puts nobody into the host's own network namespace")
+        netlink, ours = self._host(), self.link_name(endpoint)
+        bridge = links.link(netlink, self.bridge_name(network))
+        if bridge is None:
+            raise NotFound(f"network {network.name!r} has lost its bridge {self.bridge_name(network)!r}")
+        namespace = os.open(sandbox, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._make_pair(netlink, network, endpoint, bridge, namespace)
+            with contextlib.ExitStack() as undo:
+                undo.callback(_gone, netlink, ours)
+                _configure(network, endpoint, namespace, way_out=not self._sealed(network))
+                undo.pop_all()
+        finally:
+            os.close(namespace)
+
+    def leave(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        _gone(self._host(), self.link_name(endpoint))
+
+    def publish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
+        elements = [(port, _published(endpoint, port)) for port in ports]
+        for port, element in elements:
+            if self._firewall.value(element.set, element.key) not in (None, element.value):
+                host = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
+                raise Conflict(f"Bind for {host}:{port.host_port} failed: port is already allocated")
+        self._firewall.add(element for _, element in elements)
+
+    def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
+        self._firewall.remove(_published(endpoint, port) for port in ports)
+
+    def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:
+        known = [one for one in joined if one.network in networks]
+        bridges = {self.bridge_name(network) for network in networks.values()}
+        ports = {self.link_name(one.endpoint) for one in known}
+        present = links.links(self._host())
+        for link in present.values():
+            if link.group == self._group and link.name not in bridges | ports:
+                _gone(self._host(), link.name)
+        elements = [element for network in networks.values() for element in self._elements(network)]
+        elements += [_published(one.endpoint, port) for one in known for port in one.ports]
+        self._firewall.replace(elements)
+        for network in networks.values():
+            with _reported(f"network {network.name!r}"):
+                self.create_network(network)
+        for one in known:
+            with _reported(f"container {one.endpoint.container[:12]} on network {networks[one.network].name!r}"):
+                self._rejoin(networks[one.network], one, present)
+        if not elements:
+            self._firewall.remove_table()
+
+    def bridge_name(self, network: NetworkSpec) -> str:
+        return parse(network).bridge or f"s{self.prefix}{self.host.instance[:_INSTANCE]}-{network.id[:_ID]}"
+
+    def link_name(self, endpoint: EndpointSpec) -> str:
+        """The host's end of the endpoint's pair."""
+        return f"v{self.prefix}{self.host.instance[:_INSTANCE]}-{endpoint.id[:_ID]}"
+
+    def _host(self) -> Netlink:
+        if self._netlink is None:
+            self._netlink = Netlink()
+        return self._netlink
+
+    def _sealed(self, network: NetworkSpec) -> bool:
+        return network.internal or self.owner == "internal"
+
+    def _mtu(self, settings: Settings) -> int:
+        default: int = getattr(self.options, "mtu", 1500)
+        return settings.mtu or default
+
+    def _elements(self, network: NetworkSpec) -> Iterator[Element]:
+        settings = parse(network)
+        subnets = [str(ipaddress.ip_network(one.subnet, strict=False)) for one in network.subnets]
+        options = {"icc": settings.icc, "masquerade": settings.masquerade}
+        name = self.bridge_name(network)
+        return network_elements(self.owner, name, sealed=self._sealed(network), subnets=subnets, options=options)
+
+    def _make_bridge(self, network: NetworkSpec) -> None:
+        netlink, name, mtu = self._host(), self.bridge_name(network), self._mtu(parse(network))
+        found = links.link(netlink, name)
+        if found and found.group != self._group:
+            raise Conflict(f"network {network.name!r} cannot have the bridge {name!r}: a link of that name is not ours")
+        if found is None:
+            mac = "02:42:" + bytes.fromhex(network.id[:8]).hex(":")
+            netlink.run(links.bridge(name, mac=mac, group=self._group, mtu=mtu), links.no_link_local(name))
+            found = links.link(netlink, name)
+        if found is None:
+            raise NotFound(f"the bridge {name!r} vanished while it was made")
+        netlink.run(
+            links.change(name, mtu=mtu, up=True), *_gateways(network, found.index, sealed=self._sealed(network))
+        )
+
+    def _open_ways(self, network: NetworkSpec) -> None:
+        if self._sealed(network):
+            return
+        sysctl.write("net/ipv4/ip_forward", "1")
+        sysctl.write(f"net/ipv4/conf/{self.bridge_name(network)}/route_localnet", "1")
+        if any(":" in subnet.subnet for subnet in network.subnets):
+            sysctl.forward_ipv6()
+
+    def _make_pair(
+        self, netlink: Netlink, network: NetworkSpec, endpoint: EndpointSpec, bridge: links.Link, namespace: int
+    ) -> None:
+        ours, settings = self.link_name(endpoint), parse(network)
+        pair = links.veth(
+            ours,
+            endpoint.interface,
+            namespace,
+            master=bridge.index,
+            group=self._group,
+            mtu=self._mtu(settings),
+            peer_mac=endpoint.mac,
+        )
+        port = [] if settings.icc else [links.port(ours, isolated=True)]
+        try:
+            netlink.run(pair)
+            netlink.run(*port)
+        except Conflict as error:
+            if links.link(netlink, ours):
+                raise
+            name = endpoint.interface
+            raise Conflict(
+                f"network {network.name!r} cannot be joined as {name!r}: that name is taken inside"
+            ) from error
+
+    def _rejoin(self, network: NetworkSpec, one: Joined, present: Mapping[str, links.Link]) -> None:
+        netlink, ours = self._host(), self.link_name(one.endpoint)
+        bridge = links.link(netlink, self.bridge_name(network))
+        link = links.link(netlink, ours)
+        if link is None:
+            self.join(network, one.endpoint, one.sandbox)
+        elif bridge and (link.master != bridge.index or not link.up):
+            netlink.run(links.enslave(ours, bridge.index))
+
+
+def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, way_out: bool) -> None:
+    """Addresses and routes inside; one batch."""
+    name = endpoint.interface
+
+    def enter() -> Netlink:
+        if any(":" in address for address in endpoint.addresses):
+            sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
+        return Netlink()
+
+    with netns.inside(namespace, enter) as inner:
+        link = links.link(inner, name)
+        if link is None:
+            raise NotFound(f"the link {name!r} vanished from the sandbox while it was made")
+        batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
+        if way_out and endpoint.default_route:
+            families = {":" in address for address in endpoint.addresses}
+            gateways = {":" in one.gateway: one.gateway for one in reversed(network.subnets) if one.gateway}
+            batch += [links.route(link.index, gateways[family]) for family in families if family in gateways]
+        inner.run(*batch)
+
+
+def _gateways(network: NetworkSpec, index: int, *, sealed: bool) -> list[Message]:
+    """The bridge's own addresses: the containers' next hop, which a sealed network has no use for."""
+    if sealed:
+        return []
+    lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
+    return [links.address(index, f"{gateway}/{length}") for gateway, length in lengths]
+
+
+def _published(endpoint: EndpointSpec, port: PortBinding) -> Element:
+    """``Invalid`` if the endpoint has no address of the kind that the port is published on."""
+    version = ipaddress.ip_address(port.host_ip).version
+    addresses = (ipaddress.ip_interface(address).ip for address in endpoint.addresses)
+    target = next((one for one in addresses if one.version == version), None)
+    if target is None:
+        what = f"port {port.container_port}/{port.protocol} cannot be published on {port.host_ip}"
+        raise Invalid(f"{what}: the container has no IPv{version} address on this network")
+    key, value = f"{port.protocol} . {port.host_port}", f"{target} . {port.container_port}"
+    if port.host_ip in ("0.0.0.0", "::"):
+        return Element(f"anyports{version}", key, value)
+    return Element(f"ports{version}", f"{port.host_ip} . {key}", value)
+
+
+def _gone(netlink: Netlink, name: str) -> None:
+    with contextlib.suppress(NotFound):
+        netlink.run(links.remove(name))
+
+
+@contextlib.contextmanager
+def _reported(what: str) -> Iterator[None]:
+    """One thing that cannot be restored must not keep the others from it."""
+    try:
+        yield
+    except (SampanError, OSError) as error:
+        log.error("%s could not be restored: %s", what, error)
