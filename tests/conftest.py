@@ -1,0 +1,59 @@
+"""What all tests share: the ``root`` marker, and engines."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from harness import Engine
+
+IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Tests that need what this machine lacks are skipped with the reason; in continuous integration they fail."""
+    if item.get_closest_marker("root") and os.geteuid() != 0:
+        lacking("this test needs root")
+
+
+def lacking(reason: str) -> None:
+    if IN_CI:
+        pytest.fail(f"{reason}, and CI is set", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def docker_cli() -> str:
+    """The path of the real docker CLI."""
+    path = shutil.which("docker")
+    if path is None:
+        lacking("there is no docker CLI on this machine")
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine that the tests of one module share; mark them ``root``."""
+    with Engine() as running:
+        yield running
+
+
+@pytest.fixture
+def new_engine() -> Iterator[Callable[..., Engine]]:
+    """``new_engine(**settings)`` starts an engine of the test's own."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(Engine(**settings))
+
+
+@pytest.fixture
+def nothing_left(engine: Engine) -> Iterator[None]:
+    """Proves that the test left mounts, links, namespaces, cgroups, rules, files and processes as they were."""
+    before: Any = engine.leftovers()
+    yield
+    engine.assert_as_before(before)

@@ -1,0 +1,114 @@
+"""What an engine has made on this machine, as sets that can be compared before and after.
+
+The engine's own network namespace makes this exact: every link and every rule in it is the engine's, and every
+process in it, in a sandbox made from it, or below one of those, was started by the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.net import Net, run
+
+BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log)$")
+
+
+class Leftovers(msgspec.Struct, frozen=True):
+    """``mounts``, ``links``, ``namespaces``, ``cgroups``, ``rules`` (nftables), ``files`` and ``processes``."""
+
+    mounts: frozenset[str]
+    links: frozenset[str]
+    namespaces: frozenset[str]
+    cgroups: frozenset[str]
+    rules: frozenset[str]
+    files: frozenset[str]
+    processes: frozenset[str]
+
+    def beyond(self, before: Leftovers) -> dict[str, list[str]]:
+        """What is there now and was not there before, by kind; empty is what a test wants to see."""
+        extra = {kind: getattr(self, kind) - getattr(before, kind) for kind in self.__struct_fields__}
+        return {kind: sorted(things) for kind, things in extra.items() if things}
+
+
+def survey(root: Path, net: Net, instance: str) -> Leftovers:
+    """Everything under ``root``, in ``net``, and with ``instance`` in its name."""
+    inside = [*net.enter(net.inside)]
+    links = json.loads(run(*inside, "ip", "-json", "link"))
+    rules = re.sub(r"packets \d+ bytes \d+", "", run(*inside, "nft", "list", "ruleset"))
+    sandboxes = [path for path in (root / "exec" / "netns").glob("*") if path.is_file()]
+    return Leftovers(
+        mounts=frozenset(_mounts(str(root))),
+        links=frozenset(link["ifname"] for link in links),
+        namespaces=frozenset(map(str, sandboxes)),
+        cgroups=frozenset(_cgroups(instance)),
+        rules=frozenset(_lines_in_context(rules)),
+        files=frozenset(path for path in _files(root) if not BOOKKEEPING.search(path)),
+        processes=frozenset(f"{pid} {name}" for pid, name in processes(net, sandboxes).items()),
+    )
+
+
+def processes(net: Net, sandboxes: Iterable[Path] = ()) -> dict[int, str]:
+    """Every process in the namespaces, and every one below those: pid → command line."""
+    namespaces = {path.stat().st_ino for path in (net.inside, *sandboxes) if path.exists()}
+    parents: dict[int, int] = {}
+    found: set[int] = set()
+    for pid in (int(entry) for entry in os.listdir("/proc") if entry.isdecimal()):  # noqa: PTH208
+        try:
+            parents[pid] = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            if os.stat(f"/proc/{pid}/ns/net").st_ino in namespaces:  # noqa: PTH116
+                found.add(pid)
+        except (OSError, ValueError):  # it is gone
+            continue
+    for pid in parents:
+        line, above = [pid], parents.get(pid, 0)
+        while above in parents and above not in found:
+            line.append(above)
+            above = parents[above]
+        if above in found:
+            found.update(line)
+    return {pid: _command(pid) for pid in found if _command(pid)}
+
+
+def _command(pid: int) -> str:
+    """The command line; ``""`` for one that is dead, even if nobody has reaped it."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _mounts(root: str) -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        target = line.split()[4]
+        if target.startswith(root + "/") and "/net-" not in target:
+            yield target
+
+
+def _cgroups(instance: str) -> Iterator[str]:
+    for directory, names, _ in os.walk("/sys/fs/cgroup"):
+        for name in names:
+            path = f"{directory}/{name}"
+            if instance in path:
+                yield path
+
+
+def _files(root: Path) -> Iterator[str]:
+    for family in ("data", "exec"):
+        for directory, names, files in os.walk(root / family):
+            yield from (f"{directory}/{name}" for name in [*names, *files])
+
+
+def _lines_in_context(ruleset: str) -> Iterator[str]:
+    """Each line with the lines that it is nested in, so that the same rule in two chains is two."""
+    context: list[str] = []
+    for line in ruleset.splitlines():
+        depth = len(line) - len(line.lstrip("\t"))
+        context[depth:] = [line.strip()]
+        for element in line.split(","):  # a map's elements may share a line
+            yield " / ".join([*context[:-1], element.strip()])
