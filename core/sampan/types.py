@@ -64,7 +64,8 @@ class Image(msgspec.Struct, kw_only=True):
     """An image. ``id`` is the digest of its configuration (``sha256:…``), which is kept as a blob of that digest.
 
     ``config`` is the OCI image configuration as parsed. ``references`` are normalised (``docker.io/library/x:tag``).
-    ``size`` is the sum of the unpacked layers' bytes.
+    ``size`` is the sum of the unpacked layers' bytes. ``removed``: the user has removed it by force while a stopped
+    container stands on its layers; it is shown nowhere and goes with the last such container.
     """
 
     id: str
@@ -76,6 +77,7 @@ class Image(msgspec.Struct, kw_only=True):
     repo_digests: list[str] = []
     parent: str = ""
     tagged_at: str = ""
+    removed: bool = False
 
 
 class Mount(msgspec.Struct, kw_only=True):

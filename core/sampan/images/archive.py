@@ -1,0 +1,155 @@
+"""Image archives as they come in: one tar stream, possibly compressed, that can be read only once.
+
+A manifest comes after the layers that it names, so every file is first taken into the content store's ingest area
+under a name of ours; names from the archive are only looked up, never used as paths.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+import msgspec
+
+from sampan.errors import Invalid
+from sampan.images.compression import decompressed
+from sampan.images.content import ContentStore, Ingest
+
+JSON_LIMIT = 4 << 20  # bytes; manifests and configurations are a thousandth of this
+ENTRY_LIMIT = 20_000
+HEADER_LIMIT = 1 << 20  # bytes of one extended header, which tarfile reads into memory at once
+LINK_LIMIT = 16
+
+_EXTENDED = {
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+}
+
+
+class _Broken(Exception):
+    """A header that is none: tarfile by itself would take it for the end of the archive."""
+
+
+class _TarInfo(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        if 0 < len(buf) < tarfile.BLOCKSIZE:
+            raise _Broken("it ends in the middle of a header")
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf.strip(b"\0"):
+                raise _Broken(str(error)) from None
+            raise
+
+    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type in _EXTENDED and self.size > HEADER_LIMIT:
+            raise Invalid(f"the archive has an extended header of {self.size} bytes, which no image has")
+        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
+
+
+_BROKEN = (_Broken, tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, KeyError)
+
+
+class Archive:
+    """The files of an image archive, by name. Leaving the ``with`` block removes what was not committed."""
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+        self._files: dict[str, Ingest] = {}
+        self._links: dict[str, str] = {}
+
+    def read(self, stream: BinaryIO) -> None:
+        """Take all files of a tar stream. ``Invalid`` if it is not one, is cut short, or names paths outside."""
+        _, plain = decompressed(stream)
+        try:
+            with tarfile.open(
+                fileobj=plain, mode="r|", bufsize=1 << 20, tarinfo=_TarInfo, errorlevel=2, errors="surrogateescape"
+            ) as tar:
+                for count, member in enumerate(tar):
+                    if count == ENTRY_LIMIT:
+                        raise Invalid(f"the archive has more than {ENTRY_LIMIT} entries, which no image archive has")
+                    self._take(tar, member)
+        except _BROKEN as error:
+            raise Invalid(_told(error, bool(self._files))) from None
+
+    def __contains__(self, name: str) -> bool:
+        return self._find(name) is not None
+
+    def file(self, name: str, wanted_by: str) -> Ingest:
+        """The file of that name. ``Invalid`` names it and who wanted it."""
+        found = self._find(name)
+        if found is None:
+            raise Invalid(f'the archive lacks the file "{name}", which its {wanted_by} names')
+        return found
+
+    def bytes(self, name: str, wanted_by: str) -> bytes:
+        """The content of a small file. ``Invalid`` if it is missing or too large to be metadata."""
+        file = self.file(name, wanted_by)
+        if file.size > JSON_LIMIT:
+            raise Invalid(f'"{name}" in the archive has {file.size} bytes, too many for a manifest or a configuration')
+        with file.reader() as stream:
+            return stream.read()
+
+    def json(self, name: str, wanted_by: str, shape: Any) -> Any:
+        """A small file as JSON, checked against a type. ``Invalid`` says what does not fit."""
+        return decode(self.bytes(name, wanted_by), f'"{name}" in the archive', shape)
+
+    def _find(self, name: str) -> Ingest | None:
+        name = posixpath.normpath(name)
+        for _ in range(LINK_LIMIT):
+            if name not in self._links:
+                break
+            name = self._links[name]
+        return self._files.get(name)
+
+    def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
+        name = _inside(member.name, "entry")
+        if member.isreg():
+            ingest = self._content.ingest()
+            if name in self._files:
+                self._files[name].abandon()
+            self._files[name] = ingest
+            ingest.copy(cast(BinaryIO, tar.extractfile(member)))
+            ingest.close()
+        elif member.issym():
+            self._links[name] = _inside(posixpath.join(posixpath.dirname(name), member.linkname), "link")
+        elif member.islnk():
+            self._links[name] = _inside(member.linkname, "link")
+        elif not member.isdir():
+            raise Invalid(f'the archive has a device or pipe "{name}" beside its layers, where only files belong')
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for file in self._files.values():
+            file.abandon()
+
+
+def decode(data: bytes, what: str, shape: Any) -> Any:
+    """JSON checked against a type; ``Invalid`` begins with ``what``."""
+    try:
+        return msgspec.json.decode(data, type=shape)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"{what} is not as it should be: {error}") from None
+
+
+def _inside(name: str, what: str) -> str:
+    path = posixpath.normpath(name)
+    if path.startswith(("/", "../")) or path == ".." or "\0" in path:
+        raise Invalid(f"the archive's {what} {name[:200]!r} leads outside of the archive")
+    return path
+
+
+def _told(error: Exception, some: bool) -> str:
+    if some or isinstance(error, EOFError) or "unexpected end" in str(error):
+        return f"the archive is damaged or truncated: {error}"
+    return "this is not an image archive: it is not a tar, plain or compressed with gzip, zstd, bzip2 or xz"

@@ -1,0 +1,178 @@
+"""The content store: blobs by digest, in the directory layout of the OCI image specification (``blobs/sha256/HEX``).
+
+A blob is written into ``ingest/``, hashed on the way, synced, and renamed into place: whoever finds a blob by its
+digest finds all of it. What an interrupted write left in ``ingest/`` is removed when the store is opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from sampan.errors import Invalid, NotFound
+
+CHUNK = 1 << 20
+_DIGEST = re.compile(r"sha256:([a-f0-9]{64})")
+
+
+def hex_of(digest: str) -> str:
+    """The 64 hex digits of a ``sha256:`` digest. ``Invalid`` for anything else."""
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise Invalid(f'"{digest[:80]}" is not a digest this engine can check (sha256: and 64 hex digits)')
+    return match.group(1)
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+class Ingest:
+    """A blob on its way in. Write to it, then ``commit`` or ``abandon``; leaving the ``with`` block abandons it."""
+
+    def __init__(self, store: ContentStore) -> None:
+        self._store = store
+        descriptor, name = tempfile.mkstemp(dir=store.ingest_root)
+        self.path = Path(name)
+        self._file = os.fdopen(descriptor, "wb", buffering=0)
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        """Of what was written so far."""
+        return "sha256:" + self._hash.hexdigest()
+
+    def write(self, data: bytes | memoryview) -> int:
+        self._hash.update(data)
+        view = memoryview(data)
+        while view:
+            view = view[self._file.write(view) :]
+        self.size += len(data)
+        return len(data)
+
+    def copy(self, stream: BinaryIO) -> None:
+        """Write all that ``stream`` still has."""
+        while chunk := stream.read(CHUNK):
+            self.write(chunk)
+
+    def reader(self) -> FileIO:
+        """What was written, from the beginning, before or after ``commit``."""
+        return self._store.reader(self.digest) if self._store.has(self.digest) else self.path.open("rb", buffering=0)
+
+    def close(self) -> None:
+        """No more will be written; the descriptor is given back, the file stays until commit or abandon."""
+        self._file.close()
+
+    def commit(self, expected: str | None = None) -> str:
+        """Make it a blob and return its digest. ``Invalid`` if it is not the ``expected`` one."""
+        digest = self.digest
+        if expected is not None and expected != digest:
+            raise Invalid(f"content does not match its digest: expected {expected}, got {digest}")
+        self._store.adopt(self, digest)
+        return digest
+
+    def abandon(self) -> None:
+        """Remove it, unless it was committed. Idempotent."""
+        self.close()
+        with suppress(FileNotFoundError):
+            self.path.unlink()
+
+    def __enter__(self) -> Ingest:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.abandon()
+
+
+class ContentStore:
+    """Blobs under ``root``. Thread-safe: files appear and go by rename and unlink."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ingest_root = root / "ingest"
+        self._blobs = root / "blobs" / "sha256"
+
+    def open(self) -> None:
+        """Make the directories and remove what interrupted writes left."""
+        self._blobs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        shutil.rmtree(self.ingest_root, ignore_errors=True)
+        self.ingest_root.mkdir(mode=0o700)
+
+    def ingest(self) -> Ingest:
+        return Ingest(self)
+
+    def add(self, data: bytes) -> str:
+        """Keep ``data``; returns its digest."""
+        with self.ingest() as ingest:
+            ingest.write(data)
+            return ingest.commit()
+
+    def adopt(self, ingest: Ingest, digest: str) -> None:
+        """For ``Ingest.commit``: sync the file and rename it into place, over one that may have gone bad."""
+        ingest.close()
+        if not ingest.path.exists():
+            return  # committed before
+        _sync(ingest.path)
+        ingest.path.rename(self.path(digest))
+        _sync(self._blobs)
+
+    def path(self, digest: str) -> Path:
+        return self._blobs / hex_of(digest)
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).exists()
+
+    def size(self, digest: str) -> int:
+        """Bytes of the blob. ``NotFound`` if it is not kept."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def reader(self, digest: str) -> FileIO:
+        """The blob, seekable, unbuffered: read it in large pieces. ``NotFound`` if it is not kept."""
+        try:
+            return self.path(digest).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def verify(self, digest: str) -> None:
+        """Read the whole blob and compare. ``Invalid`` if it is damaged."""
+        with self.reader(digest) as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+        if found != hex_of(digest):
+            raise Invalid(f"the stored blob {digest} is damaged: its content has the digest sha256:{found}")
+
+    def remove(self, digest: str) -> None:
+        """Absent is fine."""
+        with suppress(FileNotFoundError):
+            self.path(digest).unlink()
+
+    def digests(self) -> Iterator[str]:
+        """Every blob that is kept."""
+        for entry in os.scandir(self._blobs):
+            yield "sha256:" + entry.name
+
+
+def _missing(digest: str) -> NotFound:
+    return NotFound(f"the content store has no blob {digest}")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,91 @@
+"""Putting images together: blobs into the content store, layers into the storage driver, then the records.
+
+That order, and the leases on everything, make it safe to be killed at any line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from sampan.images import configuration, manifests
+from sampan.images.compression import HEAD, decompressed, recognise
+from sampan.images.content import ContentStore, Ingest, digest_of
+from sampan.images.layers import Layers, chain_ids
+from sampan.images.leases import Lease
+from sampan.images.records import Records, blobs_of, chains_of
+from sampan.types import Image, Layer
+
+NO_MEDIA_TYPE = ("bzip2", "xz")  # the OCI knows none for them, so such layers are kept uncompressed
+
+Told = Callable[[str, Layer], None]
+
+
+def _untold(chain: str, layer: Layer) -> None:
+    return
+
+
+class Intake:
+    """Makes ``Image``s whose parts exist; ``admit`` makes them known."""
+
+    def __init__(self, content: ContentStore, layers: Layers, records: Records) -> None:
+        self._content = content
+        self._layers = layers
+        self._records = records
+
+    def found(self, found: manifests.Found, lease: Lease, told: Told = _untold) -> Image:
+        """An image from an archive. ``Invalid`` if a layer is hostile or does not match the configuration."""
+        config = manifests.config(found.config, len(found.layers))
+        known = self._records.by_id(digest_of(found.config))
+        if known is not None:
+            lease.hold(blobs=blobs_of(known), chains=chains_of(known))
+            if all(self._content.has(digest) for digest in blobs_of(known)):
+                self._layers.ensure(None, known.layers)
+                return known
+        digests = [self.keep(file, lease) for file in found.layers]
+        diff_ids = config["rootfs"].get("diff_ids") or []
+        layers = [Layer(diff_id=each, digest=digest) for each, digest in zip(diff_ids, digests, strict=True)]
+        return self._build(found.config, config, layers, lease, told)
+
+    def made(self, data: bytes, lease: Lease) -> Image:
+        """An image of our own: its configuration, as bytes; its layers are kept uncompressed already."""
+        config = manifests.config(data)
+        layers = [Layer(diff_id=diff_id, digest=diff_id) for diff_id in config["rootfs"].get("diff_ids") or []]
+        return self._build(data, config, layers, lease, _untold)
+
+    def keep(self, file: Ingest, lease: Lease) -> str:
+        """Make an ingested layer a blob, in a compression that the OCI has a media type for; returns its digest."""
+        with file.reader() as stream:
+            if recognise(stream.read(HEAD)) not in NO_MEDIA_TYPE:
+                lease.hold(blobs=[file.digest])
+                return file.commit()
+            stream.seek(0)
+            with self._content.ingest() as plain:
+                plain.copy(decompressed(stream)[1])
+                return self.keep(plain, lease)
+
+    def admit(self, prepared: Sequence[tuple[Image, list[str]]]) -> list[tuple[str, Image]]:
+        """Write the records and names, all together; returns the names that moved, with the image they moved from."""
+        moved = []
+        with self._records.transaction():
+            for image, names in prepared:
+                known = self._records.by_id(image.id)
+                if known is not None:
+                    image = replace(known, layers=image.layers, size=image.size, removed=False)
+                self._records.put(image)
+                for name in names:
+                    before = self._records.point(name, image.id)
+                    if before is not None:
+                        moved.append((name, before))
+        return moved
+
+    def _build(self, data: bytes, config: dict[str, Any], layers: list[Layer], lease: Lease, told: Told) -> Image:
+        chains = chain_ids([layer.diff_id for layer in layers])
+        lease.hold(blobs=[digest_of(data)], chains=chains)
+        ident = self._content.add(data)
+        self._layers.ensure(None, layers, verified={layer.digest for layer in layers}, progress=told)
+        sized = [replace(layer, size=self._layers.size(chain)) for layer, chain in zip(layers, chains, strict=True)]
+        created = config.get("created") or configuration.EPOCH
+        return Image(id=ident, config=config, layers=sized, created=created, size=sum(each.size for each in sized))

@@ -1,0 +1,134 @@
+"""Layers: unpacked once per storage driver, known by their chain id, kept as blobs beside that.
+
+A layer's *diff id* is the digest of its uncompressed tar. Its *chain id* names it together with everything below it
+(OCI image specification, config.md, "Layer ChainID"); storage drivers know layers by the chain id's hex digits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from sampan.drivers.storage import StorageDriver
+from sampan.errors import Conflict, Invalid, NotFound, Unavailable
+from sampan.images.compression import NONE, Digesting, decompressed
+from sampan.images.content import ContentStore, hex_of
+from sampan.images.unpack import unpack
+from sampan.types import Layer
+from sampan.undo import Undo
+
+if TYPE_CHECKING:
+    from sampan.plugins import Drivers
+
+LIMIT = 1024
+"""More layers than any storage driver can stack in one mount; an archive that has more is not an image."""
+
+
+def chain_ids(diff_ids: Sequence[str]) -> list[str]:
+    """The chain id (64 hex digits) of each layer, the lowest first."""
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        below = f"sha256:{chain[-1]} {diff_id}" if chain else None
+        chain.append(hashlib.sha256(below.encode()).hexdigest() if below else hex_of(diff_id))
+    return chain
+
+
+class Layers:
+    """Unpacks layers into storage drivers and removes them. Thread-safe; one layer is worked on by one thread."""
+
+    def __init__(self, content: ContentStore, drivers: Drivers) -> None:
+        self._content = content
+        self._drivers = drivers
+        self._guard = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._unpacked: dict[StorageDriver, set[str]] = {}
+        self._sizes: dict[str, int] = {}  # by chain id
+
+    def know(self, layers: Sequence[Layer]) -> None:
+        """Sizes that were measured when these layers were first unpacked."""
+        for chain, layer in zip(chain_ids([layer.diff_id for layer in layers]), layers, strict=True):
+            self._sizes[chain] = layer.size
+
+    def size(self, chain: str) -> int:
+        """Unpacked bytes of one layer, without those below."""
+        return self._sizes.get(chain, 0)
+
+    def ensure(
+        self,
+        storage: str | None,
+        layers: Sequence[Layer],
+        *,
+        verified: Collection[str] = (),
+        progress: Callable[[str, Layer], None] = lambda chain, layer: None,
+    ) -> str | None:
+        """Have these layers unpacked in a storage driver (None: the default); returns the topmost chain id.
+
+        ``verified`` are digests that were checked a moment ago, so that an uncompressed blob is not hashed again.
+        ``Invalid`` if a blob is hostile, damaged or not what its diff id says; then nothing of that layer stays.
+        """
+        driver = self._drivers.storage(storage)
+        parent = None
+        for chain, layer in zip(chain_ids([layer.diff_id for layer in layers]), layers, strict=True):
+            with self.locked(chain):
+                if chain not in self._known(driver):
+                    progress(chain, layer)
+                    self._sizes[chain] = self._unpack(driver, chain, parent, layer, layer.digest in verified)
+                    self._known(driver).add(chain)
+            parent = chain
+        return parent
+
+    def remove(self, chain: str) -> bool:
+        """Remove one layer from every storage driver; the caller holds its lock. False: something stands on it."""
+        for driver in self._drivers.loaded("storage").values():
+            try:
+                driver.remove_layer(chain)
+            except Conflict:
+                return False
+        for known in self._unpacked.values():
+            known.discard(chain)
+        self._sizes.pop(chain, None)
+        return True
+
+    @contextmanager
+    def locked(self, chain: str) -> Iterator[None]:
+        with self._guard:
+            lock = self._locks.setdefault(chain, threading.Lock())
+        with lock:
+            yield
+
+    def _known(self, driver: StorageDriver) -> set[str]:
+        with self._guard:
+            if driver not in self._unpacked:
+                self._unpacked[driver] = driver.layers()
+            return self._unpacked[driver]
+
+    def _unpack(self, driver: StorageDriver, chain: str, parent: str | None, layer: Layer, verified: bool) -> int:
+        with Undo() as undo, self._blob(layer) as blob:
+            directory = driver.begin_layer(chain, parent)
+            undo.push(driver.remove_layer, chain)
+            compression, stream = decompressed(blob)
+            if verified and compression == NONE and layer.digest == layer.diff_id:
+                size = unpack(stream, directory, driver.features().whiteouts)
+            else:
+                digesting = Digesting(stream)
+                size = unpack(cast(BinaryIO, digesting), directory, driver.features().whiteouts)
+                digesting.drain()
+                _compare(layer.diff_id, digesting.digest)
+            driver.commit_layer(chain)
+        return size
+
+    def _blob(self, layer: Layer) -> BinaryIO:
+        if not layer.digest:
+            raise Unavailable(f"layer {layer.diff_id} is not kept as a blob, so it cannot be unpacked again")
+        try:
+            return self._content.reader(layer.digest)
+        except NotFound:
+            raise Unavailable(f"the blob {layer.digest} of layer {layer.diff_id} is missing: load it again") from None
+
+
+def _compare(expected: str, found: str) -> None:
+    if expected != found:
+        raise Invalid(f"a layer does not match its image: expected diff id {expected}, got {found}")

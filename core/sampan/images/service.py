@@ -1,0 +1,247 @@
+"""The images service: everything that the engine does with images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from sampan.errors import Invalid, Unsupported
+from sampan.events import EventBus
+from sampan.images import changes as instructions
+from sampan.images import configuration, from_host, manifests, references, removal
+from sampan.images import save as saving
+from sampan.images.archive import Archive
+from sampan.images.compression import decompressed
+from sampan.images.content import ContentStore
+from sampan.images.intake import Intake
+from sampan.images.layers import Layers
+from sampan.images.leases import Leases
+from sampan.images.records import Records, familiar_names
+from sampan.state import State
+from sampan.types import Container, Image, Layer
+
+if TYPE_CHECKING:
+    from sampan.config import Config
+    from sampan.plugins import Drivers
+
+Progress = Callable[[dict[str, Any]], None]
+Rows = list[dict[str, Any]]
+Names = list[str]
+ImageList = list[Image]
+Chosen = list[tuple[Image, list[str]]]
+
+
+def _silent(message: dict[str, Any]) -> None:
+    return
+
+
+class Images:
+    """Images by name and id. Synchronous and thread-safe.
+
+    ``in_use`` is set by the engine: the containers made from an image id. It is called with this service's lock held,
+    so it must not wait for anybody who waits for this service.
+    """
+
+    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers) -> None:
+        self._content = ContentStore(config.data_root / "content")
+        self._layers = Layers(self._content, drivers)
+        self._records = Records(state)
+        self._leases = Leases(self._content, self._layers, self._records.used)
+        self._intake = Intake(self._content, self._layers, self._records)
+        self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
+        self._events = events
+        self.in_use: Callable[[str], list[Container]] = lambda ident: []
+
+    def open(self) -> None:
+        """Load the records and remove what a crash left half-made. Called once, before any other method."""
+        self._content.open()
+        self._records.open()
+        for image in self._records.every():
+            self._layers.know(image.layers)
+        self._leases.sweep()
+
+    # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, reference: str) -> Image:
+        """By ``name[:tag]``, ``name@digest``, id or the unique beginning of one.
+
+        ``NotFound`` (``No such image: x:latest``) or ``Invalid`` (``invalid reference format…``).
+        """
+        return self._records.get(reference)
+
+    def list(self) -> ImageList:
+        """All images, the newest first."""
+        return self._records.visible()
+
+    def history(self, reference: str) -> Rows:
+        """Docker's ``HistoryResponseItem`` for each step that made the image, the newest first."""
+        image = self.get(reference)
+        return configuration.history(image.config, image.layers, image.id, familiar_names(image.references))
+
+    # ── for containers ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def layer_for(self, image: Image, storage: str | None = None) -> str | None:
+        """The chain id of an image's topmost layer, unpacked now for that storage driver (None: the default) if it
+        was not yet; None for an image without layers. ``Unavailable`` if a blob is missing."""
+        with self.holding(image):
+            return self._layers.ensure(storage, image.layers)
+
+    def holding(self, image: Image) -> AbstractContextManager[None]:
+        """Nothing of the image goes away inside the block: make a container from it there, its record included.
+
+        ``NotFound`` if the image was removed meanwhile.
+        """
+        return self._removal.holding(image)
+
+    def collect(self) -> None:
+        """Let go of images that were removed while a container stood on them. Called after a container is removed."""
+        for image in self._records.every():
+            if image.removed:
+                self._removal.collect(image)
+
+    def layers_in_use(self) -> set[str]:
+        """Chain ids of all layers of all images, those of images removed under a container too: what ``restore``
+        of every storage driver must keep."""
+        return self._records.used().chains
+
+    # ── coming in ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def load(self, stream: BinaryIO, progress: Progress = _silent) -> Names:
+        """Take every image of a Docker archive or an OCI layout in a tar stream, compressed or not.
+
+        Returns the names (or ids) loaded; ``progress`` gets the Engine API's messages. ``Invalid`` if anything about
+        the archive is wrong: then nothing of it is kept.
+        """
+
+        def told(chain: str, layer: Layer) -> None:
+            size = self._content.size(layer.digest)
+            detail = {"current": size, "total": size}
+            progress({"status": "Loading layer", "progressDetail": detail, "id": removal.short(chain)})
+
+        with Archive(self._content) as archive, self._leases.lease() as lease:
+            archive.read(stream)
+            found = manifests.images(archive)
+            prepared = [(self._intake.found(each, lease, told), each.references) for each in found]
+            with self._removal.lock:
+                moved = self._intake.admit(prepared)
+        for name, before in moved:
+            old = f"renaming the old one with ID {before.id} to empty string"
+            progress({"stream": f"The image {references.familiar(name)} already exists, {old}\n"})
+        return [loaded for image, names in prepared for loaded in self._loaded(image, names, progress)]
+
+    def import_(
+        self,
+        stream: BinaryIO,
+        *,
+        reference: str | None = None,
+        changes: Sequence[str] = (),
+        message: str = "",
+        platform: str = "",
+    ) -> Image:
+        """Make an image of one layer from the tar of a root file system (``docker import``), compressed or not.
+
+        ``changes`` are Dockerfile instructions. ``Invalid`` if the tar or an instruction is wrong.
+        """
+        names = [_target(reference)] if reference else []
+        config = instructions.apply({}, list(changes))
+        machine = _machine(platform)
+        created = configuration.now()
+        step = {"created": created, "comment": message or "Imported from -"}
+        with self._content.ingest() as ingest, self._leases.lease() as lease:
+            ingest.copy(decompressed(stream)[1])
+            if not ingest.size:
+                raise Invalid("there is nothing to import: the tar of the root file system is empty")
+            diff_id = self._intake.keep(ingest, lease)
+            data = configuration.compose(config, [diff_id], created=created, history=[step], machine=machine)
+            return self._admitted(self._intake.made(data, lease), names)
+
+    def from_host(self, programs: Sequence[str] = (), reference: str = "host:latest") -> Image:
+        """Make an image of this host's own programs (none: a useful set for a shell) and what they need to start.
+
+        The same files give the same image. ``NotFound`` names a program that this host does not have.
+        """
+        name = _target(reference)
+        with self._content.ingest() as ingest, self._leases.lease() as lease:
+            packed = from_host.pack(programs, ingest)
+            diff_id = self._intake.keep(ingest, lease)
+            data = configuration.compose(packed.config, [diff_id], created=packed.created, history=[packed.step])
+            return self._admitted(self._intake.made(data, lease), [name])
+
+    # ── going out, names ───────────────────────────────────────────────────────────────────────────────────────
+
+    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+        """Write images to an archive for ``docker load``, skopeo, podman and ``load``.
+
+        A name without a tag means all tags of that repository. Images named by id are saved without a name.
+        """
+        chosen: dict[str, Names] = {}
+        for text in names:
+            for image, kept in self._named(text):
+                chosen.setdefault(image.id, []).extend(name for name in kept if name not in chosen[image.id])
+        saving.save(self._content, [saving.Chosen(self.get(ident), kept) for ident, kept in chosen.items()], out)
+
+    def tag(self, reference: str, target: str) -> None:
+        """Make ``target`` a name of the image, whatever it named before."""
+        name = _target(target)
+        with self._removal.lock:
+            image = self.get(reference)
+            self._records.point(name, image.id)
+        self._tell(image, "tag", references.familiar(name))
+
+    def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Rows:
+        """Remove a name, or with the last name the image; ``prune``: parents without a name as well.
+
+        Returns Docker's ``ImageDeleteResponseItem``s. ``Conflict`` says who needs it and whether force would help.
+        """
+        return self._removal.remove(reference, force=force, prune=prune)
+
+    # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _admitted(self, image: Image, names: Names) -> Image:
+        with self._removal.lock:
+            self._intake.admit([(image, names)])
+        self._tell(image, "import")
+        return self.get(image.id)
+
+    def _loaded(self, image: Image, names: Names, progress: Progress) -> Names:
+        self._tell(image, "load")
+        for name in familiar_names(names):
+            progress({"stream": f"Loaded image: {name}\n"})
+        if not names:
+            progress({"stream": f"Loaded image ID: {image.id}\n"})
+        return familiar_names(names) or [image.id]
+
+    def _named(self, text: str) -> Chosen:
+        """The images that ``save`` is asked for by one argument, each with the normalised names it is saved under."""
+        if not references.is_whole_identifier(text):
+            name = references.parse(text)
+            if not name.tag and not name.digest:
+                tags = [(image, name.among(image.references)) for image in self.list()]
+                if any(kept for _, kept in tags):
+                    return [(image, kept) for image, kept in tags if kept]
+            elif (image := self._records.named(name)) is not None:
+                return [(image, [str(name)] if str(name) in image.references else [])]
+        return [(self.get(text), [])]
+
+    def _tell(self, image: Image, action: str, name: str = "") -> None:
+        labels = (image.config.get("config") or {}).get("Labels") or {}
+        self._events.publish("image", action, image.id, {**labels, "name": name or image.id})
+
+
+def _target(text: str) -> str:
+    """A new name, normalised. ``Invalid`` if it has a digest, or would read as one."""
+    name = references.parse(text)
+    if name.digest:
+        raise Invalid("refusing to create a tag with a digest reference")
+    if name.familiar_name == "sha256":
+        raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
+    return str(name.tagged())
+
+
+def _machine(platform: str) -> str:
+    """The architecture of ``os[/arch[/variant]]``; ``""`` for this machine's."""
+    system, _, rest = platform.partition("/")
+    if system not in ("", "linux"):
+        raise Unsupported(f'"{platform}" is not a platform that runs here: images are linux/ARCHITECTURE')
+    return rest.partition("/")[0]
