@@ -19,7 +19,6 @@ PR_SET_NAME = 15
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
-CLOSE_RANGE_CLOEXEC = 4
 _ALL = 0xFFFFFFFF
 
 
@@ -71,9 +70,11 @@ def prctl(option: int, value: int | bytes = 0) -> None:
     call("prctl", ctypes.c_int(option), word, zero, zero, zero, what="prctl")
 
 
-def close_from(first: int, *, on_exec: bool = False) -> None:
-    """Close every descriptor from ``first`` on, now or at the next execve (close_range(2))."""
-    syscall(SYS_CLOSE_RANGE, first, _ALL, CLOSE_RANGE_CLOEXEC if on_exec else 0, what="close_range")
+def close_all_but(kept: int) -> None:
+    """Close every descriptor but 0, 1, 2 and ``kept`` (close_range(2))."""
+    if kept > 3:
+        syscall(SYS_CLOSE_RANGE, 3, kept - 1, 0, what="close_range")
+    syscall(SYS_CLOSE_RANGE, kept + 1, _ALL, 0, what="close_range")
 
 
 def start_time(pid: int) -> int | None:

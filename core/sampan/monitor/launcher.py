@@ -7,13 +7,12 @@ on. The daemon could not fork them itself: it has threads, and it is large.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import _socket
 import gc
 import os
 import sys
 
-from sampan.linux import process
-from sampan.monitor import messages, monitor
+from sampan.linux import messages, process
+from sampan.monitor import monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +21,9 @@ if TYPE_CHECKING:
 
 def main(fd: int, path: list[str], modules: list[str]) -> None:
     """Serve the daemon at the other end of ``fd``; ``modules`` are the runtimes' monitor halves to import ahead."""
-    sock: Any = _socket.socket(fileno=fd)
+    process.close_all_but(fd)
+    os.set_inheritable(fd, False)
+    sock = messages.connect(fd)
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     os.chdir("/")
     os.umask(0o022)

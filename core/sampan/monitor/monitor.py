@@ -20,8 +20,7 @@ import termios
 import time
 
 from sampan.errors import SampanError
-from sampan.linux import process
-from sampan.monitor import messages
+from sampan.linux import messages, process
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
 
@@ -108,6 +107,9 @@ class Watch:
         self._loop = Loop()
         self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
         self._started = ("started", pid, os.getpid(), self._at)
+        # The daemon's standard error is for what goes wrong before the start. Whoever reads it must see it end with
+        # the daemon.
+        os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)
         self._directory = -1
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -1,14 +1,14 @@
-"""What daemon, launcher and monitors say to one another: one marshalled value and some descriptors per message.
+"""Messages between our own processes: one marshalled value, and some descriptors beside it.
 
-The sockets are SOCK_SEQPACKET, so that messages keep their bounds (unix(7)). They connect only our own processes:
-:mod:`marshal` trusts what it reads.
+The sockets are SOCK_SEQPACKET, so that messages keep their bounds (unix(7)). Only daemon, launcher, monitors and
+inits on their way are connected like this: :mod:`marshal` trusts what it reads.
 """
 
 from __future__ import annotations
 
+import _socket
 import marshal
 import sys
-from _socket import SCM_RIGHTS, SOL_SOCKET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _INT = 4
 def send(sock: socket, message: Any, fds: Sequence[int] = ()) -> None:
     """Send a message and copies of ``fds``. ``OSError`` if the other side is gone (EPIPE) or full (EAGAIN)."""
     rights = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in fds)
-    ancillary = [(SOL_SOCKET, SCM_RIGHTS, rights)] if fds else []
+    ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else []
     sock.sendmsg([marshal.dumps(message, FORMAT)], ancillary)
 
 
@@ -37,3 +37,13 @@ def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
     if not data:
         return None, []
     return marshal.loads(data), fds  # noqa: S302 - from our own processes only
+
+
+def pair() -> tuple[Any, Any]:
+    """Two connected ends, close-on-exec: sockets without the comforts of :mod:`socket`, which is dear to import."""
+    return _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
+
+
+def connect(fd: int) -> Any:
+    """A descriptor as an end."""
+    return _socket.socket(fileno=fd)

@@ -1,0 +1,344 @@
+"""The daemon's side of the launcher and the monitors: starting them, hearing from them, finding them again.
+
+Each started process has one connection between its monitor and the daemon. One thread waits on all of them; what it
+hears goes to ``on_exit``. The launcher is executed from a read-only view of the interpreter's file, so that no
+container can write to what it finds behind ``/proc/PID/exe`` (the way of CVE-2019-5736).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import sampan
+from sampan.errors import KINDS, Conflict, Internal, NotFound, StartFailed, Unavailable
+from sampan.linux import messages, mounts
+
+_START = (
+    "import sys; sys.path[:0] = {path!r}; "
+    "from sampan.monitor import launcher; launcher.main({fd}, {path!r}, {modules!r})"
+)
+_SOCKET = "monitor.sock"
+_STATUS = "status"
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """A client that is attached from the first byte on: the monitor's end, and what it wants."""
+
+    theirs: socket.socket
+    wants: tuple[bool, bool, bool]
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """A process to start under a monitor.
+
+    ``key`` is the container's or exec's id. ``module`` and ``order`` come from the runtime driver. ``root`` is the
+    storage driver's descriptor, which stays the caller's. ``log`` is ``{"path", "max_size" (bytes), "max_file"}``.
+    ``size`` is the terminal's first rows and columns. ``directory`` is where the monitor keeps its status and can be
+    found by a later daemon; None for an exec.
+    """
+
+    key: str
+    kind: str
+    module: str
+    order: Any
+    root: int | None = None
+    tty: bool = False
+    stdin: bool = False
+    stdin_once: bool = False
+    log: dict[str, Any] | None = None
+    streams: Sequence[Stream] = ()
+    size: tuple[int, int] | None = None
+    directory: Path | None = None
+
+
+class Started(msgspec.Struct, frozen=True):
+    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970."""
+
+    pid: int
+    monitor: int
+    at: int
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """``code`` as a shell gives it (128 + the signal's number); ``lost``: the monitor died and could not tell."""
+
+    code: int
+    oom: bool
+    at: int
+    lost: bool = False
+
+
+class _Status(msgspec.Struct):
+    pid: int
+    monitor: int
+    started: int
+    exit: int | None = None
+    oom: bool = False
+    finished: int = 0
+
+
+class Monitors:
+    """All monitors of this daemon. Thread-safe. ``on_exit`` is called from one watching thread and must be quick."""
+
+    def __init__(self, modules: Iterable[str], on_exit: Callable[[str, Exit], None]) -> None:
+        self._modules = list(modules)
+        self._on_exit = on_exit
+        self._lock = threading.Lock()
+        self._launcher: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._controls: dict[str, socket.socket] = {}
+        self._monitors: dict[str, int] = {}
+        self._keys: dict[int, str] = {}
+        self._poll = select.epoll()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll.register(self._wake, select.EPOLLIN)
+        self._thread = threading.Thread(target=self._watch, name="monitors", daemon=True)
+
+    def open(self) -> None:
+        """Start the launcher and the watching thread."""
+        with self._lock:
+            self._launcher = self._execute_launcher()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Let go of all monitors; they and their processes live on."""
+        os.eventfd_write(self._wake, 1)
+        self._thread.join()
+        with self._lock:
+            if self._launcher:
+                self._launcher.close()
+                self._launcher = None
+            if self._process:
+                self._process.wait(10)
+            for control in self._controls.values():
+                control.close()
+            self._controls.clear()
+
+    @staticmethod
+    def stream(*, stdin: bool, stdout: bool, stderr: bool) -> tuple[socket.socket, Stream]:
+        """A client for :class:`Launch`: our end, and the monitor's."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        return ours, Stream(theirs, (stdin, stdout, stderr))
+
+    def start(self, launch: Launch, *, timeout: float = 60.0) -> Started:
+        """Start a process; returns when its execve has succeeded.
+
+        ``StartFailed`` says why it could not be started, ``Unavailable`` that no answer came within ``timeout``
+        seconds (then whatever was started is killed with its monitor).
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        fds = [theirs.fileno(), *([] if launch.root is None else [launch.root])]
+        fds += [stream.theirs.fileno() for stream in launch.streams]
+        try:
+            self._send(_message(launch), fds)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            for stream in launch.streams:
+                stream.theirs.close()
+        return self._await_start(launch.key, ours, timeout)
+
+    def adopt(self, key: str, directory: Path) -> Started | Exit | None:
+        """What became of a process that an earlier daemon started: it runs, it ended, or nothing is known."""
+        control = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            control.settimeout(5)
+            control.connect(f"/proc/self/fd/{fd}/{_SOCKET}")
+            hello, _ = messages.receive(control)
+        except OSError:
+            hello = None
+        finally:
+            os.close(fd)
+        if hello is None:
+            control.close()
+            return self._from_status(directory)
+        started = Started(*hello[1:])
+        self._register(key, control, started.monitor)
+        return started
+
+    def attach(self, key: str, *, stdin: bool, stdout: bool, stderr: bool) -> socket.socket:
+        """Attach a client to a running process; our end of its stream. ``NotFound`` if the process has ended."""
+        ours, stream = self.stream(stdin=stdin, stdout=stdout, stderr=stderr)
+        try:
+            self._tell(key, ("attach", stream.wants), [stream.theirs.fileno()])
+        except NotFound:
+            ours.close()
+            raise
+        finally:
+            stream.theirs.close()
+        return ours
+
+    def resize(self, key: str, rows: int, columns: int) -> None:
+        """Set the size of a process's terminal. ``NotFound`` if the process has ended."""
+        self._tell(key, ("resize", rows, columns))
+
+    def forget(self, key: str, *, timeout: float = 15.0) -> None:
+        """Wait until the monitor of an ended process has gone, and with it its hold on the root file system."""
+        with self._lock:
+            pid = self._monitors.pop(key, 0)
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            fd = os.pidfd_open(pid)
+            try:
+                select.select([fd], [], [], timeout)
+            finally:
+                os.close(fd)
+
+    def _send(self, message: dict[str, Any], fds: list[int]) -> None:
+        with self._lock:
+            if self._launcher is None:
+                raise Unavailable("the daemon is shutting down")
+            try:
+                messages.send(self._launcher, message, fds)
+            except OSError as error:
+                if error.errno in (7, 90):  # E2BIG, EMSGSIZE
+                    raise StartFailed("arguments and environment are larger than 8 MiB") from None
+                self._launcher.close()
+                self._launcher = self._execute_launcher()  # somebody killed it; the monitors do not need it
+                messages.send(self._launcher, message, fds)
+
+    def _await_start(self, key: str, control: socket.socket, timeout: float) -> Started:
+        control.settimeout(timeout)
+        try:
+            answer, _ = messages.receive(control)
+        except TimeoutError:
+            control.close()
+            raise Unavailable(f"the runtime did not start {key[:12]} within {timeout:.0f} seconds") from None
+        if answer is None:
+            control.close()
+            raise Internal(f"the monitor of {key[:12]} died before its process was started; see the daemon's log")
+        if answer[0] == "failed":
+            control.close()
+            _, kind, text, code = answer
+            raise StartFailed(text, code) if kind == StartFailed.kind else KINDS.get(kind, Internal)(text)
+        started = Started(*answer[1:])
+        self._register(key, control, started.monitor)
+        return started
+
+    def _register(self, key: str, control: socket.socket, monitor: int) -> None:
+        control.setblocking(False)
+        with self._lock:
+            self._controls[key] = control
+            self._monitors[key] = monitor
+            self._keys[control.fileno()] = key
+        self._poll.register(control.fileno(), select.EPOLLIN)
+
+    def _tell(self, key: str, message: Any, fds: Sequence[int] = ()) -> None:
+        with self._lock:
+            control = self._controls.get(key)
+            if control is None:
+                raise NotFound(f"{key[:12]} is not running")
+            try:
+                messages.send(control, message, fds)
+            except OSError:
+                raise NotFound(f"{key[:12]} is not running") from None
+
+    def _watch(self) -> None:
+        while True:
+            for fd, _ in self._poll.poll():
+                if fd == self._wake:
+                    return
+                self._hear(fd)
+
+    def _hear(self, fd: int) -> None:
+        with self._lock:
+            key = self._keys[fd]
+            control = self._controls[key]
+        try:
+            message, _ = messages.receive(control)
+        except BlockingIOError:
+            return
+        except OSError:
+            message = None
+        if message is not None and message[0] != "exit":
+            return
+        with self._lock:
+            self._poll.unregister(fd)
+            del self._keys[fd], self._controls[key]
+            control.close()
+        lost = message is None
+        self._on_exit(key, Exit(137, False, time.time_ns(), lost=True) if lost else Exit(*message[1:]))
+
+    def _from_status(self, directory: Path) -> Exit | None:
+        try:
+            status = msgspec.json.decode((directory / _STATUS).read_bytes(), type=_Status)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        if status.exit is None:
+            return Exit(137, False, time.time_ns(), lost=True)
+        return Exit(status.exit, status.oom, status.finished)
+
+    def _execute_launcher(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, messages.LIMIT)
+        interpreter = mounts.bind(os.path.realpath(sys.executable), read_only=True)
+        code = _START.format(path=module_path(self._modules), fd=theirs.fileno(), modules=self._modules)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-E", "-B", "-c", code],
+                executable=f"/proc/self/fd/{interpreter}",
+                pass_fds=[theirs.fileno(), interpreter],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        finally:
+            theirs.close()
+            os.close(interpreter)
+        return ours
+
+
+_SO_SNDBUFFORCE = 32  # socket(7): beyond net.core.wmem_max, with CAP_NET_ADMIN
+
+
+def module_path(modules: Iterable[str]) -> list[str]:
+    """The directories from which sampan and these modules are imported: the launcher runs without site-packages."""
+    found = [str(Path(sampan.__file__).parent.parent)]
+    for name in modules:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise Unavailable(f"the runtime's module {name} cannot be found")
+        directory = str(Path(spec.origin).parents[name.count(".")])
+        if directory not in found:
+            found.append(directory)
+    return found
+
+
+def _message(launch: Launch) -> dict[str, Any]:
+    if launch.kind == "start" and launch.root is None:
+        raise Conflict("a container is started with a root file system")
+    return {
+        "key": launch.key,
+        "kind": launch.kind,
+        "module": launch.module,
+        "path": module_path([launch.module]),
+        "order": dict(launch.order),
+        "root": launch.root is not None,
+        "tty": launch.tty,
+        "stdin": launch.stdin,
+        "stdin_once": launch.stdin_once,
+        "log": launch.log,
+        "streams": [stream.wants for stream in launch.streams],
+        "size": launch.size,
+        "directory": None if launch.directory is None else os.fsencode(launch.directory),
+    }

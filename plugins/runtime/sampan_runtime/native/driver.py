@@ -1,0 +1,126 @@
+"""The ``native`` runtime driver, the daemon's half: namespaces, cgroups and all by Python's own kernel calls."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal as signals
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from typing import Any
+
+from sampan.drivers import RuntimeDriver
+from sampan.drivers.errors import NotFound
+from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures, Stats
+from sampan.linux import capabilities, namespaces, process
+from sampan_runtime.native import order as orders
+from sampan_runtime.native import rootfs, stats
+from sampan_runtime.native.filters import Filters
+from sampan_runtime.native.groups import Groups
+
+_NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
+
+
+class Native(RuntimeDriver):
+    monitor_module = "sampan_runtime.native.monitor"
+
+    @cached_property
+    def _groups(self) -> Groups:
+        return Groups(self.host.instance)
+
+    @cached_property
+    def _filters(self) -> Filters:
+        return Filters(self.host.exec_root / "seccomp")
+
+    @cached_property
+    def _hierarchies(self) -> list[tuple[str, str, str]]:
+        return rootfs.hierarchies()
+
+    def check(self) -> Check:
+        missing = [name for name in _NEEDED if not capabilities.permitted() >> capabilities.NAMES.index(name) & 1]
+        if missing:
+            return Check(False, f"it needs root: this process lacks CAP_{', CAP_'.join(missing)}")
+        absent = [name for name, file in namespaces.FILES.items() if not os.access(f"/proc/self/ns/{file}", os.F_OK)]
+        absent = [name for name in absent if name not in ("user", "time")]
+        if absent:
+            return Check(False, f"this kernel has no {', '.join(absent)} namespaces")
+        if not self._groups.places and not self._groups.unified:
+            return Check(False, "no cgroups are mounted under /sys/fs/cgroup (mount -t cgroup2 none /sys/fs/cgroup)")
+        return Check(True)
+
+    def features(self) -> RuntimeFeatures:
+        return RuntimeFeatures()
+
+    def order(self, bundle: Bundle) -> Order:
+        spec = bundle.spec
+        linux = spec.get("linux") or {}
+        made = orders.from_spec(spec, bundle.path / "rootfs", self._program(linux))
+        made["hierarchies"] = self._hierarchies
+        made.update(self._groups.order(bundle.id, linux.get("resources") or {}))
+        if not self._groups.controls_devices:
+            self._forbid_device_nodes(made)
+        return made
+
+    def exec_order(self, process_: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:
+        linux = spec.get("linux") or {}
+        started = process.start_time(pid)
+        if started is None:
+            raise NotFound(f"container {process_.container[:12]} is not running")
+        made = orders.process(process_.process, self._program(linux))
+        flags = [each["type"] for each in linux.get("namespaces") or ()]
+        made["flags"] = sum(namespaces.FLAGS[name] for name in set(flags))
+        made["pid"], made["start_time"] = pid, started
+        made.update(self._groups.order(process_.container, {}))
+        if not self._groups.controls_devices:
+            self._forbid_device_nodes(made)
+        return made
+
+    def signal(self, container: str, pid: int, signal: int) -> None:
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            raise NotFound(f"container {container[:12]} is not running") from None
+        try:
+            # The pid may belong to another process by now; the descriptor stays with the one that it was opened for.
+            if pid not in self._groups.processes(container):
+                raise NotFound(f"container {container[:12]} is not running")
+            signals.pidfd_send_signal(fd, signal)
+        except ProcessLookupError:
+            raise NotFound(f"container {container[:12]} is not running") from None
+        finally:
+            os.close(fd)
+
+    def processes(self, container: str, pid: int) -> list[int]:
+        found = self._groups.processes(container)
+        return sorted(found, key=lambda each: (each != pid, each))
+
+    def pause(self, container: str) -> None:
+        self._groups.freeze(container, True)
+
+    def resume(self, container: str) -> None:
+        self._groups.freeze(container, False)
+
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        self._groups.update(container, resources)
+
+    def stats(self, container: str) -> Stats:
+        try:
+            return stats.read(self._groups, container)
+        except OSError as error:
+            raise NotFound(f"container {container[:12]} is not running") from error
+
+    def remove(self, container: str) -> None:
+        self._groups.remove(container)
+
+    def restore(self, running: Collection[str]) -> None:
+        self._groups.remove_others(running)
+
+    def _program(self, linux: Mapping[str, Any]) -> bytes | None:
+        return self._filters.program(linux["seccomp"]) if linux.get("seccomp") else None
+
+    def _forbid_device_nodes(self, made: dict[str, Any]) -> None:
+        """Version 2 has no device controller but BPF programs: until we load one, nobody may make device nodes,
+        for a node of the host's disk would be as good as the disk."""
+        node = 1 << capabilities.NAMES.index("MKNOD")
+        with contextlib.suppress(KeyError):
+            made["capabilities"] = {name: mask & ~node for name, mask in made["capabilities"].items()}

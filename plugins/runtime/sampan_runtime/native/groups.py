@@ -1,0 +1,151 @@
+"""Which cgroups a container of the native runtime has, and what is done through them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from sampan.drivers.errors import Invalid, Unavailable
+from sampan.linux import cgroups
+from sampan_runtime.native import limits
+
+_PARENT = "sampan-{}"
+_FREEZE_PATIENCE = 10.0  # seconds
+
+
+class Groups:
+    """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host. Thread-safe: it holds only names."""
+
+    def __init__(self, instance: str) -> None:
+        self._parent = _PARENT.format(instance)
+        self._found = cgroups.hierarchies()
+        self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
+        self.unified = self._found.get(cgroups.V2)
+
+    @property
+    def controls_devices(self) -> bool:
+        return "devices" in self._found
+
+    def order(self, container: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+        """What the monitor's half makes, joins and removes."""
+        directories = self.directories(container)
+        v2 = self._in(self.unified, container) if self.unified else ""
+        return {
+            "cgroups": directories,
+            "tasks": [f"{each}/tasks" for each in directories if each != v2],
+            "v2": v2,
+            "v2_root": self.unified if self.unified and not self.places else "",
+            "limits": self.writes(container, resources),
+            "oom": self._oom_file(container),
+        }
+
+    def writes(self, container: str, resources: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Control files and their new values; what this host has no controller or file for is left out."""
+        if not self.places:
+            base = self._in(self.unified or "", container)
+            return [(f"{base}/{name}", value) for _, name, value in limits.version_2(resources)]
+        return [
+            (f"{self._in(self._found[controller], container)}/{name}", value)
+            for controller, name, value in limits.version_1(resources)
+            if controller in self._found and self._offers(controller, name)
+        ]
+
+    def _offers(self, controller: str, name: str) -> bool:
+        """Kernels are built without swap accounting or weights; the root of a hierarchy tells."""
+        return name not in limits.OPTIONAL or os.access(f"{self._found[controller]}/{name}", os.F_OK)
+
+    def directories(self, container: str) -> list[str]:
+        places = [*self.places, *([self.unified] if self.unified else [])]
+        return [self._in(place, container) for place in places]
+
+    def known(self) -> set[str]:
+        """The ids of all containers of this instance that have a group anywhere."""
+        found: set[str] = set()
+        for place in [*self.places, *([self.unified] if self.unified else [])]:
+            with contextlib.suppress(FileNotFoundError), os.scandir(f"{place}/{self._parent}") as entries:
+                found.update(entry.name for entry in entries if entry.is_dir())
+        return found
+
+    def processes(self, container: str) -> list[int]:
+        return cgroups.processes(self.directories(container)[-1])
+
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        """Change limits. A limit and the sum with swap may have to change in the other order (memory.rst, 5.3)."""
+        writes = self.writes(container, resources)
+        try:
+            _write_all(writes)
+        except OSError:
+            try:
+                _write_all(list(reversed(writes)))
+            except OSError as error:
+                raise Invalid(f"the kernel refused a limit ({error.filename}): {error.strerror}") from error
+
+    def freeze(self, container: str, frozen: bool) -> None:
+        """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze)."""
+        if "freezer" in self._found:
+            path = f"{self._in(self._found['freezer'], container)}/freezer.state"
+            value, done = ("FROZEN", "FROZEN") if frozen else ("THAWED", "THAWED")
+            state = path
+        else:
+            path = f"{self._in(self.unified or '', container)}/cgroup.freeze"
+            value, done = ("1", "frozen 1") if frozen else ("0", "frozen 0")
+            state = path.replace("cgroup.freeze", "cgroup.events")
+        until = time.monotonic() + _FREEZE_PATIENCE
+        cgroups.write(path, value)
+        while done not in cgroups.read(state):
+            if time.monotonic() > until:
+                raise Unavailable(f"container {container[:12]} could not be frozen within {_FREEZE_PATIENCE:.0f} s")
+            time.sleep(0.001)
+            if "freezer" in self._found:
+                cgroups.write(path, value)  # a process that forked meanwhile holds version 1 up until told again
+
+    def remove(self, container: str) -> None:
+        """Kill all that is left and remove the groups. Idempotent."""
+        directories = self.directories(container)
+        self._kill(directories)
+        for directory in directories:
+            cgroups.remove(directory)
+        self._remove_parents_if_empty()
+
+    def remove_others(self, running: Collection[str]) -> None:
+        for container in self.known() - set(running):
+            self.remove(container)
+        self._remove_parents_if_empty()
+
+    def file(self, controller: str, container: str, name: str) -> str:
+        """A control file of the controller, wherever this host has it; ``""`` if it has none."""
+        place = self._found.get(controller) or self.unified
+        return f"{self._in(place, container)}/{name}" if place else ""
+
+    def has(self, controller: str) -> bool:
+        """Is the controller a version 1 hierarchy here?"""
+        return controller in self._found
+
+    def _kill(self, directories: list[str]) -> None:
+        for directory in directories:
+            with contextlib.suppress(OSError):
+                self.freeze(os.path.basename(directory), False)  # noqa: PTH119 - frozen processes cannot die
+            for pid in cgroups.processes(directory):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, 9)
+
+    def _remove_parents_if_empty(self) -> None:
+        for place in [*self.places, *([self.unified] if self.unified else [])]:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{place}/{self._parent}")  # noqa: PTH106
+
+    def _oom_file(self, container: str) -> str:
+        if "memory" in self._found:
+            return self.file("memory", container, "memory.oom_control")
+        return self.file("memory", container, "memory.events")
+
+    def _in(self, place: str, container: str) -> str:
+        return f"{place}/{self._parent}/{container}"
+
+
+def _write_all(writes: list[tuple[str, str]]) -> None:
+    for path, value in writes:
+        cgroups.write(path, value)

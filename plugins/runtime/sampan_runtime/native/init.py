@@ -1,0 +1,273 @@
+"""What runs in the container between clone and execve: the new process builds its world and gives up its powers.
+
+The order matters; each step says what it must come after. See namespaces(7), pivot_root(2), capabilities(7),
+seccomp(2), and the OCI runtime specification, runtime.md, "Lifecycle".
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]
+import errno
+import fcntl
+import os
+import resource
+import struct
+import termios
+
+from sampan.errors import StartFailed
+from sampan.linux import capabilities, cgroups, messages, mounts, namespaces, paths, process, seccomp
+from sampan.linux.syscalls import call
+from sampan_runtime.native import rootfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_TTY_GROUP = 5
+_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PASSWD_LIMIT = 1 << 20
+_LAST_SIGNAL = 64
+
+
+def run_init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report: Any) -> None:
+    """Become a container's init. Never returns; a failure is reported as ``(exit code, sentence)``."""
+    _guarded(report, _init, order, root, stdio, report)
+
+
+def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
+    """Become one more process of the container whose init has the pidfd ``init``. Never returns."""
+    _guarded(report, _exec, order, init, stdio, report)
+
+
+def _guarded(report: Any, step: Any, *args: Any) -> None:
+    try:
+        step(*args)
+    except StartFailed as failure:
+        messages.send(report, ("failed", failure.exit_code, failure.message))
+    except OSError as error:
+        messages.send(report, ("failed", 128, _sentence(error)))
+    except BaseException as error:
+        messages.send(report, ("failed", 128, f"{type(error).__name__}: {error}"))
+    finally:
+        os._exit(128)
+
+
+def _sentence(error: OSError) -> str:
+    """What failed, with the last of our own lines that it came through: few of these errors name a file."""
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "?"
+    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
+    return f"preparing the container failed in {where}{f' ({name})' if name else ''}: {(error.strerror or '').lower()}"
+
+
+def _init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report: Any) -> None:
+    os.setsid()
+    _join_cgroups(order["tasks"])
+    if order["flags"] & namespaces.CLONE_NEWCGROUP:
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)  # its root is the group that we are in now
+    for flag, path in order["joins"]:
+        if flag != namespaces.CLONE_NEWPID:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            namespaces.setns(fd, flag)
+            os.close(fd)
+    if order["hostname"] and order["flags"] & namespaces.CLONE_NEWUTS:
+        call("sethostname", order["hostname"], len(order["hostname"]))
+    if order["domainname"] and order["flags"] & namespaces.CLONE_NEWUTS:
+        call("setdomainname", order["domainname"], len(order["domainname"]))
+    _set_oom_score(order)  # through the host's /proc, while it is there
+    rootfs.build(order, root)
+    if order["terminal"]:
+        _make_terminal(order, report)
+        _bind_console()
+    else:
+        _use(stdio)
+    _become(order, report)
+
+
+def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
+    os.setsid()
+    _join_cgroups(order["tasks"])
+    _set_oom_score(order)
+    namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+    if order["terminal"]:
+        _make_terminal(order, report)
+    else:
+        _use(stdio)
+    _become(order, report)
+
+
+def _join_cgroups(tasks: list[str]) -> None:
+    # Writing to ``tasks`` moves one thread, and this process has only one; ``cgroup.procs`` would take a lock that
+    # the whole machine shares, and several milliseconds.
+    for path in tasks:
+        cgroups.write(path, "0")
+
+
+def _set_oom_score(order: dict[str, Any]) -> None:
+    if order["oom_score_adj"] is None:
+        return
+    try:
+        cgroups.write("/proc/self/oom_score_adj", str(order["oom_score_adj"]))
+    except PermissionError:
+        return  # lowering it takes CAP_SYS_RESOURCE, which this machine may not grant (proc_pid_oom_score_adj(5))
+
+
+def _use(stdio: tuple[int, int, int]) -> None:
+    for number, fd in enumerate(stdio):
+        os.dup2(fd, number)
+
+
+_TIOCSPTLCK = 0x40045431
+_TIOCGPTPEER = 0x5441
+
+
+def _make_terminal(order: dict[str, Any], report: Any) -> None:
+    """A terminal of the container's own devpts as descriptors 0, 1, 2 and controlling terminal (pts(4)).
+
+    The slave is opened through the master (ioctl_tty(2), TIOCGPTPEER), so no name inside the container is trusted.
+    """
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+    os.fchown(slave, order["uid"], _TTY_GROUP)
+    messages.send(report, ("terminal",), [master])
+    os.close(master)
+    for number in range(3):
+        os.dup2(slave, number)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def _bind_console() -> None:
+    try:
+        os.close(os.open("/dev/console", os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY, 0o600))
+        tree = mounts.bind(os.ttyname(0))
+        mounts.attach(tree, "/dev/console")
+        os.close(tree)
+    except OSError:
+        return  # a root without /dev of its own has no console
+
+
+def _become(order: dict[str, Any], report: Any) -> None:
+    """The last steps, alike for init and exec: nothing after them may need what they give up."""
+    process.close_all_but(report.fileno())
+    _default_signals()
+    os.umask(order["umask"])
+    for number, soft, hard in order["rlimits"]:
+        _set_limit(number, soft, hard)
+    environment = _environment(order)
+    _drop(order)
+    _enter(order["cwd"])
+    process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)  # after the last change of credentials, which clears it
+    messages.send(report, ("alive",))  # fails if the monitor died before the line above took effect
+    _execute(order["args"], environment)
+
+
+def _default_signals() -> None:
+    """Ignored signals stay ignored over execve, and Python ignores some."""
+    for number in range(1, _LAST_SIGNAL + 1):
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33):  # 32 and 33 are the C library's own
+            _signal.signal(number, _signal.SIG_DFL)
+    _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
+
+
+def _set_limit(number: int, soft: int, hard: int) -> None:
+    try:
+        resource.setrlimit(number, (soft, hard))
+    except (PermissionError, ValueError):
+        # Raising a hard limit takes CAP_SYS_RESOURCE, which this machine may not grant: as near as it lets us.
+        _, ceiling = resource.getrlimit(number)
+        if ceiling != -1:
+            soft = ceiling if soft == -1 else min(soft, ceiling)
+            hard = ceiling if hard == -1 else min(hard, ceiling)
+        resource.setrlimit(number, (soft, hard))
+
+
+def _environment(order: dict[str, Any]) -> dict[bytes, bytes]:
+    environment: dict[bytes, bytes] = order["env"]
+    if not environment.get(b"HOME"):
+        environment[b"HOME"] = _home(order["uid"])
+    return environment
+
+
+def _home(uid: int) -> bytes:
+    """The home directory that the container's own /etc/passwd gives (passwd(5)), else ``/``."""
+    try:
+        root = os.open("/", paths.DIRECTORY | os.O_CLOEXEC)
+        text = paths.read_file(root, b"/etc/passwd", _PASSWD_LIMIT)
+        os.close(root)
+    except OSError:
+        return b"/"
+    for line in text.splitlines():
+        fields = line.split(b":")
+        if len(fields) > 5 and fields[2] == b"%d" % uid:
+            return fields[5] or b"/"
+    return b"/"
+
+
+def _drop(order: dict[str, Any]) -> None:
+    sets = order["capabilities"]
+    if order["seccomp"] and not order["no_new_privileges"]:
+        seccomp.load(order["seccomp"])  # needs CAP_SYS_ADMIN, so before that goes
+    capabilities.limit_bounding(sets["bounding"])
+    process.prctl(process.PR_SET_KEEPCAPS, 1)
+    os.setgroups(order["groups"])
+    os.setresgid(order["gid"], order["gid"], order["gid"])
+    os.setresuid(order["uid"], order["uid"], order["uid"])
+    capabilities.set_all(sets["effective"], sets["permitted"], sets["inheritable"])
+    if sets["ambient"]:
+        capabilities.set_ambient(sets["ambient"])
+    if order["no_new_privileges"]:
+        process.prctl(process.PR_SET_NO_NEW_PRIVS, 1)
+        if order["seccomp"]:
+            seccomp.load(order["seccomp"])
+
+
+def _enter(cwd: bytes) -> None:
+    try:
+        os.chdir(cwd)
+        os.getcwdb()  # noqa: PTH109 - fails outside of our root: nobody may smuggle in a directory of the host's
+    except FileNotFoundError:
+        raise StartFailed(f"the working directory {os.fsdecode(cwd)!r} does not exist in the container", 127) from None
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise StartFailed(f"cannot use {os.fsdecode(cwd)!r} as working directory: {reason}", 126) from None
+
+
+def _execute(args: list[bytes], environment: dict[bytes, bytes]) -> None:
+    path = _find(args[0], environment.get(b"PATH", _DEFAULT_PATH))
+    try:
+        os.execve(path, args, environment)  # noqa: S606
+    except OSError as error:
+        code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+        raise _refusal(args[0], (error.strerror or "").lower(), code) from None
+
+
+def _find(name: bytes, search: bytes) -> bytes:
+    """The program's path: as execvp(3) looks for it, with the words by which Docker's clients know the failures."""
+    if b"/" in name:
+        try:
+            found = os.stat(name)  # noqa: PTH116
+        except OSError as error:
+            code = 127 if error.errno in (errno.ENOENT, errno.ENOTDIR) else 126
+            raise _refusal(name, f"stat {os.fsdecode(name)}: {(error.strerror or '').lower()}", code) from None
+        if found.st_mode & 0o170000 == 0o040000:
+            raise _refusal(name, "is a directory", 126)
+        if not os.access(name, os.X_OK):
+            raise _refusal(name, "permission denied", 126)
+        return name
+    denied = False
+    for directory in search.split(b":"):
+        path = (directory or b".") + b"/" + name
+        if os.path.isfile(path):  # noqa: PTH113
+            if os.access(path, os.X_OK):
+                return path
+            denied = True
+    if denied:
+        raise _refusal(name, "permission denied", 126)
+    raise _refusal(name, "executable file not found in $PATH", 127)
+
+
+def _refusal(name: bytes, reason: str, code: int) -> StartFailed:
+    return StartFailed(f'exec: "{os.fsdecode(name)}": {reason}', code)

@@ -1,0 +1,110 @@
+"""The native runtime's half in the monitor (see ``sampan.drivers.runtime``): imports next to nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from sampan.errors import StartFailed
+from sampan.linux import cgroups, messages, namespaces, process
+from sampan.linux.syscalls import libc
+from sampan_runtime.native import init
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def prepare() -> None:
+    for name in ("mount", "umount2", "setns", "unshare", "prctl", "sethostname", "setdomainname", "syscall"):
+        getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
+
+
+def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
+    born_in = _make_cgroups(order)
+    try:
+        for flag, path in order["joins"]:
+            if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
+                _join(path, flag)
+        # The cgroup namespace is made by the init itself, when it is where its root shall be.
+        flags = order["flags"] & ~namespaces.CLONE_NEWCGROUP
+        return _clone(flags, born_in, init.run_init, order, root, stdio)
+    except BaseException:
+        finish(order)
+        raise
+    finally:
+        if born_in is not None:
+            os.close(born_in)
+
+
+def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
+    target = os.pidfd_open(order["pid"])
+    if process.start_time(order["pid"]) != order["start_time"]:
+        raise StartFailed("the container has ended", 128)
+    if order["flags"] & namespaces.CLONE_NEWPID:
+        namespaces.setns(target, namespaces.CLONE_NEWPID)
+    born_in = os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if order["v2"] else None
+    return _clone(0, born_in, init.run_exec, order, target, stdio)
+
+
+def ended(order: dict[str, Any]) -> bool:
+    path = order["oom"]
+    try:
+        lines = cgroups.read(path).splitlines() if path else []
+    except OSError:
+        return False
+    return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in lines)
+
+
+def finish(order: dict[str, Any]) -> None:
+    kill_all(order["cgroups"])
+    for directory in order["cgroups"]:
+        with contextlib.suppress(OSError):
+            cgroups.remove(directory)
+
+
+def kill_all(groups: list[str]) -> None:
+    """Kill what the init has left in its groups; there is nothing when it had a PID namespace of its own."""
+    for directory in groups:
+        for pid in cgroups.processes(directory):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+
+def _make_cgroups(order: dict[str, Any]) -> int | None:
+    for directory in order["cgroups"]:
+        cgroups.make(directory)
+    if order["v2_root"]:
+        cgroups.delegate(order["v2_root"], os.path.dirname(order["v2"]))  # noqa: PTH120
+    for path, value in order["limits"]:
+        try:
+            cgroups.write(path, value)
+        except OSError as error:
+            finish(order)
+            reason = f"the kernel refused {value!r} for {os.path.basename(path)}: {error.strerror}"  # noqa: PTH119
+            raise StartFailed(reason, 128) from None
+    return os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if order["v2"] else None
+
+
+def _join(path: bytes, flag: int) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    namespaces.setns(fd, flag)
+    os.close(fd)
+
+
+def _clone(flags: int, born_in: int | None, run: Any, order: dict[str, Any], *args: Any) -> tuple[int, int]:
+    ours, theirs = messages.pair()
+    pid, _ = process.clone(flags, cgroup=born_in)
+    if pid == 0:
+        run(order, *args, theirs)
+    theirs.close()
+    terminal = -1
+    while True:
+        message, fds = messages.receive(ours)
+        if message is None:  # closed by execve: the program runs
+            return pid, terminal
+        if message[0] == "terminal":
+            terminal = fds[0]
+        elif message[0] == "failed":
+            os.waitpid(pid, 0)
+            raise StartFailed(message[2], message[1])

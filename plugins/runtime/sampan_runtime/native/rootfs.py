@@ -1,0 +1,164 @@
+"""Inside the new mount namespace: the root file system and everything on it.
+
+The content of the root is the container's, so every target is resolved inside it (openat2, RESOLVE_IN_ROOT) and used
+through its descriptor: a link that an image planted at ``/proc`` or ``/etc/hosts`` leads nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from sampan.linux import cgroups, mounts, paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_LINKS = (
+    (b"/proc/self/fd", b"/dev/fd"),
+    (b"/proc/self/fd/0", b"/dev/stdin"),
+    (b"/proc/self/fd/1", b"/dev/stdout"),
+    (b"/proc/self/fd/2", b"/dev/stderr"),
+    (b"pts/ptmx", b"/dev/ptmx"),
+)
+
+
+def build(order: dict[str, Any], root: int) -> None:
+    """Attach ``root``, mount everything on it, and make it the calling process's root directory."""
+    mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    mounts.attach(root, os.fsdecode(order["rootfs"]))
+    for kind, target, source, flags, propagation, data in order["mounts"]:
+        if kind == "bind":
+            _bind(root, target, source, flags, propagation)
+        elif kind == "cgroup":
+            _cgroups(root, target, flags, order["hierarchies"])
+        else:
+            _mount(root, target, source, kind, flags, data)
+    _devices(root, order["devices"])
+    for path, value in order["sysctl"]:
+        _sysctl(root, path, value)
+    os.close(paths.make_directories(root, order["cwd"]))
+    _protect(root, order["read_only_paths"])
+    _mask(root, order["masked"])
+    if order["read_only"]:
+        mounts.set_attributes(root, mounts.MOUNT_ATTR_RDONLY)
+    os.fchdir(root)
+    mounts.pivot_root(".", ".")
+    mounts.detach(".")
+    os.chdir("/")
+    if order["propagation"] & ~mounts.MS_REC != mounts.MS_PRIVATE:
+        mounts.mount("none", "/", None, order["propagation"])
+
+
+def _mount(root: int, target: bytes, source: str, kind: str, flags: int, data: str) -> None:
+    fd = paths.make_directories(root, target)
+    mounts.mount(source, f"/proc/self/fd/{fd}", kind, flags, data or None)
+    os.close(fd)
+
+
+_ATTRIBUTES = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
+
+
+def _bind(root: int, target: bytes, source: str, flags: int, propagation: int) -> None:
+    tree = mounts.bind(source, recursive=bool(flags & mounts.MS_REC))
+    # The first four mount flags and mount attributes have the same values (mount_setattr(2)).
+    if flags & _ATTRIBUTES:
+        mounts.set_attributes(tree, flags & _ATTRIBUTES, recursive=bool(flags & mounts.MS_REC))
+    kind = propagation & ~mounts.MS_REC or mounts.MS_PRIVATE
+    mounts.set_attributes(tree, propagation=kind, recursive=True)
+    place = _place_for(root, target, os.path.isdir(source))  # noqa: PTH112
+    mounts.attach(tree, place)
+    os.close(place)
+    os.close(tree)
+
+
+def _place_for(root: int, target: bytes, directory: bool) -> int:
+    """The mount point, made if it is missing: a directory, or an empty file in its directory."""
+    if directory:
+        return paths.make_directories(root, target)
+    with contextlib.suppress(FileNotFoundError):
+        return paths.open_in_root(root, target, os.O_PATH)
+    parent = paths.make_directories(root, os.path.dirname(target))  # noqa: PTH120
+    name = os.path.basename(target)  # noqa: PTH119
+    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    os.close(parent)
+    return fd
+
+
+def _cgroups(root: int, target: bytes, flags: int, hierarchies: list[tuple[str, str, str]]) -> None:
+    """Every hierarchy of the host under ``target``; in the cgroup namespace each shows the container's own group."""
+    if [kind for _, kind, _ in hierarchies] == ["cgroup2"]:
+        _mount(root, target, "cgroup", "cgroup2", flags, "")
+        return
+    _mount(root, target, "cgroup", "tmpfs", flags & ~mounts.MS_RDONLY, "mode=755")
+    for name, kind, data in hierarchies:
+        _mount(root, target + b"/" + name.encode(), "cgroup", kind, flags, data)
+    fd = paths.open_in_root(root, target, os.O_PATH)
+    mounts.set_attributes(fd, flags & _ATTRIBUTES)
+    os.close(fd)
+
+
+def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None:
+    for path, mode, number, uid, gid in devices:
+        parent = paths.make_directories(root, os.path.dirname(path))  # noqa: PTH120
+        name = os.path.basename(path)  # noqa: PTH119
+        with contextlib.suppress(FileExistsError):
+            os.mknod(name, mode, number, dir_fd=parent)
+            os.chmod(name, mode & 0o7777, dir_fd=parent)
+            if uid or gid:
+                os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
+        os.close(parent)
+    parent = paths.open_in_root(root, b"/dev", paths.DIRECTORY)
+    for source, path in _LINKS:
+        with contextlib.suppress(FileExistsError):
+            os.symlink(source, os.path.basename(path), dir_fd=parent)  # noqa: PTH119
+    os.close(parent)
+
+
+def _sysctl(root: int, path: bytes, value: str) -> None:
+    fd = paths.open_in_root(root, path, os.O_WRONLY)
+    os.write(fd, value.encode())
+    os.close(fd)
+
+
+def _protect(root: int, targets: list[bytes]) -> None:
+    for target in targets:
+        with contextlib.suppress(FileNotFoundError):
+            place = paths.open_in_root(root, target, os.O_PATH)
+            tree = mounts.bind(place, recursive=True, read_only=True)
+            mounts.attach(tree, place)
+            os.close(tree)
+            os.close(place)
+
+
+def _mask(root: int, targets: list[bytes]) -> None:
+    """Cover files with /dev/null and directories with something empty, so that nothing of them can be read."""
+    for target in targets:
+        with contextlib.suppress(FileNotFoundError):
+            place = paths.open_in_root(root, target, os.O_PATH)
+            if os.path.isdir(f"/proc/self/fd/{place}"):  # noqa: PTH112
+                mounts.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", mounts.MS_RDONLY, "size=0,nr_inodes=1")
+            else:
+                null = mounts.bind("/dev/null")
+                mounts.attach(null, place)
+                os.close(null)
+            os.close(place)
+
+
+def hierarchies() -> list[tuple[str, str, str]]:
+    """``(directory's name, file system, options)`` of each hierarchy of this host, for :func:`build`."""
+    found = cgroups.hierarchies()
+    by_place: dict[str, list[str]] = {}
+    for controller, place in found.items():
+        by_place.setdefault(place, []).append(controller)
+    made = []
+    for place, controllers in by_place.items():
+        name = os.path.basename(place)  # noqa: PTH119
+        if controllers == [cgroups.V2]:
+            made.append((name, "cgroup2", ""))
+        else:
+            named = any(each.startswith("name=") for each in controllers)
+            made.append((name, "cgroup", ",".join((["none"] if named else []) + controllers)))
+    return made
