@@ -1,0 +1,77 @@
+"""The application behind the server: from a request to its handler, from what it gives to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable
+from concurrent.futures import Executor
+from typing import TYPE_CHECKING, Any
+
+from sampan import __version__
+from sampan.api import failures
+from sampan.api.call import MAX_JSON, Call
+from sampan.api.nouns import routes
+from sampan.api.router import NEWEST, Route, UnknownVersion, split_version
+from sampan.api.wire.answer import Answer, Hijack, Reply, Stream, json
+from sampan.api.wire.request import Request
+
+if TYPE_CHECKING:
+    from sampan.engine import Engine
+
+log = logging.getLogger(__name__)
+
+
+class App:
+    """Handlers that may wait run in ``workers``."""
+
+    headers = (
+        f"Api-Version: {NEWEST[0]}.{NEWEST[1]}\r\nDocker-Experimental: false\r\nOstype: {sys.platform}\r\n"
+        f"Server: Sampan/{__version__} ({sys.platform})\r\n"
+    ).encode()
+
+    def __init__(self, engine: Engine, workers: Executor) -> None:
+        self._engine = engine
+        self._workers = workers
+
+    def answer(self, request: Request) -> Answer | Awaitable[Answer]:
+        try:
+            version, path = split_version(request.path)
+        except UnknownVersion as error:
+            return failures.refuse(400, str(error))
+        found = routes.find(request.method, path)
+        if found is None:
+            return failures.refuse(404, "page not found")
+        route, params = found
+        call = Call(self._engine, self._workers, request, params, version)
+        if not route.inline:
+            return self._run(route, call)
+        try:
+            return _as_answer(route.handler(call))
+        except Exception as error:
+            return failures.reply(error)
+
+    def failure(self, error: Exception) -> Reply:
+        return failures.reply(error)
+
+    def refuse(self, status: int, message: str) -> Reply:
+        return failures.refuse(status, message)
+
+    async def _run(self, route: Route, call: Call) -> Answer:
+        try:
+            body = call.request.body
+            if body and not route.streams:
+                call.content = await body.whole(MAX_JSON)
+            if route.is_async:
+                return _as_answer(await route.handler(call))
+            loop = asyncio.get_running_loop()
+            return _as_answer(await loop.run_in_executor(self._workers, route.handler, call))
+        except Exception as error:
+            return failures.reply(error)
+
+
+def _as_answer(result: Any) -> Answer:
+    if isinstance(result, Reply | Stream | Hijack):
+        return result
+    return Reply(204) if result is None else json(result)

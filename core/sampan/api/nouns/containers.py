@@ -1,0 +1,149 @@
+"""Containers: make them, look at them, take them through their lives. Their streams are in ``streams``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sampan.api import letters
+from sampan.api.call import Call
+from sampan.api.nouns import routes
+from sampan.api.nouns.selection import ContainerFilter
+from sampan.api.times import nanoseconds
+from sampan.api.views import containers as views
+from sampan.api.views.endpoints import FindNetwork
+from sampan.api.wire.answer import Reply, json
+from sampan.errors import Invalid, NotFound, SampanError
+from sampan.types import Container, Network, Status
+
+if TYPE_CHECKING:
+    from sampan.engine import Engine
+
+
+@routes.post("/containers/create")
+def create(call: Call) -> Reply:
+    body = call.json(letters.CONTAINER_CREATE)
+    container, warnings = call.engine.containers.create(
+        call.query.text("name") or None, body, call.query.text("platform")
+    )
+    return json({"Id": container.id, "Warnings": warnings}, 201)
+
+
+@routes.get("/containers/json")
+def list_containers(call: Call) -> Any:
+    """Newest first. ``limit`` counts containers that do not run, too."""
+    query, engine = call.query, call.engine
+    wanted = ContainerFilter(engine, query.filters(*ContainerFilter.KNOWN))
+    limit = max(0, query.number("limit") or 0)
+    everyone = query.flag("all") or limit > 0 or wanted.asks_for_states
+    find, with_size = find_network(engine), query.flag("size")
+    chosen = sorted(engine.containers.list(), key=lambda c: nanoseconds(c.created), reverse=True)
+    chosen = [c for c in chosen if (everyone or views.state(c.state)["Running"]) and wanted(c)]
+    return [
+        views.summary(c, shown_image(engine, c), find, sizes(engine, c) if with_size else None)
+        for c in (chosen[:limit] if limit else chosen)
+    ]
+
+
+@routes.get("/containers/{id}/json")
+def inspect(call: Call) -> Any:
+    engine = call.engine
+    container = engine.containers.get(call.id)
+    size = sizes(engine, container) if call.query.flag("size") else None
+    return views.inspect(container, find_network(engine), [], {}, size)
+
+
+@routes.post("/containers/{id}/start")
+def start(call: Call) -> None:
+    call.engine.containers.start(call.id)
+
+
+@routes.post("/containers/{id}/stop")
+def stop(call: Call) -> None:
+    call.engine.containers.stop(call.id, call.query.number("t"), call.query.text("signal") or None)
+
+
+@routes.post("/containers/{id}/restart")
+def restart(call: Call) -> None:
+    call.engine.containers.restart(call.id, call.query.number("t"), call.query.text("signal") or None)
+
+
+@routes.post("/containers/{id}/kill")
+def kill(call: Call) -> None:
+    call.engine.containers.kill(call.id, call.query.text("signal") or "SIGKILL")
+
+
+@routes.post("/containers/{id}/pause")
+def pause(call: Call) -> None:
+    call.engine.containers.pause(call.id)
+
+
+@routes.post("/containers/{id}/unpause")
+def unpause(call: Call) -> None:
+    call.engine.containers.unpause(call.id)
+
+
+@routes.post("/containers/{id}/rename")
+def rename(call: Call) -> None:
+    call.engine.containers.rename(call.id, call.query.needed("name"))
+
+
+@routes.delete("/containers/{id}")
+def remove(call: Call) -> None:
+    if call.query.flag("link"):
+        raise Invalid("links between containers are not supported: connect them to one network instead")
+    call.engine.containers.remove(call.id, force=call.query.flag("force"), volumes=call.query.flag("v"))
+
+
+@routes.get("/containers/{id}/top")
+def top(call: Call) -> Any:
+    return call.engine.containers.top(call.id, call.query.text("ps_args", "-ef") or "-ef")
+
+
+@routes.post("/containers/prune")
+def prune(call: Call) -> Any:
+    engine = call.engine
+    wanted = ContainerFilter(engine, call.query.filters("label", "label!", "until"))
+    removed, space = [], 0
+    for container in engine.containers.list():
+        if container.state.status not in (Status.CREATED, Status.EXITED, Status.DEAD) or not wanted(container):
+            continue
+        try:
+            size = sizes(engine, container)[0]
+            engine.containers.remove(container.id)
+        except SampanError:  # it was started or removed meanwhile
+            continue
+        removed.append(container.id)
+        space += size
+    return {"ContainersDeleted": removed or None, "SpaceReclaimed": space}
+
+
+def find_network(engine: Engine) -> FindNetwork:
+    """Looks networks up by id, each once."""
+    known: dict[str, Network | None] = {}
+
+    def find(ident: str) -> Network | None:
+        if ident not in known:
+            try:
+                known[ident] = engine.networks.get(ident)
+            except NotFound:
+                known[ident] = None
+        return known[ident]
+
+    return find
+
+
+def shown_image(engine: Engine, container: Container) -> str:
+    """The name that the user gave, unless it names another image by now."""
+    name = container.image_reference
+    try:
+        return name if engine.images.get(name).id == container.image else container.image
+    except SampanError:
+        return container.image
+
+
+def sizes(engine: Engine, container: Container) -> views.Sizes:
+    own = engine.drivers.storage(container.storage_driver).usage(container.id)
+    try:
+        return own, own + engine.images.get(container.image).size
+    except NotFound:
+        return own, own

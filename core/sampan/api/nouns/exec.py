@@ -1,0 +1,42 @@
+"""Execs: one more process in a running container."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.api import letters
+from sampan.api.call import Call, typed
+from sampan.api.nouns import routes
+from sampan.api.nouns.streams import stream_type
+from sampan.api.views.execs import inspect as view
+from sampan.api.wire.answer import Hijack, Reply, json
+
+
+@routes.post("/containers/{id}/exec")
+def create(call: Call) -> Reply:
+    made = call.engine.execs.create(call.id, call.json(letters.EXEC_CREATE))
+    return json({"Id": made.id}, 201)
+
+
+@routes.post("/exec/{id}/start")
+def start(call: Call) -> Hijack | Reply:
+    """Detached: answers when the process runs. Otherwise the connection becomes the process's streams."""
+    body = call.json(letters.EXEC_START, optional=True)
+    found = call.engine.execs.get(call.id)
+    detach = typed(body.get("Detach") or False, bool)
+    tty = bool(found.config.get("Tty"))
+    peer = call.engine.execs.start(found.id, detach=detach, tty=tty)
+    if peer is None:
+        return Reply(200)
+    return Hijack(peer, stream_type(call, tty))
+
+
+@routes.post("/exec/{id}/resize")
+def resize(call: Call) -> Reply:
+    call.engine.execs.resize(call.id, call.query.size("h"), call.query.size("w"))
+    return Reply(200)
+
+
+@routes.get("/exec/{id}/json")
+def inspect(call: Call) -> Any:
+    return view(call.engine.execs.get(call.id))

@@ -1,0 +1,203 @@
+"""Images: list, look at, name, remove; in from archives and out to them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+from sampan.api import failures
+from sampan.api.call import Call
+from sampan.api.nouns import routes
+from sampan.api.query import Filters
+from sampan.api.times import nanoseconds
+from sampan.api.views import images as views
+from sampan.api.wire.answer import Reply, Stream, line
+from sampan.api.wire.outlet import Outlet
+from sampan.errors import Conflict, NotFound, Unsupported
+from sampan.types import Image
+
+TAR = "application/x-tar"
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+@routes.get("/images/json")
+def list_images(call: Call) -> Any:
+    filters = call.query.filters("before", "dangling", "label", "label!", "reference", "since", "until")
+    users = [container.image for container in call.engine.containers.list()]
+    images = call.engine.images
+    before = [nanoseconds(images.get(ref).created) for ref in filters.get("before")]
+    since = [nanoseconds(images.get(ref).created) for ref in filters.get("since")]
+    entries = []
+    for image in images.list():
+        created = nanoseconds(image.created) if image.created else 0
+        if not all(created < limit for limit in before) or not all(created > limit for limit in since):
+            continue
+        entry = views.summary(image, users.count(image.id), call.version)
+        if _wanted(image, filters) and _by_reference(entry, filters.get("reference")):
+            entries.append(entry)
+    return entries
+
+
+@routes.get("/images/{name}/json")
+def inspect(call: Call) -> Any:
+    image = call.engine.images.get(call.name)
+    return views.inspect(image, call.engine.config.storage.driver, call.version)
+
+
+@routes.get("/images/{name}/history")
+def history(call: Call) -> Any:
+    return call.engine.images.history(call.name)
+
+
+@routes.post("/images/{name}/tag")
+def tag(call: Call) -> Reply:
+    repository, label = call.query.needed("repo"), call.query.text("tag")
+    call.engine.images.tag(call.name, f"{repository}:{label}" if label else repository)
+    return Reply(201)
+
+
+@routes.delete("/images/{name}")
+def remove(call: Call) -> Any:
+    return call.engine.images.remove(call.name, force=call.query.flag("force"), prune=not call.query.flag("noprune"))
+
+
+@routes.post("/images/prune")
+def prune(call: Call) -> Any:
+    """Images without a name that no container uses; with ``dangling=false`` those with a name, too."""
+    filters = call.query.filters("dangling", "label", "label!", "until")
+    dangling_only = filters.flag("dangling") is not False
+    images, removed, space = call.engine.images, [], 0
+    used = {container.image for container in call.engine.containers.list()}
+    for image in images.list():
+        if image.id in used or (dangling_only and image.references) or not _wanted(image, filters, "dangling"):
+            continue
+        try:
+            removed += images.remove(image.id, force=True, prune=True)
+        except (Conflict, NotFound):  # it came into use, or went, meanwhile
+            continue
+        space += image.size
+    return {"ImagesDeleted": removed or None, "SpaceReclaimed": space}
+
+
+@routes.post("/images/create", streams=True)
+def create(call: Call) -> Stream:
+    """``docker import`` and ``docker pull``."""
+    query = call.query
+    source = query.text("fromSrc")
+    if not source:
+        return _pull(call)
+    if source != "-":
+        raise Unsupported(
+            "importing an image from a URL is not supported by this engine yet: download it and import it"
+        )
+    repository, label = query.text("repo"), query.text("tag")
+    upload = call.upload()
+
+    def work(progress: Progress) -> None:
+        image = call.engine.images.import_(
+            upload,
+            reference=(f"{repository}:{label}" if label else repository) or None,
+            changes=[change for text in query.every("changes") for change in text.splitlines()],
+            message=query.text("message"),
+            platform=query.text("platform"),
+        )
+        progress({"status": image.id})
+
+    return Stream(_told(call, work))
+
+
+@routes.post("/images/load", streams=True)
+def load(call: Call) -> Stream:
+    upload, quiet = call.upload(), call.query.flag("quiet")
+
+    def work(progress: Progress) -> None:
+        call.engine.images.load(upload, lambda m: None if quiet and "progressDetail" in m else progress(m))
+
+    return Stream(_told(call, work))
+
+
+@routes.get("/images/get")
+def save_several(call: Call) -> Stream:
+    return _save(call, call.query.every("names"))
+
+
+@routes.get("/images/{name}/get")
+def save_one(call: Call) -> Stream:
+    return _save(call, [call.name])
+
+
+def _save(call: Call, names: list[str]) -> Stream:
+    for name in names:
+        call.engine.images.get(name)
+
+    def work(outlet: Outlet) -> None:
+        with outlet.file() as out:
+            call.engine.images.save(names, out)
+
+    return Stream(call.from_thread(work), content_type=TAR)
+
+
+def _pull(call: Call) -> Stream:
+    """As dockerd answers for an image that its registry does not have."""
+    name, label = call.query.needed("fromImage"), call.query.text("tag")
+    short = name.removeprefix("docker.io/").removeprefix("library/")
+    wanted = short if not label else f"{short}@{label}" if label.startswith("sha256:") else f"{short}:{label}"
+    raise NotFound(
+        f"pull access denied for {wanted}: this engine cannot pull from registries yet; load or import the image, or "
+        "make one with 'sampan image from-host'"
+    )
+
+
+def _told(call: Call, work: Callable[[Progress], None]) -> AsyncGenerator[bytes, None]:
+    """A stream of progress messages. An error that comes after some has to travel as one of them."""
+
+    def run(outlet: Outlet) -> None:
+        told = False
+
+        def progress(message: dict[str, Any]) -> None:
+            nonlocal told
+            told = True
+            outlet.write(line(message))
+
+        try:
+            work(progress)
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if not told:
+                raise
+            text = failures.message(error)
+            outlet.write(line({"errorDetail": {"message": text}, "error": text}))
+
+    return call.from_thread(run)
+
+
+def _wanted(image: Image, filters: Filters, *ignored: str) -> bool:
+    dangling = None if "dangling" in ignored else filters.flag("dangling")
+    if dangling is not None and dangling == bool(image.references):
+        return False
+    until = [nanoseconds(text, "until") for text in filters.get("until")]
+    created = nanoseconds(image.created) if image.created else 0
+    return filters.labels(views.labels(image)) and all(created < limit for limit in until)
+
+
+def _by_reference(entry: dict[str, Any], patterns: list[str]) -> bool:
+    """Keeps of an entry the names that match any of the patterns: ``busy*``, ``*/tool:1.?``; none left: not wanted."""
+    if not patterns:
+        return True
+    compiled = [re.compile(_glob(pattern)) for pattern in patterns]
+    for key in ("RepoTags", "RepoDigests"):
+        entry[key] = [name for name in entry[key] if any(_matches(p, name) for p in compiled)]
+    return bool(entry["RepoTags"] or entry["RepoDigests"])
+
+
+def _matches(pattern: re.Pattern[str], name: str) -> bool:
+    repository = re.sub(r"(:[^:/]+|@.*)$", "", name)
+    return bool(pattern.fullmatch(name) or pattern.fullmatch(repository))
+
+
+def _glob(pattern: str) -> str:
+    """As Go's ``path.Match`` without classes: ``*`` and ``?`` stop at slashes."""
+    return re.sub(r"\\\*+|(?:\*)+", "[^/]*", re.escape(pattern).replace(r"\?", "[^/]"))

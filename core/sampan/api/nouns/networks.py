@@ -1,0 +1,93 @@
+"""Networks: list, look at, make, remove."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sampan.api import letters
+from sampan.api.call import Call
+from sampan.api.nouns import routes
+from sampan.api.query import Filters
+from sampan.api.times import nanoseconds
+from sampan.api.views import networks as views
+from sampan.api.wire.answer import Reply, json
+from sampan.errors import SampanError, Unsupported
+from sampan.types import Network
+
+DEFAULT = ("bridge", "host", "none")
+
+
+@routes.get("/networks")
+def list_networks(call: Call) -> Any:
+    filters = call.query.filters("dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until")
+    used = {e.network for c in call.engine.containers.list() for e in c.endpoints.values()} if filters else set()
+    return [views.network(n) for n in call.engine.networks.list() if _wanted(n, filters, used)]
+
+
+@routes.get("/networks/{id}")
+def inspect(call: Call) -> Any:
+    network = call.engine.networks.get(call.id)
+    return views.network(network, call.engine.containers.list())
+
+
+@routes.post("/networks/create")
+def create(call: Call) -> Reply:
+    network = call.engine.networks.create(call.json(letters.NETWORK_CREATE))
+    return json({"Id": network.spec.id, "Warning": ""}, 201)
+
+
+@routes.delete("/networks/{id}")
+def remove(call: Call) -> None:
+    call.engine.networks.remove(call.id)
+
+
+@routes.post("/networks/prune")
+def prune(call: Call) -> Any:
+    filters = call.query.filters("label", "label!", "until")
+    networks = call.engine.networks
+    used = {e.network for c in call.engine.containers.list() for e in c.endpoints.values()}
+    removed = []
+    for network in networks.list():
+        if network.spec.name in DEFAULT or network.spec.id in used or not _wanted(network, filters, used):
+            continue
+        try:
+            networks.remove(network.spec.id)
+            removed.append(network.spec.name)
+        except SampanError:  # it came into use meanwhile
+            continue
+    return {"NetworksDeleted": removed or None}
+
+
+@routes.post("/networks/{id}/connect")
+def connect(call: Call) -> None:
+    _change(call, "connect")
+
+
+@routes.post("/networks/{id}/disconnect")
+def disconnect(call: Call) -> None:
+    _change(call, "disconnect")
+
+
+def _change(call: Call, verb: str) -> None:
+    raise Unsupported(f"{verb}ing a container's networks after it was created is not supported by this engine yet")
+
+
+def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:
+    spec = network.spec
+    ours = spec.name in DEFAULT
+    tests: dict[str, Callable[[str], object]] = {
+        "driver": lambda wanted: wanted in (spec.driver, "null" if spec.driver == "none" else spec.driver),
+        "id": lambda wanted: spec.id.startswith(wanted),
+        "name": lambda wanted: re.search(re.escape(wanted).replace(r"\^", "^").replace(r"\$", "$"), spec.name),
+        "scope": lambda wanted: wanted == "local",
+        "type": lambda wanted: wanted == ("builtin" if ours else "custom"),
+        "until": lambda wanted: nanoseconds(network.created) < nanoseconds(wanted, "until"),
+    }
+    dangling = filters.flag("dangling")
+    if dangling is not None and dangling == (ours or spec.id in used):
+        return False
+    return filters.labels(network.labels) and all(
+        any(test(wanted) for wanted in filters.get(name)) for name, test in tests.items() if name in filters
+    )

@@ -1,0 +1,35 @@
+"""Our own additions, which no Docker client asks for, under ``/sampan/``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from sampan.api.call import Call, typed
+from sampan.api.letters import Shape
+from sampan.api.nouns import routes
+from sampan.api.views import images as views
+from sampan.api.wire.answer import Reply, json
+
+_FROM_HOST = Shape("programs reference")
+
+
+class FromHost(msgspec.Struct, forbid_unknown_fields=True):
+    """``programs`` are paths or names of executables on this host; none means a useful shell set."""
+
+    programs: list[str] = []
+    reference: str = "host:latest"
+
+
+@routes.get("/sampan/drivers")
+def drivers(call: Call) -> Any:
+    return [msgspec.to_builtins(found) for found in call.engine.drivers.found()]
+
+
+@routes.post("/sampan/images/from-host")
+def from_host(call: Call) -> Reply:
+    """Makes an image of this host's own executables."""
+    wish = typed(call.json(_FROM_HOST, optional=True), FromHost)
+    image = call.engine.images.from_host(wish.programs, wish.reference)
+    return json({"Id": image.id, "RepoTags": views.tags(image), "Size": image.size}, 201)

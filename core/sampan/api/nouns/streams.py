@@ -1,0 +1,105 @@
+"""What flows while a container lives: its standard streams, its log, its counters, its exit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from sampan.api.call import Call
+from sampan.api.nouns import routes
+from sampan.api.times import rfc3339
+from sampan.api.views import stats as views
+from sampan.api.wire.answer import Hijack, Stream, line
+from sampan.drivers.types import Stats
+from sampan.errors import Invalid, NotFound, SampanError
+
+RAW = "application/vnd.docker.raw-stream"
+MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+CONDITIONS = ("not-running", "next-exit", "removed")
+
+
+def stream_type(call: Call, tty: bool) -> str:
+    """Before 1.42 every stream was announced as raw, framed or not."""
+    return RAW if tty or call.version < (1, 42) else MULTIPLEXED
+
+
+@routes.post("/containers/{id}/attach")
+def attach(call: Call) -> Hijack:
+    query, containers = call.query, call.engine.containers
+    container = containers.get(call.id)
+    wanted = {name: query.flag(name) for name in ("stdin", "stdout", "stderr", "stream", "logs")}
+    peer = containers.attach(container.id, **wanted)
+    return Hijack(peer, stream_type(call, bool(container.config.get("Tty"))))
+
+
+@routes.post("/containers/{id}/resize")
+def resize(call: Call) -> None:
+    call.engine.containers.resize(call.id, call.query.size("h"), call.query.size("w"))
+
+
+@routes.post("/containers/{id}/wait")
+async def wait(call: Call) -> Stream:
+    """The head leaves at once: the CLI starts the container only when it knows that somebody waits for its end."""
+    condition = call.query.text("condition") or "not-running"
+    if condition not in CONDITIONS:
+        raise Invalid(f'invalid condition: "{condition}": one of {", ".join(CONDITIONS)} is expected')
+    containers = call.engine.containers
+    containers.get(call.id)
+    waiting = asyncio.ensure_future(containers.wait(call.id, condition))
+    await asyncio.sleep(0)  # one step: the wish is registered before the head leaves
+    if waiting.done() and waiting.exception():
+        waiting.result()
+    return Stream(_exit(waiting), live=True)
+
+
+async def _exit(waiting: asyncio.Future[tuple[int, str]]) -> AsyncGenerator[bytes, None]:
+    try:
+        code, error = await waiting
+        answer: dict[str, Any] = {"StatusCode": code}
+        if error:
+            answer["Error"] = {"Message": error}
+    except SampanError as failure:
+        answer = {"StatusCode": -1, "Error": {"Message": failure.message}}
+    finally:
+        waiting.cancel()
+    yield line(answer)
+
+
+@routes.get("/containers/{id}/stats")
+async def stats(call: Call) -> Stream:
+    """One entry a second. Without ``stream`` a single one, after a second for the CPU's sake unless ``one-shot``."""
+    if call.query.flag("one-shot") and call.query.flag("stream", True):
+        raise Invalid("cannot have stream=true and one-shot=true")
+    call.engine.containers.get(call.id)
+    return Stream(_stats(call, call.query.flag("stream", True)), live=True)
+
+
+async def _stats(call: Call, follow: bool) -> AsyncGenerator[bytes, None]:
+    before: dict[str, Any] | None = None
+    first = not follow and not call.query.flag("one-shot")
+    while True:
+        entry = await asyncio.get_running_loop().run_in_executor(call.workers, _sample, call, before)
+        if entry is None:
+            return
+        if not first:
+            yield line(entry)
+            if not follow:
+                return
+        idle = not entry["pids_stats"]
+        first = False
+        before = entry
+        await asyncio.sleep(0 if idle and not follow else 1)
+
+
+def _sample(call: Call, before: dict[str, Any] | None) -> dict[str, Any] | None:
+    """None when the container is gone."""
+    now: Stats | None = None
+    with contextlib.suppress(NotFound):
+        container = call.engine.containers.get(call.id)
+        with contextlib.suppress(SampanError):
+            now = call.engine.containers.stats(container.id)
+        return views.stats(container, now, rfc3339(time.time_ns()), before)
+    return None

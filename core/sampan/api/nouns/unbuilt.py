@@ -1,0 +1,86 @@
+"""What the Engine API describes and this engine does not do yet: 501 and a sentence, so that nobody has to guess.
+
+Whoever builds one takes its line out; a path declared twice does not start.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sampan.api.call import Call
+from sampan.api.nouns import routes
+from sampan.api.router import Route
+from sampan.errors import Unsupported
+
+OPERATIONS = """
+GET    /containers/{id}/changes     what a container changed in its file system
+GET    /containers/{id}/export      exporting a container's file system
+POST   /containers/{id}/update      changing the limits of a container
+GET    /containers/{id}/attach/ws   attaching through a websocket
+HEAD   /containers/{id}/archive     copying files from and to a container
+GET    /containers/{id}/archive     copying files from a container
+PUT    /containers/{id}/archive     copying files to a container
+POST   /build                       building an image
+POST   /build/prune                 emptying the build cache
+POST   /build/cancel                cancelling a build
+POST   /session                     the sessions of BuildKit
+POST   /images/{name}/push          pushing an image to a registry
+GET    /images/search               searching a registry
+GET    /distribution/{name}/json    asking a registry about an image
+POST   /auth                        logging in to a registry
+POST   /commit                      making an image of a container
+POST   /volumes/create              volumes
+GET    /volumes/{name}              volumes
+PUT    /volumes/{name}              cluster volumes
+DELETE /volumes/{name}              volumes
+POST   /volumes/prune               volumes
+GET    /plugins/privileges          Docker's managed plugins
+POST   /plugins/pull                Docker's managed plugins
+GET    /plugins/{name}/json         Docker's managed plugins
+DELETE /plugins/{name}              Docker's managed plugins
+POST   /plugins/{name}/enable       Docker's managed plugins
+POST   /plugins/{name}/disable      Docker's managed plugins
+POST   /plugins/{name}/upgrade      Docker's managed plugins
+POST   /plugins/create              Docker's managed plugins
+POST   /plugins/{name}/push         Docker's managed plugins
+POST   /plugins/{name}/set          Docker's managed plugins
+GET    /nodes                       swarm mode
+GET    /nodes/{id}                  swarm mode
+DELETE /nodes/{id}                  swarm mode
+POST   /nodes/{id}/update           swarm mode
+GET    /swarm                       swarm mode
+POST   /swarm/init                  swarm mode
+POST   /swarm/join                  swarm mode
+POST   /swarm/leave                 swarm mode
+POST   /swarm/update                swarm mode
+GET    /swarm/unlockkey             swarm mode
+POST   /swarm/unlock                swarm mode
+GET    /services                    swarm mode
+POST   /services/create             swarm mode
+GET    /services/{id}               swarm mode
+DELETE /services/{id}               swarm mode
+POST   /services/{id}/update        swarm mode
+GET    /services/{id}/logs          swarm mode
+GET    /tasks                       swarm mode
+GET    /tasks/{id}                  swarm mode
+GET    /tasks/{id}/logs             swarm mode
+GET    /secrets                     swarm mode
+POST   /secrets/create              swarm mode
+GET    /secrets/{id}                swarm mode
+DELETE /secrets/{id}                swarm mode
+POST   /secrets/{id}/update         swarm mode
+GET    /configs                     swarm mode
+POST   /configs/create              swarm mode
+GET    /configs/{id}                swarm mode
+DELETE /configs/{id}                swarm mode
+POST   /configs/{id}/update         swarm mode
+"""
+
+
+def _refuse(operation: str, call: Call) -> None:
+    raise Unsupported(f"{call.request.method} {call.request.path}: {operation} is not supported by this engine yet")
+
+
+for _line in OPERATIONS.strip().splitlines():
+    _method, _path, _operation = _line.split(None, 2)
+    routes.add(_method, _path, Route(partial(_refuse, _operation), inline=True, streams=False))

@@ -1,0 +1,60 @@
+"""Times as the Engine API writes and reads them, and the durations that people read ("3 weeks")."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from sampan.errors import Invalid
+
+NEVER = "0001-01-01T00:00:00Z"  # how Go writes a time that never was
+SECOND = 1_000_000_000
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
+_UNIX = re.compile(r"(-?\d{1,11})(?:\.(\d{1,9}))?")
+
+
+def nanoseconds(text: str, what: str = "time") -> int:
+    """Seconds since 1970 with an optional fraction, or RFC 3339, as nanoseconds. ``Invalid`` names ``what``."""
+    if match := _UNIX.fullmatch(text):
+        return int(match[1]) * SECOND + int((match[2] or "").ljust(9, "0"))
+    if match := _RFC3339.fullmatch(text):
+        try:
+            moment = datetime.fromisoformat(match[1] + (match[3] or "Z").replace("Z", "+00:00"))
+        except ValueError:
+            moment = None
+        if moment:
+            return int(moment.timestamp()) * SECOND + int((match[2] or "").ljust(9, "0"))
+    raise Invalid(f"{what!r} must be seconds since 1970 or a time like 2030-01-31T12:00:00Z, not {text[:60]!r}")
+
+
+def seconds(text: str) -> int:
+    """Unix seconds of one of the engine's own times, 0 for never."""
+    return nanoseconds(text) // SECOND if text else 0
+
+
+def rfc3339(nanos: int) -> str:
+    moment = datetime.fromtimestamp(nanos // SECOND, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos % SECOND:09}Z"
+
+
+def or_never(text: str) -> str:
+    return text or NEVER
+
+
+def in_words(seconds: float) -> str:
+    """A duration as Docker says it: ``Less than a second``, ``About a minute``, ``5 hours``."""
+    whole = max(0, int(seconds))
+    hours = int(seconds / 3600 + 0.5)
+    if whole < 1:
+        return "Less than a second"
+    if whole < 60:
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    if whole < 3600:
+        return "About a minute" if whole < 120 else f"{whole // 60} minutes"
+    if hours < 48:
+        return "About an hour" if hours == 1 else f"{hours} hours"
+    for limit, size, unit in ((24 * 14, 24, "days"), (24 * 60, 24 * 7, "weeks"), (24 * 730, 24 * 30, "months")):
+        if hours < limit:
+            return f"{hours // size} {unit}"
+    return f"{whole // 3600 // 24 // 365} years"

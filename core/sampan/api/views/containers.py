@@ -1,0 +1,130 @@
+"""Containers: an entry of a list, the whole object, and how a state is told in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sampan.api.times import NEVER, SECOND, in_words, nanoseconds, or_never, seconds
+from sampan.api.views import endpoints
+from sampan.api.views.endpoints import FindNetwork
+from sampan.types import Container, Mount, State, Status
+
+Sizes = tuple[int, int]
+"""Bytes of the writable layer, and of the whole root."""
+
+
+def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | None) -> dict[str, Any]:
+    """``ContainerSummary``. ``image`` is the name to show."""
+    entry = {
+        "Id": container.id,
+        "Names": ["/" + container.name],
+        "Image": image,
+        "ImageID": container.image,
+        "Command": command(container),
+        "Created": seconds(container.created),
+        "Ports": endpoints.port_list(container),
+        "Labels": container.config.get("Labels") or {},
+        "State": str(container.state.status),
+        "Status": status(container.state),
+        "HostConfig": {"NetworkMode": container.host_config.get("NetworkMode", "")},
+        "NetworkSettings": {
+            "Networks": {name: endpoints.settings(container, e, find) for name, e in container.endpoints.items()}
+        },
+        "Mounts": [mount(m) for m in container.mounts],
+    }
+    if sizes:
+        entry["SizeRw"], entry["SizeRootFs"] = sizes
+    return entry
+
+
+def inspect(
+    container: Container, find: FindNetwork, execs: list[str], paths: Mapping[str, str], sizes: Sizes | None
+) -> dict[str, Any]:
+    """``ContainerInspectResponse``. ``paths`` are those of the files that the engine makes for the container."""
+    entry: dict[str, Any] = {
+        "Id": container.id,
+        "Created": or_never(container.created),
+        "Path": container.path,
+        "Args": list(container.args),
+        "State": state(container.state),
+        "Image": container.image,
+        "ResolvConfPath": paths.get("resolv.conf", ""),
+        "HostnamePath": paths.get("hostname", ""),
+        "HostsPath": paths.get("hosts", ""),
+        "LogPath": container.log_path,
+        "Name": "/" + container.name,
+        "RestartCount": container.restart_count,
+        "Driver": container.storage_driver,
+        "Platform": container.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": execs or None,
+        "HostConfig": container.host_config,
+        "GraphDriver": {"Name": container.storage_driver, "Data": {}},
+        "Mounts": [mount(m) for m in container.mounts],
+        "Config": container.config,
+        "NetworkSettings": endpoints.network_settings(container, find),
+    }
+    if sizes:
+        entry["SizeRw"], entry["SizeRootFs"] = sizes
+    return entry
+
+
+def state(state: State) -> dict[str, Any]:
+    """``ContainerState``. A paused container also counts as running, as everywhere in Docker."""
+    now = state.status
+    return {
+        "Status": str(now),
+        "Running": now in (Status.RUNNING, Status.PAUSED, Status.RESTARTING),
+        "Paused": now is Status.PAUSED,
+        "Restarting": now is Status.RESTARTING,
+        "OOMKilled": state.oom_killed,
+        "Dead": now is Status.DEAD,
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": state.started_at or NEVER,
+        "FinishedAt": state.finished_at or NEVER,
+    }
+
+
+def status(state: State) -> str:
+    """``Up 3 seconds``, ``Exited (0) 5 minutes ago``: what ``docker ps`` prints."""
+    now = state.status
+    if now in (Status.RUNNING, Status.PAUSED):
+        return f"Up {_since(state.started_at)}" + (" (Paused)" if now is Status.PAUSED else "")
+    if now is Status.RESTARTING:
+        return f"Restarting ({state.exit_code}) {_since(state.finished_at)} ago"
+    if now is Status.REMOVING:
+        return "Removal In Progress"
+    if now is Status.DEAD:
+        return "Dead"
+    if not state.started_at and now is Status.CREATED:
+        return "Created"
+    return f"Exited ({state.exit_code}) {_since(state.finished_at)} ago" if state.finished_at else "Exited"
+
+
+def command(container: Container) -> str:
+    return " ".join([container.path, *(f"'{arg}'" if " " in arg else arg for arg in container.args)])
+
+
+def mount(mount: Mount) -> dict[str, Any]:
+    """``MountPoint``."""
+    point = {
+        "Type": mount.type,
+        "Source": mount.source,
+        "Destination": mount.target,
+        "Mode": "ro" if mount.read_only and mount.type != "tmpfs" else "",
+        "RW": not mount.read_only,
+        "Propagation": mount.propagation or ("rprivate" if mount.type == "bind" else ""),
+    }
+    if mount.name:
+        return {"Name": mount.name, "Driver": "local", **point}
+    return point
+
+
+def _since(moment: str) -> str:
+    return in_words(time.time() - nanoseconds(moment) / SECOND) if moment else in_words(0)

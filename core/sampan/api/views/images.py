@@ -1,0 +1,89 @@
+"""Images: an entry of a list and the whole object, with the names that people type."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sampan.api.times import or_never, seconds
+from sampan.images import references
+from sampan.types import Image
+
+
+def tags(image: Image) -> list[str]:
+    return sorted(references.familiar(name) for name in image.references if "@" not in name)
+
+
+def digests(image: Image) -> list[str]:
+    return sorted(references.familiar(name) for name in image.repo_digests)
+
+
+def summary(image: Image, containers: int, version: tuple[int, int]) -> dict[str, Any]:
+    """``ImageSummary``."""
+    entry = {
+        "Id": image.id,
+        "ParentId": image.parent,
+        "RepoTags": tags(image),
+        "RepoDigests": digests(image),
+        "Created": seconds(image.created),
+        "Size": image.size,
+        "SharedSize": -1,
+        "Labels": labels(image) or None,
+        "Containers": containers,
+    }
+    if version < (1, 44):
+        entry["VirtualSize"] = image.size
+    return entry
+
+
+def inspect(image: Image, driver: str, version: tuple[int, int]) -> dict[str, Any]:
+    """``ImageInspect``."""
+    config = image.config
+    history = config.get("history") or [{}]
+    entry = {
+        "Id": image.id,
+        "RepoTags": tags(image),
+        "RepoDigests": digests(image),
+        "Parent": image.parent,
+        "Comment": config.get("comment") or history[-1].get("comment", ""),
+        "Created": or_never(image.created),
+        "DockerVersion": config.get("docker_version", ""),
+        "Author": config.get("author", ""),
+        "Config": {**_CONFIG, **(config.get("config") or {})},
+        "Architecture": config.get("architecture", ""),
+        "Os": config.get("os", "linux"),
+        "Size": image.size,
+        "GraphDriver": {"Name": driver, "Data": {}},
+        "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},
+        "Metadata": {"LastTagTime": or_never(image.tagged_at)},
+    }
+    if variant := config.get("variant"):
+        entry["Variant"] = variant
+    if version < (1, 44):
+        entry["VirtualSize"] = image.size
+    return entry
+
+
+def labels(image: Image) -> dict[str, str]:
+    return (image.config.get("config") or {}).get("Labels") or {}
+
+
+_CONFIG: dict[str, Any] = {
+    "Hostname": "",
+    "Domainname": "",
+    "User": "",
+    "AttachStdin": False,
+    "AttachStdout": False,
+    "AttachStderr": False,
+    "Tty": False,
+    "OpenStdin": False,
+    "StdinOnce": False,
+    "Env": [],
+    "Cmd": None,
+    "Image": "",
+    "Volumes": None,
+    "WorkingDir": "",
+    "Entrypoint": None,
+    "OnBuild": None,
+    "Labels": None,
+}
+"""Clients read these without asking whether they are there."""

@@ -1,0 +1,64 @@
+"""Networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sampan.api.times import or_never
+from sampan.types import Container, Network
+
+
+def network(network: Network, containers: Iterable[Container] = ()) -> dict[str, Any]:
+    """``Network``; in lists dockerd leaves the containers out."""
+    spec = network.spec
+    return {
+        "Name": spec.name,
+        "Id": spec.id,
+        "Created": or_never(network.created),
+        "Scope": "local",
+        "Driver": "null" if spec.driver == "none" else spec.driver,
+        "EnableIPv4": True,
+        "EnableIPv6": network.ipv6,
+        "IPAM": {
+            "Driver": "default",
+            "Options": None,
+            "Config": [_subnet(network, i) for i in range(len(spec.subnets))],
+        },
+        "Internal": spec.internal,
+        "Attachable": network.attachable,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": _containers(network, containers),
+        "Options": spec.options,
+        "Labels": network.labels,
+    }
+
+
+def _subnet(network: Network, index: int) -> dict[str, Any]:
+    subnet = network.spec.subnets[index]
+    entry: dict[str, Any] = {"Subnet": subnet.subnet}
+    if subnet.ip_range:
+        entry["IPRange"] = subnet.ip_range
+    if subnet.gateway:
+        entry["Gateway"] = subnet.gateway
+    if subnet.reserved:
+        entry["AuxiliaryAddresses"] = subnet.reserved
+    return entry
+
+
+def _containers(network: Network, containers: Iterable[Container]) -> dict[str, Any]:
+    found = {}
+    for container in containers:
+        for endpoint in container.endpoints.values():
+            if endpoint.network == network.spec.id and endpoint.spec:
+                addresses = endpoint.spec.addresses
+                found[container.id] = {
+                    "Name": container.name,
+                    "EndpointID": endpoint.spec.id,
+                    "MacAddress": endpoint.spec.mac,
+                    "IPv4Address": next((a for a in addresses if ":" not in a), ""),
+                    "IPv6Address": next((a for a in addresses if ":" in a), ""),
+                }
+    return found

@@ -1,0 +1,137 @@
+"""The engine as a whole: ``/version`` and ``/info``."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sampan import __version__
+from sampan.api.router import NEWEST, OLDEST
+from sampan.api.times import rfc3339
+from sampan.api.views import host
+from sampan.types import Status
+
+if TYPE_CHECKING:
+    from sampan.engine import Engine
+
+LIMITS = ("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit")
+
+
+def version() -> dict[str, Any]:
+    api, oldest = (f"{major}.{minor}" for major, minor in (NEWEST, OLDEST))
+    kernel, arch = os.uname().release, host.architecture()
+    details = {
+        "ApiVersion": api,
+        "Arch": arch,
+        "BuildTime": "",
+        "Experimental": "false",
+        "GitCommit": "",
+        "GoVersion": host.python(),
+        "KernelVersion": kernel,
+        "MinAPIVersion": oldest,
+        "Os": "linux",
+    }
+    return {
+        "Platform": {"Name": "Sampan"},
+        "Components": [{"Name": "Engine", "Version": __version__, "Details": details}],
+        "Version": __version__,
+        "ApiVersion": api,
+        "MinAPIVersion": oldest,
+        "GitCommit": "",
+        "GoVersion": host.python(),
+        "Os": "linux",
+        "Arch": arch,
+        "KernelVersion": kernel,
+        "BuildTime": "",
+    }
+
+
+def info(engine: Engine, listeners: int) -> dict[str, Any]:
+    """``SystemInfo``."""
+    config = engine.config
+    states = Counter(container.state.status for container in engine.containers.list())
+    system, system_version = host.operating_system()
+    return {
+        "ID": engine.instance,
+        "Containers": states.total(),
+        "ContainersRunning": states[Status.RUNNING],
+        "ContainersPaused": states[Status.PAUSED],
+        "ContainersStopped": states.total() - states[Status.RUNNING] - states[Status.PAUSED],
+        "Images": len(engine.images.list()),
+        "Driver": config.storage.driver,
+        "DriverStatus": [["Data root", str(config.data_root)]],
+        "DockerRootDir": str(config.data_root),
+        "Plugins": _plugins(engine),
+        **dict.fromkeys(LIMITS, True),
+        "KernelMemoryTCP": False,
+        "OomKillDisable": host.cgroup_version() == "1",
+        "IPv4Forwarding": host.forwards_ipv4(),
+        "Debug": config.log_level == "debug",
+        "NFd": host.open_files(),
+        "NGoroutines": threading.active_count(),
+        "SystemTime": rfc3339(time.time_ns()),
+        "LoggingDriver": config.log.driver,
+        "CgroupDriver": "cgroupfs",
+        "CgroupVersion": host.cgroup_version(),
+        "NEventsListener": listeners,
+        "KernelVersion": os.uname().release,
+        "OperatingSystem": system,
+        "OSVersion": system_version,
+        "OSType": "linux",
+        "Architecture": os.uname().machine,
+        "NCPU": os.cpu_count() or 1,
+        "MemTotal": host.memory(),
+        "Name": os.uname().nodename,
+        "Labels": list(config.labels),
+        "ExperimentalBuild": False,
+        "ServerVersion": __version__,
+        "DefaultRuntime": config.runtime.driver,
+        "Runtimes": {name: {"path": name} for name in engine.drivers.loaded("runtime")},
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "DefaultAddressPools": [{"Base": str(p.base), "Size": p.size} for p in config.network.default_address_pools],
+        "LiveRestoreEnabled": True,
+        **_ABSENT,
+    }
+
+
+def _plugins(engine: Engine) -> dict[str, Any]:
+    return {
+        "Volume": ["local"],
+        "Network": sorted(engine.drivers.loaded("network")),
+        "Authorization": None,
+        "Log": ["json-file", "none"],
+    }
+
+
+_ABSENT: dict[str, Any] = {
+    "IndexServerAddress": "https://index.docker.io/v1/",
+    "RegistryConfig": {
+        "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+        "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
+        "Mirrors": None,
+    },
+    "GenericResources": None,
+    "HttpProxy": "",
+    "HttpsProxy": "",
+    "NoProxy": "",
+    "Swarm": {
+        "NodeID": "",
+        "NodeAddr": "",
+        "LocalNodeState": "inactive",
+        "ControlAvailable": False,
+        "Error": "",
+        "RemoteManagers": None,
+    },
+    "Isolation": "",
+    "InitBinary": "",
+    "ContainerdCommit": {"ID": ""},
+    "RuncCommit": {"ID": ""},
+    "InitCommit": {"ID": ""},
+    "CDISpecDirs": [],
+    "ProductLicense": "",
+    "Warnings": None,
+}
+"""What this engine does not have, in the form in which clients expect to be told so."""

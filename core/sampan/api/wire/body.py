@@ -1,0 +1,148 @@
+"""The body of a request on its way from the socket to a handler, with back-pressure.
+
+The event loop feeds; a handler on the loop takes it whole, or a handler in a worker thread reads it like a file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from sampan.errors import Invalid, Unavailable
+
+HIGH = 1024 * 1024  # bytes waiting for a slow reader before the client is held back
+LOW = 256 * 1024  # and before it may go on
+STALLED = 600.0  # seconds without a byte from the client before its request is given up
+
+
+class Body:
+    """Bytes that arrive. ``pause`` and ``resume`` hold the client back, ``wanted`` tells it once that somebody reads
+    (``Expect: 100-continue``); all three are called on the event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        pause: Callable[[], None],
+        resume: Callable[[], None],
+        wanted: Callable[[], None] | None = None,
+    ) -> None:
+        self._loop = loop
+        self._wanted = wanted
+        self._pause = pause
+        self._resume = resume
+        self._arrived = threading.Condition()
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._ended = False
+        self._error = ""
+        self._paused = False
+        self._whole: asyncio.Future[None] | None = None
+        self._limit = 0
+        self._unwanted = False
+
+    @property
+    def ended(self) -> bool:
+        return self._ended
+
+    # on the event loop
+
+    def feed(self, data: bytes) -> None:
+        if self._unwanted:
+            return
+        with self._arrived:
+            self._chunks.append(data)
+            self._size += len(data)
+            self._arrived.notify()
+            if self._whole is None and self._size > HIGH and not self._paused:
+                self._paused = True
+                self._pause()
+        if self._whole is not None and self._size > self._limit:
+            self.finish(f"the request's body is larger than {self._limit} bytes")
+
+    def finish(self, error: str = "") -> None:
+        """The body is complete, or with ``error`` (a sentence) it never will be."""
+        with self._arrived:
+            if self._ended:
+                return
+            self._ended = True
+            self._error = error
+            self._arrived.notify()
+        if self._whole is not None and not self._whole.done():
+            self._whole.set_result(None)
+
+    def discard(self) -> None:
+        """Nobody will read it: forget what has arrived and let the rest come."""
+        self._unwanted = True
+        with self._arrived:
+            self._chunks.clear()
+            self._size = 0
+            self._release()
+
+    async def whole(self, limit: int) -> bytes:
+        """All of it, at most ``limit`` bytes. Raises ``Invalid`` when it is larger or was cut off."""
+        self._limit = limit
+        if self._wanted:
+            self._wanted()
+        if not self._ended:
+            self._whole = self._loop.create_future()
+            self._release()
+            try:
+                await asyncio.wait_for(self._whole, STALLED)
+            except TimeoutError:
+                raise Unavailable(f"the request's body did not arrive within {STALLED:.0f} seconds") from None
+        if self._error:
+            raise Invalid(self._error)
+        if self._size > limit:
+            raise Invalid(f"the request's body is larger than {limit} bytes")
+        return b"".join(self._chunks)
+
+    # in a worker thread
+
+    def file(self) -> io.BufferedReader:
+        if self._wanted:
+            self._loop.call_soon_threadsafe(self._wanted)
+        return io.BufferedReader(_Reader(self), 256 * 1024)
+
+    def take(self) -> bytes:
+        """The next bytes, ``b""`` at the end; waits for them. Raises ``Invalid`` when the client left early."""
+        with self._arrived:
+            while not self._chunks and not self._ended:
+                if not self._arrived.wait(STALLED):
+                    raise Unavailable(f"the client sent nothing for {STALLED:.0f} seconds")
+            if self._error:
+                raise Invalid(self._error)
+            if not self._chunks:
+                return b""
+            data = self._chunks.popleft()
+            self._size -= len(data)
+            if self._paused and self._size < LOW:
+                self._loop.call_soon_threadsafe(self._release)
+            return data
+
+    def _release(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._resume()
+
+
+class _Reader(io.RawIOBase):
+    """The file side of a body."""
+
+    def __init__(self, body: Body) -> None:
+        self._body = body
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        if not self._rest:
+            self._rest = memoryview(self._body.take())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        return count

@@ -1,0 +1,64 @@
+"""Chunked transfer coding, decoded to the byte (RFC 9112 section 7.1).
+
+A parser of whole messages would read on into what follows the last chunk; here the bytes behind it stay the caller's.
+"""
+
+from __future__ import annotations
+
+from sampan.api.wire.request import BadRequest
+
+MAX_LINE = 4096  # bytes of a chunk's size line, or of all trailers
+
+_HEX = frozenset(b"0123456789abcdefABCDEF")
+
+
+class ChunkedReader:
+    """Feed it bytes; it gives back the decoded ones, and ``done`` with what is left over."""
+
+    __slots__ = ("_end_of_chunk", "_left", "_line", "_trailers", "done")
+
+    def __init__(self) -> None:
+        self._left = 0
+        self._line = b""
+        self._end_of_chunk = False  # the CRLF behind a chunk's data is still to come
+        self._trailers = -1  # bytes of trailers seen, -1 before the last chunk
+        self.done = False
+
+    def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
+        """Returns the decoded pieces and the rest, which is empty until ``done``. Raises :class:`BadRequest`."""
+        pieces: list[bytes] = []
+        while data and not self.done:
+            if self._left:
+                pieces.append(data[: self._left])
+                data, self._left = data[self._left :], self._left - len(pieces[-1])
+                self._end_of_chunk = not self._left
+                continue
+            line, found, data = (self._line + data).partition(b"\r\n")
+            if not found:
+                self._line = line
+                if len(line) > MAX_LINE:
+                    raise BadRequest(400, "a chunk of the request's body has a size line that does not end")
+                return pieces, b""
+            self._line = b""
+            self._take(line)
+        return pieces, data
+
+    def _take(self, line: bytes) -> None:
+        if self._end_of_chunk:
+            if line:
+                raise BadRequest(400, "a chunk of the request's body is longer than its size says")
+            self._end_of_chunk = False
+        elif self._trailers >= 0:
+            self._trailers += len(line)
+            if self._trailers > MAX_LINE:
+                raise BadRequest(431, f"the request's trailers are larger than {MAX_LINE} bytes")
+            self.done = not line
+        else:
+            size = line.partition(b";")[0].strip()
+            if not size or len(size) > 15 or not _HEX.issuperset(size):
+                raise BadRequest(
+                    400, f"a chunk of the request's body has the size {size[:20]!r}, which is not a number"
+                )
+            self._left = int(size, 16)
+            if not self._left:
+                self._trailers = 0

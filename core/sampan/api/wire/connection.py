@@ -1,0 +1,355 @@
+"""One client's connection: requests one after another, each answered before the next is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import Protocol
+
+from sampan.api.wire.answer import REASONS, Answer, Hijack, Reply, Stream, date_header
+from sampan.api.wire.body import Body
+from sampan.api.wire.chunked import ChunkedReader
+from sampan.api.wire.request import BadRequest, HeadReader, Request
+from sampan.api.wire.tunnel import Tunnel
+
+log = logging.getLogger(__name__)
+
+HEAD_TIMEOUT = 60.0  # seconds from a head's first byte to its last
+AHEAD = 256 * 1024  # bytes that a client may send ahead of its turn
+DISCARD_TIMEOUT = 5.0  # seconds in which the rest of a body that nobody wants may still come
+
+
+class Application(Protocol):
+    """Answers requests. ``headers`` go with every answer, each line ended by CR LF. ``answer`` never raises; what it
+    can answer without waiting it answers at once."""
+
+    headers: bytes
+
+    def answer(self, request: Request) -> Answer | Awaitable[Answer]: ...
+
+    def failure(self, error: Exception) -> Reply: ...
+
+    def refuse(self, status: int, message: str) -> Reply: ...
+
+
+class Connection(asyncio.Protocol):
+    """``live`` is the set of open connections, in which this one enters and leaves itself."""
+
+    def __init__(self, app: Application, live: set[Connection]) -> None:
+        self._app = app
+        self._live = live
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self.closed = self._loop.create_future()
+        self._head = HeadReader()
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._request: Request | None = None
+        self._left = 0  # bytes of the body still to come, when its length was announced
+        self._chunks: ChunkedReader | None = None
+        self._ahead = b""
+        self._held_back = False
+        self._task: asyncio.Task[None] | None = None
+        self._streaming = False
+        self._tunnel: Tunnel | None = None
+        self._client_ended = False
+        self._closing = False  # no request after the one being answered
+        self._draining: asyncio.Future[None] | None = None
+
+    # asyncio's callbacks
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._live.add(self)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._live.discard(self)
+        self.closed.set_result(None)
+        self._stop_head_timer()
+        if self._tunnel:
+            self._tunnel.client_lost()
+        self._body_cut_off()
+        if self._task:
+            self._task.cancel()
+        self.resume_writing()
+
+    def data_received(self, data: bytes) -> None:
+        if self._tunnel:
+            self._tunnel.client_sent(data)
+            return
+        try:
+            self._advance(data)
+        except BadRequest as error:
+            self._refuse(error)
+
+    def eof_received(self) -> bool:
+        """Whether the connection stays open for what is still to be sent."""
+        self._client_ended = self._closing = True
+        if self._tunnel:
+            return self._tunnel.client_ended()
+        self._body_cut_off()
+        if self._task is None:
+            return False
+        if self._streaming:
+            self._task.cancel()
+        return True
+
+    def pause_writing(self) -> None:
+        if self._tunnel:
+            self._tunnel.client_is_slow()
+        elif self._draining is None:
+            self._draining = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._tunnel:
+            self._tunnel.client_caught_up()
+        if self._draining and not self._draining.done():
+            self._draining.set_result(None)
+        self._draining = None
+
+    # the server's wishes
+
+    @property
+    def idle(self) -> bool:
+        return self._task is None and self._tunnel is None
+
+    def finish(self) -> None:
+        """Answer what is being answered, then close; what may go on for ever ends now."""
+        self._closing = True
+        if self.idle or self._tunnel:
+            self._transport.close()
+        elif self._streaming and self._task:
+            self._task.cancel()
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    # requests
+
+    def _advance(self, data: bytes) -> None:
+        while data:
+            if self._request is None:
+                if self._closing:
+                    return
+                request, data = self._head.feed(data)
+                if request is None:
+                    self._start_head_timer()
+                    return
+                self._stop_head_timer()
+                self._begin(request)
+            elif self._request.body and not self._request.body.ended:
+                data = self._feed_body(self._request.body, data)
+            else:
+                self._ahead += data
+                if len(self._ahead) > AHEAD:
+                    self._hold_back()
+                return
+
+    def _begin(self, request: Request) -> None:
+        self._request = request
+        if request.has_body:
+            wanted = self._send_continue if request.expects_continue else None
+            request.body = Body(self._loop, self._hold_back, self._let_go, wanted)
+            self._left = request.length or 0
+            self._chunks = ChunkedReader() if request.chunked else None
+        answer = self._app.answer(request)
+        if isinstance(answer, Reply) and request.body is None:
+            self._reply(answer)
+            self._complete()
+        else:
+            self._task = self._loop.create_task(self._serve(answer))
+
+    def _feed_body(self, body: Body, data: bytes) -> bytes:
+        if self._chunks:
+            pieces, data = self._chunks.feed(data)
+            for piece in pieces:
+                body.feed(piece)
+            if self._chunks.done:
+                body.finish()
+            return data
+        piece, data = data[: self._left], data[self._left :]
+        self._left -= len(piece)
+        body.feed(piece)
+        if not self._left:
+            body.finish()
+        return data
+
+    def _body_cut_off(self) -> None:
+        if self._request and self._request.body:
+            self._request.body.finish("the connection was closed before the request's body was complete")
+
+    def _send_continue(self) -> None:
+        if self._request and self._request.expects_continue:
+            self._request.headers["expect"] = ""
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, error: BadRequest) -> None:
+        """After bytes that make no sense, nothing that follows does."""
+        self._closing = True
+        if self._request and self._request.body:
+            self._request.body.finish(error.message)
+            return
+        self._request = None
+        self._reply(self._app.refuse(error.status, error.message))
+        self._close_when_read()
+
+    # answers
+
+    async def _serve(self, answer: Answer | Awaitable[Answer]) -> None:
+        try:
+            if not isinstance(answer, Reply | Stream | Hijack):
+                answer = await answer
+            if isinstance(answer, Reply):
+                self._reply(answer)
+            elif isinstance(answer, Stream):
+                await self._stream(answer)
+            else:
+                await self._hand_over(answer)
+        except (asyncio.CancelledError, ConnectionError):
+            self._transport.close()
+        except Exception:
+            log.exception("an answer could not be sent")
+            self._transport.abort()
+        finally:
+            self._task = None
+            self._streaming = False
+        if not self._tunnel and not self._transport.is_closing():
+            self._resume()
+
+    def _resume(self) -> None:
+        """The next request may already be here."""
+        try:
+            self._complete()
+            ahead, self._ahead = self._ahead, b""
+            if not self._closing:
+                self._let_go()
+                self._advance(ahead)
+        except BadRequest as error:
+            self._refuse(error)
+
+    def _complete(self) -> None:
+        request, self._request = self._request, None
+        self._head = HeadReader()
+        if request and request.body and not request.body.ended:
+            self._request = request
+            self._closing = True
+            request.body.discard()
+            self._close_when_read()
+        elif self._closing or not (request and request.keep_alive):
+            self._closing = True
+            self._transport.close()
+
+    def _close_when_read(self) -> None:
+        """Closing at once would reset the connection under a client that still sends and has not read the answer."""
+        if self._client_ended or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._transport.write_eof()
+        self._let_go()
+        self._loop.call_later(DISCARD_TIMEOUT, self._transport.abort)
+
+    def _head_of(self, status: int, content_type: str, framing: str) -> list[bytes]:
+        keep = self._request is not None and self._request.keep_alive and not self._closing
+        if self._request and self._request.body and not self._request.body.ended:
+            keep = False
+        kind = f"Content-Type: {content_type}\r\n" if content_type else ""
+        close = "" if keep else "Connection: close\r\n"
+        status_line = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n"
+        return [status_line.encode(), self._app.headers, date_header(), f"{kind}{framing}{close}".encode()]
+
+    def _reply(self, reply: Reply) -> None:
+        empty = reply.status in (204, 304)
+        framing = "" if empty else f"Content-Length: {len(reply.body)}\r\n"
+        parts = self._head_of(reply.status, "" if empty else reply.content_type, framing)
+        parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in reply.headers.items()]
+        parts.append(b"\r\n")
+        if not empty and not (self._request and self._request.method == "HEAD"):
+            parts.append(reply.body)
+        self._transport.write(b"".join(parts))
+
+    async def _stream(self, stream: Stream) -> None:
+        try:
+            await self._send_pieces(stream)
+        finally:
+            await stream.chunks.aclose()
+
+    async def _send_pieces(self, stream: Stream) -> None:
+        first = b""
+        if stream.live:
+            self._streaming = True
+            if self._client_ended:
+                return
+        else:
+            try:
+                first = await anext(stream.chunks, b"")
+            except Exception as error:
+                self._reply(self._app.failure(error))
+                return
+        assert self._request is not None
+        chunked = self._request.version == "1.1"
+        if not chunked:
+            self._closing = True
+        framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
+        self._transport.write(b"".join([*self._head_of(stream.status, stream.content_type, framing), b"\r\n"]))
+        await self._send(first, chunked)
+        try:
+            async for chunk in stream.chunks:
+                await self._send(chunk, chunked)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            log.warning("a stream was cut off: %s", error, exc_info=error)
+            self._transport.abort()  # the missing last chunk tells the client that this is not all
+            return
+        if chunked:
+            self._transport.write(b"0\r\n\r\n")
+
+    async def _send(self, data: bytes, chunked: bool) -> None:
+        if not data:
+            return
+        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+        if self._draining:
+            await self._draining
+        if self._transport.is_closing():
+            raise ConnectionResetError("the client went away")
+
+    async def _hand_over(self, hijack: Hijack) -> None:
+        request = self._request
+        assert request is not None
+        head = f"Content-Type: {hijack.content_type}\r\n"
+        if request.upgrade:
+            head = f"HTTP/1.1 101 UPGRADED\r\n{head}Connection: Upgrade\r\nUpgrade: tcp\r\n"
+        else:
+            head = f"HTTP/1.1 200 OK\r\n{head}"
+        self._transport.write(head.encode() + self._app.headers + b"\r\n")
+        tunnel = self._tunnel = Tunnel(self._transport, self._ahead)
+        self._let_go()
+        if self._client_ended and not tunnel.client_ended():
+            self._transport.close()
+        try:
+            await self._loop.connect_accepted_socket(lambda: tunnel, hijack.peer)
+        except BaseException:
+            hijack.peer.close()
+            raise
+
+    # flow
+
+    def _hold_back(self) -> None:
+        self._held_back = True
+        self._transport.pause_reading()
+
+    def _let_go(self) -> None:
+        if self._held_back:
+            self._held_back = False
+            self._transport.resume_reading()
+
+    def _start_head_timer(self) -> None:
+        if self._head_timer is None and self._head.started:
+            late = BadRequest(408, f"the request's headers did not arrive within {HEAD_TIMEOUT:.0f} seconds")
+            self._head_timer = self._loop.call_later(HEAD_TIMEOUT, self._refuse, late)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer:
+            self._head_timer.cancel()
+            self._head_timer = None

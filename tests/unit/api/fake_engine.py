@@ -1,0 +1,185 @@
+"""An engine for the API's tests: the services' contracts, answered from memory."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+from sampan.config import Config
+from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
+from sampan.errors import Conflict, Invalid, NotFound, StartFailed
+from sampan.events import EventBus
+from sampan.types import Container, Endpoint, Exec, Image, Layer, Network, State, Status
+
+NETWORK = "b" * 64
+IMAGE = "sha256:" + "1" * 64
+
+
+def container(letter: str, name: str, **changes: Any) -> Container:
+    made = Container(
+        id=letter * 64,
+        name=name,
+        created=f"2024-01-0{1 + ord(letter) % 9}T00:00:00.123456789Z",
+        image=IMAGE,
+        image_reference="busybox",
+        layer="2" * 64,
+        config={"Tty": False, "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}, "81/tcp": {}}, "Hostname": "h"},
+        host_config={"NetworkMode": "bridge", "PortBindings": {}},
+        path="sleep",
+        args=["1 2", "3"],
+        storage_driver="overlayfs",
+        runtime="native",
+    )
+    for key, value in changes.items():
+        setattr(made, key, value)
+    return made
+
+
+def running(letter: str = "a", name: str = "web") -> Container:
+    spec = EndpointSpec(
+        id="e" * 64, container=letter * 64, interface="eth0", addresses=("172.17.0.2/16",), mac="02:42:ac:11:00:02"
+    )
+    port = PortBinding(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=8080)
+    return container(
+        letter,
+        name,
+        state=State(status=Status.RUNNING, pid=4242, started_at="2024-01-02T00:00:00Z"),
+        endpoints={"bridge": Endpoint(network=NETWORK, network_name="bridge", spec=spec, ports=[port])},
+    )
+
+
+class Containers:
+    def __init__(self) -> None:
+        self.records: dict[str, Container] = {}
+        self.calls: list[tuple[Any, ...]] = []
+        self.far: socket.socket | None = None
+        self.attached = threading.Event()
+        self.exit: asyncio.Future[tuple[int, str]] | None = None
+        self.waits = 0
+
+    def add(self, *records: Container) -> None:
+        self.records.update({record.id: record for record in records})
+
+    def get(self, reference: str) -> Container:
+        for found in self.records.values():
+            if reference in (found.name, found.id) or found.id.startswith(reference):
+                return found
+        raise NotFound(f"No such container: {reference}")
+
+    def list(self) -> list[Container]:
+        return list(self.records.values())
+
+    def create(self, name: str | None, body: dict[str, Any], platform: str = "") -> tuple[Container, list[str]]:
+        self.calls.append(("create", name, body))
+        if name == "taken":
+            raise Conflict('The container name "/taken" is already in use')
+        made = container("c", name or "some_name")
+        self.add(made)
+        return made, ["be careful"]
+
+    def start(self, reference: str) -> None:
+        if reference == "nocommand":
+            raise StartFailed('exec: "nosuch": executable file not found in $PATH', 127)
+        if reference == "broken":
+            raise ZeroDivisionError("a bug")
+        self.get(reference)
+
+    def attach(self, reference: str, **wanted: bool) -> socket.socket:
+        self.get(reference)
+        near, self.far = socket.socketpair()
+        near.setblocking(False)
+        self.calls.append(("attach", wanted))
+        self.attached.set()
+        return near
+
+    async def wait(self, reference: str, condition: str) -> tuple[int, str]:
+        self.get(reference)
+        self.waits += 1
+        self.exit = asyncio.get_running_loop().create_future()
+        try:
+            return await self.exit
+        finally:
+            self.waits -= 1
+
+    def stats(self, reference: str) -> Stats:
+        return Stats(cpu_ns=5, pids=1)
+
+
+class Images:
+    def __init__(self) -> None:
+        self.received = 0
+        self.gate = threading.Event()
+        self.gate.set()
+        self.image = Image(
+            id=IMAGE,
+            config={"architecture": "amd64", "os": "linux", "config": {"Labels": {"l": "1"}}},
+            layers=[Layer(diff_id="sha256:" + "2" * 64, size=7)],
+            created="2024-01-01T00:00:00Z",
+            size=7,
+            references=["docker.io/library/busybox:latest"],
+        )
+
+    def get(self, reference: str) -> Image:
+        if reference in ("busybox", "busybox:latest", IMAGE):
+            return self.image
+        raise NotFound(f"No such image: {reference}")
+
+    def list(self) -> list[Image]:
+        return [self.image]
+
+    def load(self, stream: BinaryIO, progress: Any) -> list[str]:
+        self.gate.wait(10)
+        while data := stream.read(100_000):
+            self.received += len(data)
+            if data.startswith(b"corrupt"):
+                raise Invalid("the archive is corrupt")
+        progress({"stream": "Loaded image: x:1\n"})
+        return ["x:1"]
+
+    def save(self, names: list[str], out: BinaryIO) -> None:
+        for _ in range(64):
+            out.write(b"x" * 65536)
+
+
+class Networks:
+    def __init__(self) -> None:
+        subnet = Subnet(subnet="172.17.0.0/16", gateway="172.17.0.1")
+        spec = NetworkSpec(id=NETWORK, name="bridge", driver="bridge", subnets=(subnet,))
+        self.network = Network(spec=spec, created="2024-01-01T00:00:00Z")
+
+    def get(self, reference: str) -> Network:
+        if reference in (NETWORK, "bridge"):
+            return self.network
+        raise NotFound(f"network {reference} not found")
+
+    def list(self) -> list[Network]:
+        return [self.network]
+
+
+class Execs:
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+
+    def get(self, ident: str) -> Exec:
+        return Exec(id=ident, container="a" * 64, config={"Tty": False, "Cmd": ["true"]})
+
+    def start(self, ident: str, *, detach: bool, tty: bool) -> socket.socket | None:
+        return None if detach else self._containers.attach("web")
+
+
+class Engine:
+    def __init__(self) -> None:
+        self.config = Config()
+        self.instance = "0123abcd"
+        self.events = EventBus()
+        self.containers = Containers()
+        self.images = Images()
+        self.networks = Networks()
+        self.execs = Execs(self.containers)
+        storage = SimpleNamespace(usage=lambda ident: 11)
+        self.drivers = SimpleNamespace(
+            storage=lambda name=None: storage, loaded=lambda family: {"native": None}, found=list
+        )
