@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from sampan.errors import Invalid
 
@@ -14,6 +15,7 @@ _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\
 _UNIX = re.compile(r"(-?\d{1,11})(?:\.(\d{1,9}))?")
 
 
+@lru_cache(4096)  # lists ask for the same few again and again
 def nanoseconds(text: str, what: str = "time") -> int:
     """Seconds since 1970 with an optional fraction, or RFC 3339, as nanoseconds. ``Invalid`` names ``what``."""
     if match := _UNIX.fullmatch(text):

@@ -15,8 +15,7 @@ import pytest
 from sampan.api.app import App
 from sampan.api.listen import listen
 from sampan.api.server import Server
-
-from fake_engine import Engine
+from unit.api.fake_engine import Engine
 
 
 class Answer:
@@ -89,6 +88,18 @@ class Wire:
     def close(self) -> None:
         self.file.close()
         self.socket.close()
+
+
+def fill(end: socket.socket) -> int:
+    """Write until the other side has taken nothing for half a second; returns how many bytes it had taken."""
+    before = end.gettimeout()
+    end.settimeout(0.5)
+    sent = 0
+    with contextlib.suppress(TimeoutError):
+        while sent < 256 << 20:
+            sent += end.send(bytes(1 << 16))
+    end.settimeout(before)
+    return sent
 
 
 class Daemon:

@@ -37,7 +37,7 @@ def list_containers(call: Call) -> Any:
     everyone = query.flag("all") or limit > 0 or wanted.asks_for_states
     find, with_size = find_network(engine), query.flag("size")
     chosen = sorted(engine.containers.list(), key=lambda c: nanoseconds(c.created), reverse=True)
-    chosen = [c for c in chosen if (everyone or views.state(c.state)["Running"]) and wanted(c)]
+    chosen = [c for c in chosen if (everyone or c.state.status in views.RUNNING) and wanted(c)]
     return [
         views.summary(c, shown_image(engine, c), find, sizes(engine, c) if with_size else None)
         for c in (chosen[:limit] if limit else chosen)

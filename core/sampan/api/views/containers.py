@@ -14,6 +14,9 @@ from sampan.types import Container, Mount, State, Status
 Sizes = tuple[int, int]
 """Bytes of the writable layer, and of the whole root."""
 
+RUNNING = frozenset({Status.RUNNING, Status.PAUSED, Status.RESTARTING})
+"""What counts as running everywhere in Docker."""
+
 
 def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | None) -> dict[str, Any]:
     """``ContainerSummary``. ``image`` is the name to show."""
@@ -74,11 +77,11 @@ def inspect(
 
 
 def state(state: State) -> dict[str, Any]:
-    """``ContainerState``. A paused container also counts as running, as everywhere in Docker."""
+    """``ContainerState``."""
     now = state.status
     return {
         "Status": str(now),
-        "Running": now in (Status.RUNNING, Status.PAUSED, Status.RESTARTING),
+        "Running": now in RUNNING,
         "Paused": now is Status.PAUSED,
         "Restarting": now is Status.RESTARTING,
         "OOMKilled": state.oom_killed,

@@ -114,13 +114,15 @@ class HeadReader:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
+    def on_headers_complete(self) -> None:
+        self._request.keep_alive = self._parser.should_keep_alive()  # httptools forgets it behind the message
+
     def _finish(self) -> Request:
         request, parser = self._request, self._parser
         request.version = parser.get_http_version()
         if request.version not in ("1.1", "1.0"):
             raise BadRequest(505, f"HTTP/{request.version} is not spoken here, HTTP/1.1 is")
         request.method = parser.get_method().decode("ascii")
-        request.keep_alive = parser.should_keep_alive()
         headers = request.headers
         if parser.should_upgrade():
             request.upgrade = headers.get("upgrade", "")
