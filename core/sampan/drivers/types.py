@@ -69,6 +69,7 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     ``addresses``: the engine allocates addresses from pools and passes them in. ``publish``: ports can be published.
     ``names``: containers on a user-defined network of this driver find one another by name.
     ``single``: only the one network that the engine makes at its first start may exist (host, none).
+    ``internal``: its networks lead nowhere, whether the user said so or not; other networks carry the way out.
     """
 
     sandbox: Literal["own", "host"]
@@ -76,6 +77,7 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     publish: bool = False
     names: bool = False
     single: bool = False
+    internal: bool = False
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):

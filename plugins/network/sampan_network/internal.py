@@ -11,4 +11,4 @@ class Internal(Bridge):
     prefix = "i"
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, names=True)
+        return NetworkFeatures(sandbox="own", addresses=True, names=True, internal=True)

@@ -1,0 +1,63 @@
+"""The three networks that are always there, made of the configuration: bridge, host and none."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from sampan.config import NetworkConfig
+from sampan.drivers import NetworkDriver
+from sampan.drivers.types import NetworkSpec
+from sampan.errors import Invalid
+from sampan.types import Network
+
+NAME = "bridge"
+BRIDGE_OPTION = "com.docker.network.bridge.name"
+BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
+_SINGLE = ("host", "none")
+
+
+@dataclass(frozen=True)
+class Default:
+    """``subnet`` is ``""`` if any of the pools will do; the options are for a driver that knows them."""
+
+    name: str
+    driver: str
+    options: dict[str, str] = field(default_factory=dict)
+    subnet: str = ""
+
+    def describes(self, spec: NetworkSpec) -> bool:
+        """Is the network still as the configuration wants it? A subnet that was picked stays."""
+        if spec.driver != self.driver or (spec.options and spec.options != self.options):
+            return False
+        wanted = str(ipaddress.ip_network(self.subnet)) if self.subnet else None
+        return wanted is None or any(one.subnet == wanted for one in spec.subnets)
+
+
+def networks(config: NetworkConfig) -> list[Default]:
+    driver = NAME if config.driver in _SINGLE else config.driver
+    bridge = Default(NAME, driver, {BRIDGE_OPTION: str(config.bridge_name)}, str(config.bridge_subnet))
+    return [bridge, *(Default(name, name) for name in _SINGLE)]
+
+
+def mode(config: NetworkConfig) -> str:
+    """The network of containers that ask for none."""
+    return config.driver if config.driver in _SINGLE else NAME
+
+
+def acceptable(spec: NetworkSpec, driver: NetworkDriver) -> NetworkSpec:
+    """The network without its options if the driver does not know them: the name of a bridge is a wish, no more."""
+    with contextlib.suppress(Invalid):
+        driver.validate(spec)
+        return spec
+    return msgspec.structs.replace(spec, options={})
+
+
+def publish_addresses(config: NetworkConfig, network: Network) -> list[str]:
+    """Where a port is published that names no address: on IPv6, too, if the network has it and all of IPv4 is meant."""
+    first = network.spec.options.get(BINDING_OPTION) or str(config.publish_address)
+    has_v6 = any(":" in subnet.subnet for subnet in network.spec.subnets)
+    return [first, "::"] if first == "0.0.0.0" and has_v6 else [first]

@@ -1,0 +1,182 @@
+"""Bringing one container onto its networks, and off them again.
+
+Joining is a stack of steps, each undone if a later one fails. Leaving has two halves: what must be so when the
+caller goes on (ports closed, sandbox out of sight) is done at once; what the kernel takes its time for (links) is
+left to a thread, and only then are the addresses given back.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sampan.drivers import NetworkDriver
+from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
+from sampan.networks.addresses import Addresses, mac_of
+from sampan.networks.ports import Ports, Wish
+from sampan.types import Container, Endpoint, Network
+from sampan.undo import Undo
+
+log = logging.getLogger(__name__)
+
+_GRACE = 0.1  # seconds in which the kernel removes the links of a sandbox by itself, many at a time
+
+
+class Place(NamedTuple):
+    """One endpoint of a container with all that it takes to join it."""
+
+    endpoint: Endpoint
+    network: Network
+    driver: NetworkDriver
+    addresses: Addresses
+
+    @property
+    def leads_out(self) -> bool:
+        features = self.driver.features()
+        return features.addresses and not self.network.spec.internal
+
+    @property
+    def publishes(self) -> bool:
+        return self.driver.features().publish and not self.network.spec.internal
+
+
+class Left(NamedTuple):
+    """An endpoint that has left as far as anyone can see; ``due`` is when to look after its links."""
+
+    due: float
+    driver: NetworkDriver
+    network: NetworkSpec
+    endpoint: EndpointSpec
+    addresses: Addresses
+
+
+class Joiner:
+    """Thread-safe."""
+
+    def __init__(self, ports: Ports, publish_addresses: Callable[[Network], Sequence[str]]) -> None:
+        self._ports = ports
+        self._publish_addresses = publish_addresses
+        self._left: deque[Left] = deque()
+        self._change = threading.Condition()
+        self._at_work = 0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def join(self, container: Container, places: Sequence[Place], sandbox: Path | None, wishes: Sequence[Wish]) -> None:
+        """Join all endpoints and publish all ports, or nothing; fills ``endpoint.spec`` and ``endpoint.ports``."""
+        way_out = min((place for place in places if place.leads_out), key=_name, default=None)
+        publisher = way_out if way_out and way_out.publishes else next((p for p in places if p.publishes), None)
+        with Undo() as undo:
+            for index, place in enumerate(places):
+                self._join(undo, container, place, index, sandbox, default=place is way_out)
+                if place is publisher and wishes:
+                    self._publish(undo, container, place, wishes)
+
+    def leave(self, container: Container, places: Sequence[Place]) -> None:
+        """Close the ports now, and leave the rest to the thread. The sandbox is already gone or going."""
+        for place in places:
+            endpoint = place.endpoint
+            if endpoint.spec is None:
+                continue
+            if endpoint.ports:
+                self._unpublish(container, place, endpoint.spec, endpoint.ports)
+            left = Left(time.monotonic() + _GRACE, place.driver, place.network.spec, endpoint.spec, place.addresses)
+            with self._change:
+                self._left.append(left)
+                self._start()
+                self._change.notify_all()
+            endpoint.spec, endpoint.ports = None, []
+
+    def settle(self, timeout: float = 30.0) -> None:
+        """Have everything that left really gone."""
+        with self._change:
+            self._left = deque(left._replace(due=0.0) for left in self._left)
+            self._change.notify_all()
+            self._change.wait_for(lambda: not self._left and not self._at_work, timeout)
+
+    def close(self) -> None:
+        self.settle()
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+        if self._thread:
+            self._thread.join(5.0)
+
+    def _join(
+        self, undo: Undo, container: Container, place: Place, index: int, sandbox: Path | None, *, default: bool
+    ) -> None:
+        endpoint, network = place.endpoint, place.network.spec
+        given: tuple[str, ...] = ()
+        if place.driver.features().addresses:
+            given = place.addresses.allocate([endpoint.requested_ipv4, endpoint.requested_ipv6])
+            undo.push(place.addresses.release, given)
+        spec = EndpointSpec(
+            id=secrets.token_hex(32),
+            container=container.id,
+            interface=f"eth{index}",
+            addresses=given,
+            mac=endpoint.requested_mac or mac_of(given),
+            default_route=default,
+            options=endpoint.driver_options,
+        )
+        place.driver.join(network, spec, sandbox)
+        undo.push(place.driver.leave, network, spec, sandbox)
+        endpoint.spec, endpoint.ports = spec, []
+        undo.push(_forget, endpoint)
+
+    def _publish(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> None:
+        spec = place.endpoint.spec
+        if spec is None:
+            return
+        bindings = self._ports.reserve(container.id, wishes, self._publish_addresses(place.network))
+        undo.push(self._ports.release, container.id, bindings)
+        place.driver.publish(place.network.spec, spec, bindings)
+        undo.push(place.driver.unpublish, place.network.spec, spec, bindings)
+        place.endpoint.ports = bindings
+
+    def _unpublish(
+        self, container: Container, place: Place, spec: EndpointSpec, bindings: Sequence[PortBinding]
+    ) -> None:
+        try:
+            place.driver.unpublish(place.network.spec, spec, bindings)
+        except Exception:  # a driver's trouble must not keep a container from ending
+            log.exception("ports of container %s could not be unpublished", container.id[:12])
+            return
+        self._ports.release(container.id, bindings)
+
+    def _start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="leaving", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while not self._left or self._left[0].due > time.monotonic():
+                    if self._closing:
+                        return
+                    self._change.wait(self._left[0].due - time.monotonic() if self._left else None)
+                left = self._left.popleft()
+                self._at_work += 1
+            try:
+                left.driver.leave(left.network, left.endpoint, None)
+                left.addresses.release(left.endpoint.addresses)
+            except Exception:  # its addresses stay taken: they may still be in use
+                log.exception("container %s could not leave %s", left.endpoint.container[:12], left.network.name)
+            with self._change:
+                self._at_work -= 1
+                self._change.notify_all()
+
+
+def _name(place: Place) -> str:
+    return place.network.spec.name
+
+
+def _forget(endpoint: Endpoint) -> None:
+    endpoint.spec, endpoint.ports = None, []

@@ -1,0 +1,207 @@
+"""Published ports: Docker's three ways of asking for them, and who has which port of the host.
+
+``ExposedPorts`` and ``PortBindings`` are keyed ``80/tcp`` or ``80-90/tcp``; a binding's ``HostPort`` is empty or 0
+(any free one), a number, or a range of which the first free one is taken (Engine API, ``PortMap``).
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from sampan.drivers.types import PortBinding
+from sampan.errors import Conflict, Exhausted, Invalid
+from sampan.linux import sysctl
+
+PROTOCOLS = ("tcp", "udp", "sctp")
+_RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_EPHEMERAL = (32768, 60999)  # ip(7), ip_local_port_range
+_SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
+
+
+class Wish(NamedTuple):
+    """``host_ip`` is ``""`` for the default; any of the host's ports ``first`` to ``last``, or any at all if 0."""
+
+    protocol: str
+    port: int
+    host_ip: str = ""
+    first: int = 0
+    last: int = 0
+
+
+def read(exposed: Mapping[str, Any], bindings: Mapping[str, Any], publish_all: bool) -> list[Wish]:
+    """``Config.ExposedPorts``, ``HostConfig.PortBindings`` and ``PublishAllPorts``; ``Invalid`` names what is wrong."""
+    wishes: list[Wish] = []
+    bound: set[tuple[str, int]] = set()
+    for key, places in bindings.items():
+        protocol, ports = _key(key)
+        bound.update((protocol, port) for port in ports)
+        for place in places or [{}]:
+            wishes += _wishes(protocol, ports, place or {})
+    keys = [_key(key) for key in exposed]
+    if publish_all:
+        wishes += [Wish(name, port) for name, ports in keys for port in ports if (name, port) not in bound]
+    return wishes
+
+
+class Ports:
+    """Which ports of the host belong to which container. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: dict[tuple[str, int], dict[str, str]] = {}
+        self._cursor = 0
+
+    def reserve(self, owner: str, wishes: Iterable[Wish], default: Sequence[str]) -> list[PortBinding]:
+        """All of the wishes, or none; ``default`` are the addresses for those that name none.
+
+        ``Conflict`` in Docker's words if a port belongs to another container or a process of the host listens on it.
+        """
+        given: list[PortBinding] = []
+        with self._lock:
+            try:
+                for wish in sorted(wishes, key=lambda wish: not wish.first):
+                    given += self._grant(owner, wish, [wish.host_ip] if wish.host_ip else list(default))
+            except Exception:
+                self._give_back(owner, given)
+                raise
+        return given
+
+    def take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+        """Note ports of a container that was running already."""
+        with self._lock:
+            for one in bindings:
+                self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
+
+    def release(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+        """Give back what belongs to ``owner``."""
+        with self._lock:
+            self._give_back(owner, bindings)
+
+    def _grant(self, owner: str, wish: Wish, addresses: list[str]) -> list[PortBinding]:
+        protocol: Any = wish.protocol
+        reason: Exception | None = None
+        for port in self._candidates(wish):
+            try:
+                for address in addresses:
+                    self._check(wish.protocol, address, port)
+            except Conflict as conflict:
+                reason = conflict
+                continue
+            for address in addresses:
+                self._taken.setdefault((wish.protocol, port), {})[address] = owner
+            return [
+                PortBinding(protocol=protocol, container_port=wish.port, host_ip=address, host_port=port)
+                for address in addresses
+            ]
+        if reason is not None and wish.first and wish.first == wish.last:
+            raise reason
+        span = f"from {wish.first} to {wish.last}" if wish.first else "of the ephemeral range"
+        raise Exhausted(f"all {wish.protocol} ports {span} on {' and '.join(addresses)} are allocated")
+
+    def _candidates(self, wish: Wish) -> Iterator[int]:
+        if wish.first:
+            yield from range(wish.first, wish.last + 1)
+            return
+        first, last = _ephemeral()
+        size = last - first + 1
+        start = self._cursor
+        for offset in range(size):
+            self._cursor = (start + offset + 1) % size
+            yield first + (start + offset) % size
+
+    def _check(self, protocol: str, address: str, port: int) -> None:
+        for other in self._taken.get((protocol, port), ()):
+            if _clash(address, other):
+                raise Conflict(_failed(address, port, "port is already allocated"))
+        _check_listener(protocol, address, port)
+
+    def _give_back(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+        for one in bindings:
+            holders = self._taken.get((one.protocol, one.host_port), {})
+            if holders.get(one.host_ip) == owner:
+                del holders[one.host_ip]
+            if not holders:
+                self._taken.pop((one.protocol, one.host_port), None)
+
+
+def _key(key: str) -> tuple[str, range]:
+    ports, _, protocol = key.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if protocol not in PROTOCOLS:
+        raise Invalid(f"invalid port {key!r}: the protocol is one of {', '.join(PROTOCOLS)}")
+    first, last = _span(ports, f"invalid port {key!r}")
+    if not first:
+        raise Invalid(f"invalid port {key!r}: a number from 1 to 65535 is needed")
+    return protocol, range(first, last + 1)
+
+
+def _wishes(protocol: str, ports: range, place: Mapping[str, Any]) -> Iterator[Wish]:
+    address = _address(str(place.get("HostIp") or ""))
+    host = str(place.get("HostPort") or "")
+    first, last = _span(host, f"invalid host port {host!r} for {ports[0]}/{protocol}") if host else (0, 0)
+    pairs = last - first + 1 == len(ports) > 1
+    for offset, port in enumerate(ports):
+        if first and len(ports) > 1 and not pairs:
+            raise Invalid(f"invalid host ports {host!r}: {len(ports)} of them are needed, as many as container ports")
+        span = (first + offset, first + offset) if pairs and first else (first, last)
+        yield Wish(protocol, port, address, *span)
+
+
+def _span(text: str, what: str) -> tuple[int, int]:
+    match = _RANGE.fullmatch(text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
+    if not match or last < first or last > 65535 or (not first and last):
+        raise Invalid(f"{what}: a number from 1 to 65535 or a range like 8000-8010 is needed")
+    return first, last
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.strip("[]"))) if text else ""
+    except ValueError:
+        raise Invalid(f"invalid host address {text!r}: an IPv4 or IPv6 address is needed") from None
+
+
+def _clash(one: str, other: str) -> bool:
+    if (":" in one) != (":" in other):
+        return False
+    return one == other or "0.0.0.0" in (one, other) or "::" in (one, other)
+
+
+def _failed(address: str, port: int, reason: str) -> str:
+    return f"Bind for {f'[{address}]' if ':' in address else address}:{port} failed: {reason}"
+
+
+def _check_listener(protocol: str, address: str, port: int) -> None:
+    """``Conflict`` if a process of the host uses the port: asked by binding it for a moment."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind, number = _SOCKETS[protocol]
+    try:
+        probe = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
+    except OSError:
+        return  # the host has no such protocol: nobody can be listening
+    with probe:
+        if protocol == "tcp":  # then only listeners are in the way, not closed connections that still linger
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise Invalid(_failed(address, port, "this host has no such address")) from None
+            raise Conflict(_failed(address, port, "port is already allocated")) from None
+
+
+def _ephemeral() -> tuple[int, int]:
+    try:
+        first, last = sysctl.read("net/ipv4/ip_local_port_range").split()
+        return int(first), int(last)
+    except (OSError, ValueError):
+        return _EPHEMERAL

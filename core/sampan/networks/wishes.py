@@ -1,0 +1,97 @@
+"""What a client asks of a container's networking when it makes it: ``NetworkMode`` and ``NetworkingConfig``."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sampan.drivers.types import NetworkFeatures
+from sampan.errors import Conflict, Invalid
+from sampan.networks import ports
+from sampan.networks.addresses import Addresses
+from sampan.types import Endpoint, Network
+
+CONTAINER = "container:"
+_MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
+
+
+class Planner:
+    """Turns requests into endpoints. ``find`` raises ``NotFound`` for networks that are not there."""
+
+    def __init__(self, find: Callable[[str], Network], features: Callable[[Network], NetworkFeatures]) -> None:
+        self._find = find
+        self._features = features
+
+    def plan(
+        self, mode: str, host_config: Mapping[str, Any], wanted: Mapping[str, Any], config: Mapping[str, Any]
+    ) -> dict[str, Endpoint]:
+        """Endpoints by network name, that of ``mode`` first; none for ``container:X``."""
+        read_ports(host_config, config)
+        if mode.startswith(CONTAINER):
+            if wanted:
+                raise Conflict("conflicting options: a container in another's network cannot be on networks itself")
+            return {}
+        first = self._find(mode)
+        settings = {first.spec.id: (first, self._first_settings(wanted, mode, config))}
+        for reference, given in wanted.items():
+            network = first if reference in (mode, "default") else self._find(reference)
+            settings[network.spec.id] = (network, dict(given or {}) or settings.get(network.spec.id, (network, {}))[1])
+        networks = [network for network, _ in settings.values()]
+        self._check_together(networks)
+        return {network.spec.name: self._endpoint(network, given) for network, given in settings.values()}
+
+    def _first_settings(self, wanted: Mapping[str, Any], mode: str, config: Mapping[str, Any]) -> dict[str, Any]:
+        given = dict(wanted.get(mode) or wanted.get("default") or {})
+        if config.get("MacAddress") and not given.get("MacAddress"):
+            given["MacAddress"] = config["MacAddress"]
+        return given
+
+    def _check_together(self, networks: list[Network]) -> None:
+        alone = [network.spec.name for network in networks if self._features(network).single]
+        if alone and len(networks) > 1:
+            raise Conflict(f"conflicting options: a container on network {alone[0]} cannot be on other networks, too")
+
+    def _endpoint(self, network: Network, given: Mapping[str, Any]) -> Endpoint:
+        spec, ipam = network.spec, given.get("IPAMConfig") or {}
+        v4 = _address(str(ipam.get("IPv4Address") or ""), 4)
+        v6 = _address(str(ipam.get("IPv6Address") or ""), 6)
+        own = not spec.default and not self._features(network).single
+        if (v4 or v6) and not own:
+            raise Invalid("user specified IP address is supported on user defined networks only")
+        for address in filter(None, (v4, v6)):
+            Addresses(spec).check(address)
+        aliases = [str(alias) for alias in given.get("Aliases") or ()]
+        if aliases and not own:
+            raise Invalid("network-scoped alias is supported only for containers in user defined networks")
+        mac = str(given.get("MacAddress") or "")
+        if mac and not _MAC.fullmatch(mac):
+            raise Invalid(f"invalid MAC address {mac!r}: six bytes like 02:42:ac:11:00:02 are needed")
+        return Endpoint(
+            network=spec.id,
+            network_name=spec.name,
+            aliases=aliases,
+            requested_ipv4=v4,
+            requested_ipv6=v6,
+            requested_mac=mac.lower(),
+            driver_options=dict(given.get("DriverOpts") or {}),
+        )
+
+
+def read_ports(host_config: Mapping[str, Any], config: Mapping[str, Any]) -> list[ports.Wish]:
+    """The ports that a container wants published."""
+    exposed, bindings = config.get("ExposedPorts") or {}, host_config.get("PortBindings") or {}
+    return ports.read(exposed, bindings, bool(host_config.get("PublishAllPorts")))
+
+
+def _address(text: str, version: int) -> str:
+    if not text:
+        return ""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        address = None
+    if address is None or address.version != version:
+        raise Invalid(f"invalid IPv{version} address: {text}")
+    return str(address)
