@@ -92,6 +92,7 @@ docker_cli() {
     say "bringing a docker CLI to $1 (the machine has none)"
     scratch=$(mktemp -d)
     chmod 755 "$scratch"
+    if debian && root && ! apt-cache show docker.io >/dev/null 2>&1; then apt update || true; fi
     for package in docker-cli docker.io; do
         (cd "$scratch" && apt-get -qq download "$package") >/dev/null 2>&1 || continue
         dpkg-deb --fsys-tarfile "$scratch"/*.deb | tar -x -C "$scratch" ./usr/bin/docker 2>/dev/null &&

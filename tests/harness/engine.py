@@ -36,11 +36,15 @@ class Result(msgspec.Struct, frozen=True):
     stderr: str
     code: int
 
+    def ok(self) -> Result:
+        """Asserts that the command succeeded."""
+        assert self.code == 0, f"exit code {self.code}: {self.stderr or self.stdout}"
+        return self
+
     @property
     def out(self) -> str:
         """The output of a command that must have succeeded, without the last line's end."""
-        assert self.code == 0, f"exit code {self.code}: {self.stderr or self.stdout}"
-        return self.stdout.rstrip("\n")
+        return self.ok().stdout.rstrip("\n")
 
 
 class Engine:
@@ -163,7 +167,7 @@ class Engine:
     def image(self, name: str = "shell:latest") -> str:
         """An image made of this machine's own programs; made once per engine."""
         if not self._has_image:
-            self.sampan("image", "from-host", "-t", name).out  # noqa: B018 - asserts that it worked
+            self.sampan("image", "from-host", "-t", name).ok()
             self._has_image = True
         return name
 

@@ -1,0 +1,70 @@
+"""The daemon may die at any time: containers do not mind, and the next daemon knows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from harness import Engine
+
+pytestmark = pytest.mark.root
+
+New = Callable[..., Engine]
+SERVE = 'echo "aboard" >/tmp/index.html && exec busybox httpd -f -p 80 -h /tmp'
+GET = ["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:8080/"]
+
+
+def state(engine: Engine, name: str) -> dict[str, object]:
+    [told] = json.loads(engine.sampan("inspect", name).out)
+    return dict(told["State"])
+
+
+@pytest.mark.parametrize("end", [Engine.kill, Engine.stop], ids=["kill -9", "stopped"])
+def test_a_container_outlives_its_daemon(new_engine: New, end: Callable[[Engine], None]) -> None:
+    engine = new_engine()
+    script = f"trap 'exit 5' TERM; echo before; ({SERVE}) & while :; do sleep 0.1; done"
+    engine.sampan("run", "-d", "--name", "boat", "-p", "8080:80", engine.image(), "sh", "-c", script).ok()
+    engine.wait_until(lambda: engine.run(*GET).stdout == "aboard\n", "the port answers")
+    before = state(engine, "boat")
+
+    end(engine)
+    assert engine.run(*GET).out == "aboard"
+
+    engine.start()
+    after = state(engine, "boat")
+    assert (after["Running"], after["Pid"], after["StartedAt"]) == (True, before["Pid"], before["StartedAt"])
+    assert engine.run(*GET).out == "aboard"
+    assert engine.sampan("exec", "boat", "echo", "still here").out == "still here"
+    assert engine.sampan("logs", "boat").out == "before"
+    assert engine.sampan("stop", "boat").out == "boat"
+    assert state(engine, "boat")["ExitCode"] == 5
+    assert engine.run(*GET).code != 0
+
+
+def test_what_ended_meanwhile_is_known_with_its_exit_status(new_engine: New) -> None:
+    engine = new_engine()
+    engine.sampan("run", "-d", "--name", "boat", engine.image(), "sh", "-c", "sleep 0.5; echo last words; exit 41").ok()
+    pid = state(engine, "boat")["Pid"]
+    engine.kill()
+    engine.wait_until(lambda: engine.run("test", "-d", f"/proc/{pid}").code, "the container ends")
+    engine.start()
+    assert (state(engine, "boat")["Status"], state(engine, "boat")["ExitCode"]) == ("exited", 41)
+    assert engine.sampan("logs", "boat").out == "last words"
+
+
+def test_a_second_daemon_on_the_same_roots_is_refused(new_engine: New) -> None:
+    engine = new_engine()
+    other = engine.root / "other.sock"
+    done = engine.sampan("daemon", "--config-file", engine.config, "--host", f"unix://{other}", timeout=20)
+    assert done.code == 1
+    assert str(engine.root / "data") in done.stderr
+    assert engine.sampan("ps").code == 0
+
+
+def test_the_configured_driver_is_the_default(new_engine: New) -> None:
+    engine = new_engine(storage={"driver": "vfs"})
+    assert engine.sampan("run", "--rm", engine.image(), "echo", "on vfs").out == "on vfs"
+    told = json.loads(engine.sampan("drivers", "--format", "json").out)
+    assert [one["name"] for one in told if one["default"] and one["family"] == "storage"] == ["vfs"]
