@@ -1,0 +1,107 @@
+"""The table of commands: which module and function serve which words, and a line about each for ``--help``.
+
+Only the module of the command that was asked for is imported.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from sampan.cli.flags import Command
+
+    Entry = tuple[str, str, str]
+    """module below sampan.cli, name of its Command, summary."""
+
+CONTAINER: dict[str, Entry] = {
+    "attach": ("container.attach", "attach", "Join the terminal to a running container"),
+    "cp": ("container.files", "cp", "Copy files between a container and this host"),
+    "create": ("container.run", "create", "Make a container and do not start it"),
+    "diff": ("container.files", "diff", "Show what a container changed in its file system"),
+    "exec": ("container.execute", "execute", "Run one more command in a running container"),
+    "export": ("container.files", "export", "Write a container's file system as a tar archive"),
+    "inspect": ("container.inspect", "inspect", "Show everything about containers, as JSON"),
+    "kill": ("container.life", "kill", "Send a signal to containers (KILL unless told otherwise)"),
+    "logs": ("container.logs", "logs", "Show what a container wrote"),
+    "ls": ("container.ls", "ls", "List containers"),
+    "pause": ("container.life", "pause", "Freeze all processes of containers"),
+    "port": ("container.ls", "port", "Show the published ports of a container"),
+    "prune": ("container.life", "prune", "Remove all stopped containers"),
+    "rename": ("container.life", "rename", "Give a container another name"),
+    "restart": ("container.life", "restart", "Stop containers and start them again"),
+    "rm": ("container.life", "rm", "Remove containers"),
+    "run": ("container.run", "run", "Make a container from an image and start it"),
+    "start": ("container.run", "start", "Start containers that exist"),
+    "stop": ("container.life", "stop", "Stop containers, gently first"),
+    "top": ("container.ls", "top", "Show the processes of a container"),
+    "unpause": ("container.life", "unpause", "Thaw containers that were frozen"),
+    "wait": ("container.life", "wait", "Wait until containers end and print their exit status"),
+}
+
+IMAGE: dict[str, Entry] = {
+    "from-host": ("image.make", "from_host", "Make an image of this host's own programs"),
+    "history": ("image.look", "history", "Show the steps that made an image"),
+    "import": ("image.make", "import_", "Make an image of a tar archive of files"),
+    "inspect": ("image.look", "inspect", "Show everything about images, as JSON"),
+    "load": ("image.make", "load", "Load images from an archive of docker save"),
+    "ls": ("image.look", "ls", "List images"),
+    "rm": ("image.keep", "rm", "Remove images"),
+    "save": ("image.keep", "save", "Write images to an archive"),
+    "tag": ("image.keep", "tag", "Give an image one more name"),
+}
+
+NETWORK: dict[str, Entry] = {
+    "connect": ("network", "connect", "Connect a container to a network"),
+    "create": ("network", "create", "Make a network"),
+    "disconnect": ("network", "disconnect", "Disconnect a container from a network"),
+    "inspect": ("network", "inspect", "Show everything about networks, as JSON"),
+    "ls": ("network", "ls", "List networks"),
+    "prune": ("network", "prune", "Remove all networks that nothing uses"),
+    "rm": ("network", "rm", "Remove networks"),
+}
+
+SYSTEM: dict[str, Entry] = {
+    "df": ("system", "df", "Show how much room images and containers take"),
+    "events": ("system", "events", "Show what happens, as it happens"),
+    "info": ("system", "info", "Show what this engine is and has"),
+}
+
+GROUPS: dict[str, tuple[dict[str, Entry], str]] = {
+    "container": (CONTAINER, "Work with containers"),
+    "image": (IMAGE, "Work with images"),
+    "network": (NETWORK, "Work with networks"),
+    "system": (SYSTEM, "Work with the engine"),
+}
+
+ALIASES = {
+    "container": {"list": "ls", "ps": "ls", "remove": "rm"},
+    "image": {"list": "ls", "remove": "rm"},
+    "network": {"list": "ls", "remove": "rm"},
+}
+
+COMMANDS: dict[str, Entry] = {
+    **{name: entry for name, entry in CONTAINER.items() if name not in ("ls", "inspect", "prune")},
+    "ps": CONTAINER["ls"],
+    "daemon": ("daemon", "daemon", "Run the engine: all that the other commands talk to"),
+    "drivers": ("drivers", "drivers", "List the storage, network and runtime drivers"),
+    "events": SYSTEM["events"],
+    "history": IMAGE["history"],
+    "images": IMAGE["ls"],
+    "import": IMAGE["import"],
+    "info": SYSTEM["info"],
+    "inspect": ("container.inspect", "inspect_any", "Show everything about containers, images or networks, as JSON"),
+    "load": IMAGE["load"],
+    "rmi": IMAGE["rm"],
+    "save": IMAGE["save"],
+    "tag": IMAGE["tag"],
+    "version": ("system", "version", "Show the versions of client and engine"),
+}
+
+COMMON = ("run", "exec", "ps", "logs", "stop", "rm", "images", "inspect", "version", "info")
+"""What a newcomer needs first; help shows these apart."""
+
+
+def load(entry: Entry) -> Command:
+    from importlib import import_module
+
+    found: Command = getattr(import_module(f"sampan.cli.{entry[0]}"), entry[1])
+    return found

@@ -1,0 +1,1 @@
+"""What ``sampan container …`` and its short forms do."""

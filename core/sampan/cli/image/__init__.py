@@ -1,0 +1,1 @@
+"""What ``sampan image …`` and its short forms do."""
