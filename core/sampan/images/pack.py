@@ -1,0 +1,183 @@
+"""Making a layer of what a container changed, or an archive of all that it has.
+
+The result is the same for the same tree: entries sorted by name, times in whole seconds, no names of users. What was
+deleted becomes a whiteout (OCI image specification, layer.md). The tree may change while it is read and may belong
+to somebody hostile: nothing is opened through a link, and an entry is as long as its header says.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from typing import BinaryIO
+
+from sampan.drivers.types import Change, ChangeKind
+from sampan.images import tar_reader as tar
+from sampan.images.tar_writer import TarWriter
+from sampan.images.whiteouts import WHITEOUT
+from sampan.linux.paths import DIRECTORY, NO_LINKS, openat2
+from sampan.linux.trees import walk
+
+_CHUNK = 1 << 20
+_XATTRS = ("user.", "security.capability", "system.posix_acl_access")
+
+
+def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO) -> None:
+    """Write an uncompressed tar of ``changes`` below the directory ``root_fd``; of everything if it is None.
+
+    Directories that lead to a change are in it too, with their attributes. Sockets are left out, as in every tar;
+    what vanished since ``changes`` was made is left out as well.
+    """
+    _Packer(root_fd, out).run(_everything(root_fd) if changes is None else _wanted(changes))
+
+
+def _everything(root: int) -> Iterable[tuple[bytes, bool]]:
+    return sorted((path + b"/" + name if path else name, False) for _, path, name, _ in walk(root))
+
+
+def _wanted(changes: Iterable[Change]) -> list[tuple[bytes, bool]]:
+    """(path, deleted), sorted, completed with the parents."""
+    wanted: dict[bytes, bool] = {}
+    for change in changes:
+        path = os.fsencode(change.path).strip(b"/")
+        wanted[path] = change.kind is ChangeKind.DELETED
+        while (path := path.rpartition(b"/")[0]) and path not in wanted:
+            wanted[path] = False
+    wanted.pop(b"", None)
+    return sorted(wanted.items())
+
+
+class _Packer:
+    def __init__(self, root: int, out: BinaryIO) -> None:
+        self._root = root
+        self._out = out
+        self._tar = TarWriter(out)
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def run(self, wanted: Iterable[tuple[bytes, bool]]) -> None:
+        for parent, names in _by_directory(wanted):
+            try:
+                directory = openat2(self._root, parent, DIRECTORY, resolve=NO_LINKS)
+            except OSError:
+                continue  # vanished, or no directory any more
+            try:
+                for path, deleted in names:
+                    self._add(directory, path, path.rpartition(b"/")[2], deleted)
+            finally:
+                os.close(directory)
+        self._tar.end()
+
+    def _add(self, directory: int, path: bytes, name: bytes, deleted: bool) -> None:
+        if deleted:
+            parent = path[: len(path) - len(name)]
+            self._tar.header(parent + WHITEOUT + name, tar.FILE)
+            return
+        try:
+            status = os.lstat(name, dir_fd=directory)
+        except FileNotFoundError:
+            return
+        kind = stat.S_IFMT(status.st_mode)
+        if kind == stat.S_IFREG:
+            self._file(directory, path, name)
+        elif kind == stat.S_IFDIR:
+            self._plain(path + b"/", tar.DIRECTORY, status, _xattrs(b"/proc/self/fd/%d/%s" % (directory, name)))
+        elif kind != stat.S_IFSOCK and not self._linked(path, status):
+            self._special(directory, path, name, status)
+
+    def _file(self, directory: int, path: bytes, name: bytes) -> None:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+        except OSError:
+            return  # vanished, or replaced by something else at this moment
+        try:
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode) and not self._linked(path, status):
+                self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
+                self._content(fd, status.st_size)
+        finally:
+            os.close(fd)
+
+    def _content(self, fd: int, size: int) -> None:
+        """Exactly ``size`` bytes: a file that shrinks meanwhile is filled up with zeros."""
+        left = size
+        while left:
+            data = os.read(fd, min(left, _CHUNK)) or bytes(min(left, _CHUNK))
+            self._out.write(data)
+            left -= len(data)
+        self._tar.pad(size)
+
+    def _special(self, directory: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+        xattrs = _xattrs(b"/proc/self/fd/%d/%s" % (directory, name))
+        if stat.S_ISLNK(status.st_mode):
+            self._plain(path, tar.SYMLINK, status, xattrs, link=os.readlink(name, dir_fd=directory))
+        elif stat.S_ISFIFO(status.st_mode):
+            self._plain(path, tar.FIFO, status, xattrs)
+        else:
+            kind = tar.CHARACTER if stat.S_ISCHR(status.st_mode) else tar.BLOCK_DEVICE
+            device = (os.major(status.st_rdev), os.minor(status.st_rdev))
+            self._plain(path, kind, status, xattrs, device=device)
+
+    def _linked(self, path: bytes, status: os.stat_result) -> bool:
+        """Written as a hard link to an earlier entry?"""
+        if status.st_nlink < 2:
+            return False
+        first = self._links.setdefault((status.st_dev, status.st_ino), path)
+        if first == path:
+            return False
+        self._plain(path, tar.LINK, status, {}, link=first)
+        return True
+
+    def _plain(
+        self,
+        name: bytes,
+        kind: bytes,
+        status: os.stat_result,
+        xattrs: Mapping[str, bytes],
+        *,
+        size: int = 0,
+        link: bytes = b"",
+        device: tuple[int, int] = (0, 0),
+    ) -> None:
+        self._tar.header(
+            name,
+            kind,
+            mode=stat.S_IMODE(status.st_mode),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            size=size,
+            mtime=status.st_mtime_ns // 1_000_000_000,
+            link=link,
+            device=device,
+            xattrs=xattrs,
+        )
+
+
+def _by_directory(wanted: Iterable[tuple[bytes, bool]]) -> Iterator[tuple[bytes, list[tuple[bytes, bool]]]]:
+    """Neighbours in the order that lie in one directory."""
+    current: list[tuple[bytes, bool]] = []
+    parent = b""
+    for path, deleted in wanted:
+        here = path.rpartition(b"/")[0]
+        if current and here != parent:
+            yield parent, current
+            current = []
+        parent = here
+        current.append((path, deleted))
+    if current:
+        yield parent, current
+
+
+def _xattrs(where: bytes | int) -> dict[str, bytes]:
+    """The attributes that an image keeps (see :mod:`sampan.images.unpack`)."""
+    follow = isinstance(where, int)
+    try:
+        names = os.listxattr(where, follow_symlinks=follow)
+        kept = [
+            name
+            for name in names
+            if name.startswith(_XATTRS) and not name.startswith("user.overlay.") and "=" not in name
+        ]
+        return {name: os.getxattr(where, name, follow_symlinks=follow) for name in kept}
+    except OSError:
+        return {}
