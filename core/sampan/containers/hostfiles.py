@@ -27,7 +27,7 @@ _FALLBACK = ("8.8.8.8", "8.8.4.4")
 
 
 def write(
-    container: Container, bundle: Path, *, gateway: str, resolver: str = "", defaults: Mapping[str, Sequence[str]]
+    container: Container, bundle: Path, *, gateway: str, defaults: Mapping[str, Sequence[str]], resolver: str = ""
 ) -> None:
     """Write the files into ``bundle``. ``gateway`` is the address that ``host-gateway`` means.
 
@@ -55,9 +55,8 @@ def hosts(container: Container, *, gateway: str, basis: str) -> str:
         lines.append(f"{address}\t{name}\n")
     name, domain = container.config["Hostname"], container.config["Domainname"]
     names = f"{name}.{domain} {name}" if domain else name
-    for endpoint in container.endpoints.values():
-        for address in endpoint.spec.addresses if endpoint.spec else ():
-            lines.append(f"{address.partition('/')[0]}\t{names}\n")
+    own = [address for endpoint in container.endpoints.values() if endpoint.spec for address in endpoint.spec.addresses]
+    lines += [f"{address.partition('/')[0]}\t{names}\n" for address in own]
     return (basis if basis.endswith("\n") else basis + "\n") + "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""From a container to its OCI runtime configuration (runtime-spec config.md, config-linux.md), with Docker's defaults."""
+"""From a container to its OCI runtime configuration (runtime-spec config.md, config-linux.md), as Docker would."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a start found out before the spec can be written.
 
-    ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file, None for the
-    host's; ``own_network``: it is this container's alone. ``pid`` is the file of a PID namespace to join.
+    ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file; without one the
+    container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` is the file of a PID
+    namespace to join.
     """
 
     rootfs: Path
@@ -132,6 +133,8 @@ def _namespaces(host: Mapping[str, Any], around: Surroundings) -> list[dict[str,
     found: list[dict[str, str]] = [{"type": "mount"}]
     if around.network:
         found.append({"type": "network", "path": str(around.network)})
+    elif around.own_network:
+        found.append({"type": "network"})
     for kind, key in (("uts", "UTSMode"), ("ipc", "IpcMode"), ("cgroup", "CgroupnsMode")):
         if host[key] != "host":
             found.append({"type": kind})

@@ -1,0 +1,100 @@
+"""A new daemon finds what an old one left: containers that live on, that ended meanwhile, or that were lost."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from sampan.containers import restart
+from sampan.containers.creation import forget
+from sampan.containers.ending import Endings, ended
+from sampan.containers.monitors import Exit, Started
+from sampan.containers.parts import TABLE, Parts
+from sampan.containers.registry import Entry
+from sampan.containers.transitions import ALIVE
+from sampan.types import Container, Status
+
+log = logging.getLogger(__name__)
+
+
+class Found:
+    """What :func:`adopt` found: those that live, and those that their policy wants started."""
+
+    def __init__(self) -> None:
+        self.running: list[Container] = []
+        self.wanted: list[Entry] = []
+
+
+def adopt(parts: Parts) -> Found:
+    """Load the records and make them true. Called once, before any driver acts on a container."""
+    found = Found()
+    for record in parts.state.load(TABLE, Container).values():
+        entry = parts.registry.add(record)
+        with entry.lock:
+            _adopt(parts, entry, found)
+    return found
+
+
+def _adopt(parts: Parts, entry: Entry, found: Found) -> None:
+    state = entry.record.state
+    was_alive = state.status in ALIVE or state.status is Status.RESTARTING
+    if state.status in ALIVE and _lives(parts, entry):
+        entry.ended.clear()
+        found.running.append(entry.record)
+        return
+    if state.status in (Status.REMOVING, Status.DEAD) or entry.record.host_config["AutoRemove"]:
+        forget(parts, entry)
+        return
+    if was_alive:
+        state.status = Status.EXITED
+        _free(entry.record)
+        parts.save(entry.record)
+    if restart.wanted_at_boot(entry.record, was_alive=was_alive):
+        found.wanted.append(entry)
+
+
+def _lives(parts: Parts, entry: Entry) -> bool:
+    """Asks the monitor, or reads what it left; if it does not live, its end is in the state."""
+    state = entry.record.state
+    news = parts.monitors.adopt(entry.record.id, parts.bundle(entry.record.id))
+    if isinstance(news, Started):
+        state.pid, state.monitor = news.pid, news.monitor
+        return True
+    ended(state, news or Exit(0, False, time.time_ns(), lost=True), entry.cause)
+    return False
+
+
+def _free(record: Container) -> None:
+    record.spec = {}
+    for endpoint in record.endpoints.values():
+        endpoint.spec, endpoint.ports = None, []
+
+
+def sweep(parts: Parts) -> None:
+    """Remove files of containers that do not exist, or do not run."""
+    known = {entry.record.id: entry.record.state.status in ALIVE for entry in parts.registry}
+    _remove_but(parts.directory("x").parent, known)
+    _remove_but(parts.bundle("x").parent, (ident for ident, alive in known.items() if alive))
+
+
+def _remove_but(directory: Path, kept: Iterable[str]) -> None:
+    names = set(kept)
+    for path in directory.iterdir() if directory.is_dir() else ():
+        if path.name not in names:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def start_wanted(parts: Parts, endings: Endings, found: Found) -> None:
+    """Start what its policy wants running, in the background, one after another."""
+
+    def start(entry: Entry) -> None:
+        with entry.lock:
+            if entry.gone or entry.record.state.status is not Status.EXITED:
+                return
+            endings.start_again(entry)
+
+    for entry in found.wanted:
+        parts.cleaner.later(lambda entry=entry: start(entry))  # type: ignore[misc]

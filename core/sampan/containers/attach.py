@@ -1,0 +1,91 @@
+"""Attaching a client to a container's streams, before or after its start, with or without its log first."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Iterable
+
+from sampan.containers.logs import LogEntry
+from sampan.containers.monitors import Monitors
+from sampan.containers.registry import Entry
+from sampan.containers.transitions import ALIVE
+from sampan.errors import Conflict
+from sampan.types import Status
+
+_PIECE = 64 * 1024
+_NUMBERS = {"stdout": 1, "stderr": 2}
+
+
+def live(monitors: Monitors, entry: Entry, *, stdin: bool, stdout: bool, stderr: bool) -> socket.socket:
+    """Our end of a stream; connected now if the container runs, at its start otherwise."""
+    with entry.lock:
+        record = entry.record
+        stdin = stdin and bool(record.config["OpenStdin"])
+        status = record.state.status
+        if status is Status.PAUSED:
+            raise Conflict(f"container {record.id} is paused, unpause the container before attach")
+        if status is Status.RESTARTING:
+            raise Conflict(f"container {record.id} is restarting, wait until the container is running")
+        if entry.gone or status in (Status.REMOVING, Status.DEAD):
+            raise Conflict(f"container {record.id} is being removed")
+        if status in ALIVE:
+            return monitors.attach(record.id, stdin=stdin, stdout=stdout, stderr=stderr)
+        ours, stream = monitors.stream(stdin=stdin, stdout=stdout, stderr=stderr)
+        entry.streams.append((ours, stream))
+        return ours
+
+
+def frame(stream: str, data: bytes, *, tty: bool) -> bytes:
+    """Docker's framing (Engine API, "Stream format"), or the bare bytes for a terminal."""
+    return data if tty else bytes((_NUMBERS[stream], 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+
+
+def with_log(entries: Iterable[LogEntry], inner: socket.socket | None, *, tty: bool) -> socket.socket:
+    """A stream that begins with the log; ``inner`` is the live stream that follows, if any."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    def carry() -> None:
+        with theirs:
+            try:
+                for entry in entries:
+                    theirs.sendall(frame(entry.stream, entry.data, tty=tty))
+                if inner:
+                    with inner:
+                        _relay(theirs, inner)
+            except OSError:
+                return  # the client has gone
+
+    threading.Thread(target=carry, name="attach", daemon=True).start()
+    return ours
+
+
+def said(text: str, *, tty: bool) -> socket.socket:
+    """A stream that says one thing and ends."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with theirs:
+        theirs.sendall(frame("stdout", text.encode("utf-8", "replace"), tty=tty))
+    return ours
+
+
+def _relay(client: socket.socket, inner: socket.socket) -> None:
+    """Carry both ways until the container's side ends."""
+    inner.setblocking(True)
+    with selectors.DefaultSelector() as ready:
+        ready.register(inner, selectors.EVENT_READ, client)
+        ready.register(client, selectors.EVENT_READ, inner)
+        while True:
+            for key, _ in ready.select():
+                source, target = key.fileobj, key.data
+                assert isinstance(source, socket.socket)
+                data = source.recv(_PIECE)
+                if data:
+                    target.sendall(data)
+                elif source is inner:
+                    return
+                else:
+                    ready.unregister(client)
+                    inner.shutdown(socket.SHUT_WR)

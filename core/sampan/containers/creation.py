@@ -1,0 +1,108 @@
+"""Creating a container: from a request to a record and a writable root, all or nothing."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from sampan.containers import checks, config, timestamps
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Entry
+from sampan.errors import Invalid, Unsupported
+from sampan.types import Container, Image
+from sampan.undo import Undo
+
+
+def create(parts: Parts, name: str | None, body: Mapping[str, Any], platform: str) -> tuple[Container, list[str]]:
+    """The new container and Docker's warnings. Raises kinds; then nothing is left behind."""
+    checks.check_platform(platform)
+    asked = config.read(body)
+    image = parts.images.get(asked.config.Image)
+    config.merge(asked, image.config.get("config") or {})
+    with Undo() as undo, parts.images.holding(image):
+        ident = _new_id()
+        reserved = parts.registry.reserve(name, ident)
+        undo.push(parts.registry.release, reserved)
+        record = _record(parts, ident, reserved, asked, image)
+        _make(parts, record, image, undo)
+        parts.registry.add(record)
+    parts.announce(record, "create")
+    return record, asked.warnings
+
+
+def _new_id() -> str:
+    """64 hex characters; the short form must not look like a number."""
+    while True:
+        ident = secrets.token_hex(32)
+        if not ident[:12].isdigit():
+            return ident
+
+
+def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: Image) -> Container:
+    engine = parts.config
+    defaults = config.Defaults(runtime=engine.runtime.driver, log_driver=engine.log.driver)
+    own, host = config.complete(asked, ident, defaults)
+    command = [*(own["Entrypoint"] or ()), *(own["Cmd"] or ())]
+    return Container(
+        id=ident,
+        name=name,
+        created=timestamps.now(),
+        image=image.id,
+        image_reference=own["Image"],
+        layer="",
+        config=own,
+        host_config=host,
+        path=command[0],
+        args=command[1:],
+        storage_driver=host.get("StorageDriver") or engine.storage.driver,
+        runtime=host["Runtime"],
+        endpoints=parts.networks.plan(host, asked.networking, own),
+        mounts=asked.mounts,
+        log_path=str(parts.directory(ident) / f"{ident}-json.log") if host["LogConfig"]["Type"] == "json-file" else "",
+    )
+
+
+def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
+    parts.runtime(record)  # one that does not exist is refused now
+    _check_joins(parts, record)
+    storage = parts.storage(record)
+    limit = record.host_config["StorageOpt"].get("size")
+    if limit is not None and not storage.features().quota:
+        raise Unsupported(f"the storage driver {record.storage_driver} cannot limit a container's size")
+    record.layer = parts.images.layer_for(image, record.storage_driver) or ""
+    undo.push(storage.remove, record.id)
+    storage.create(
+        record.id,
+        record.layer or None,
+        ephemeral=record.host_config["AutoRemove"],
+        size=None if limit is None else checks.size(limit),
+    )
+    directory = parts.directory(record.id)
+    undo.push(_remove_empty, directory)
+    directory.mkdir(mode=0o710, parents=True, exist_ok=True)
+    parts.save(record)
+
+
+def _check_joins(parts: Parts, record: Container) -> None:
+    """A container whose namespace is to be joined must exist now; Docker keeps its id, in case it is renamed."""
+    for key in ("NetworkMode", "PidMode"):
+        kind, _, reference = record.host_config[key].partition(":")
+        if kind == "container" and reference:
+            other = parts.registry.find(reference)
+            record.host_config[key] = f"container:{other.record.id}"
+        elif kind == "container":
+            raise Invalid(f"invalid {key}: {record.host_config[key]!r} names no container")
+
+
+def _remove_empty(directory: Any) -> None:
+    with suppress(FileNotFoundError):
+        directory.rmdir()
+
+
+def forget(parts: Parts, entry: Entry) -> None:
+    """Make the container not exist: durable when this returns. What it left on disk is the cleaner's."""
+    parts.state.delete("containers", entry.record.id)
+    parts.registry.drop(entry)
+    entry.gone = True

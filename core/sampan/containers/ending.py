@@ -1,0 +1,181 @@
+"""What happens when a container's process has ended, and how a container goes away for good.
+
+Those who wait are told as soon as the record is durable; everything slow (waiting for the monitor, removing the
+writable root) is the cleaner's, so that ``run --rm`` does not wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+from sampan.containers import restart, timestamps
+from sampan.containers.cleaner import Cleaner
+from sampan.containers.creation import forget
+from sampan.containers.monitors import Exit
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Entry
+from sampan.containers.transitions import ALIVE, move
+from sampan.errors import Conflict, SampanError
+from sampan.types import Container, ExitCause, State, Status
+
+log = logging.getLogger(__name__)
+
+LOST = 255
+PATIENCE = 30.0  # seconds for the end of a run to be cleaned up before its root is removed all the same
+
+
+def ended(state: State, exit_: Exit, cause: ExitCause | None) -> None:
+    """Write an exit into the state, all but the status."""
+    own = ExitCause.OUT_OF_MEMORY if exit_.oom else ExitCause.OWN
+    state.pid, state.monitor = 0, 0
+    state.exit_code = LOST if exit_.lost else exit_.code
+    state.oom_killed = exit_.oom
+    state.finished_at = timestamps.text(exit_.at)
+    state.cause = ExitCause.LOST if exit_.lost else cause or own
+
+
+class Endings:
+    """``again`` starts a container by its policy; it is called with the entry's lock held."""
+
+    def __init__(self, parts: Parts, again: Callable[[Entry], None]) -> None:
+        self._parts = parts
+        self._again = again
+        self._collector = Cleaner(1)  # images wait for the cleaner, so the cleaner must not wait for images
+        self._pending: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._closing = False
+
+    def close(self) -> None:
+        self._closing = True
+        for entry in self._parts.registry:
+            if entry.timer:
+                entry.timer.cancel()
+
+    def exited(self, entry: Entry, exit_: Exit) -> None:
+        """The monitor has reported the end of the init."""
+        with entry.lock:
+            record = entry.record
+            if record.state.status not in ALIVE:
+                return  # a start that was undone
+            ended(record.state, exit_, entry.cause)
+            self._leave(record)
+            if exit_.oom:
+                self._parts.announce(record, "oom")
+            again = not entry.kept and not self._closing and restart.wanted(record)
+            if record.host_config["AutoRemove"] and not entry.kept:
+                move(record.state, Status.REMOVING)
+            else:
+                move(record.state, Status.RESTARTING if again else Status.EXITED)
+            self._settle(entry)
+            if again:
+                self._schedule(entry)
+
+    def _settle(self, entry: Entry) -> None:
+        """Make the end durable, tell it, and leave the rest to the cleaner."""
+        record = entry.record
+        removed = record.state.status is Status.REMOVING
+        record.spec = {}
+        if removed:
+            forget(self._parts, entry)
+        else:
+            self._parts.save(record)
+        self._parts.announce(record, "die", exitCode=str(record.state.exit_code))
+        self.clean_run(entry)
+        if removed:
+            self._parts.announce(record, "destroy")
+            self.clean_all(entry)
+        entry.ended.set()
+        entry.tell("not-running", "next-exit")
+        if removed:
+            entry.tell("removed")
+
+    def remove(self, entry: Entry) -> None:
+        """Remove a container that has no process. Call with the entry's lock held."""
+        record = entry.record
+        if entry.gone:
+            return
+        if record.state.status in ALIVE:
+            raise Conflict(f"container {record.id} is running")
+        if entry.timer:
+            entry.timer.cancel()
+        if record.state.status is not Status.REMOVING:
+            move(record.state, Status.REMOVING)
+        forget(self._parts, entry)
+        for _, stream in entry.streams:
+            stream.theirs.close()
+        entry.streams.clear()
+        self._parts.announce(record, "destroy")
+        self.clean_all(entry)
+        entry.tell("not-running", "next-exit", "removed")
+
+    def _leave(self, record: Container) -> None:
+        try:
+            if not record.host_config["NetworkMode"].startswith("container:"):
+                self._parts.networks.detach(record)
+        except Exception:
+            log.exception("container %s could not leave its networks", record.name)
+
+    def clean_run(self, entry: Entry) -> None:
+        """What one run leaves: its monitor, its kernel objects, its bundle."""
+        parts, record = self._parts, entry.record
+
+        def clean() -> None:
+            try:
+                parts.monitors.forget(record.id)
+                parts.runtime(record).remove(record.id)
+                parts.storage(record).unmount(record.id)
+                shutil.rmtree(parts.bundle(record.id), ignore_errors=True)
+            finally:
+                entry.settled.set()
+
+        entry.settled.clear()
+        parts.cleaner.later(clean)
+
+    def clean_all(self, entry: Entry) -> None:
+        """What a container leaves: its writable root, its log, an image that was kept for its sake."""
+        parts, record = self._parts, entry.record
+        with self._lock:
+            self._pending[record.image] += 1
+
+        def clean() -> None:
+            try:
+                entry.settled.wait(PATIENCE)
+                parts.storage(record).remove(record.id)
+                shutil.rmtree(parts.directory(record.id), ignore_errors=True)
+            finally:
+                with self._lock:
+                    self._pending[record.image] -= 1
+            self._collector.later(parts.images.collect)
+
+        parts.cleaner.later(clean)
+
+    def settle(self, image: str, timeout: float) -> None:
+        """Wait until no writable root of a removed container stands on ``image``."""
+        if self._pending[image]:
+            self._parts.cleaner.settle(timeout)
+
+    def _schedule(self, entry: Entry) -> None:
+        entry.delay = restart.delay(entry.delay, entry.record)
+        entry.timer = threading.Timer(entry.delay, self._run_again, [entry])
+        entry.timer.daemon = True
+        entry.timer.start()
+
+    def _run_again(self, entry: Entry) -> None:
+        with entry.lock:
+            entry.timer = None
+            if entry.record.state.status is not Status.RESTARTING or entry.gone or self._closing:
+                return
+            entry.record.restart_count += 1
+            self.start_again(entry)
+
+    def start_again(self, entry: Entry) -> None:
+        """By policy; nobody waits for the answer. Call with the entry's lock held."""
+        try:
+            self._again(entry)
+        except (SampanError, OSError) as error:
+            log.warning("container %s could not be restarted: %s", entry.record.name, error)
+            entry.tell("not-running", "next-exit")

@@ -1,0 +1,242 @@
+"""One more process in a running container: exec create, start, inspect, resize.
+
+Execs are kept in memory. They end with their container at the latest, and are forgotten when it is started again or
+removed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sampan.containers import attach, capabilities, request, spec, users
+from sampan.containers.monitors import Exit, Launch
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Entry
+from sampan.containers.starting import explained
+from sampan.containers.transitions import ALIVE
+from sampan.drivers.types import ExecProcess
+from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unsupported
+from sampan.linux import paths
+from sampan.types import Container, Exec, Status
+
+PATIENCE = 10.0  # seconds for the news of an end that the kernel has already told
+KEPT = 1000  # ended execs that can still be inspected
+
+
+class Execs:
+    """Thread-safe."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._lock = threading.Lock()
+        self._execs: dict[str, Exec] = {}
+        self._ended: dict[str, threading.Event] = {}
+
+    def create(self, reference: str, body: Mapping[str, Any]) -> Exec:
+        """``body`` is the Engine API's ``ExecConfig``. ``Conflict`` unless the container runs."""
+        entry = self._active(reference)
+        wanted = request.read(dict(body), request.ExecConfig)
+        command = [wanted.Cmd] if isinstance(wanted.Cmd, str) else wanted.Cmd
+        if not command or not command[0]:
+            raise Invalid("No exec command specified")
+        if wanted.WorkingDir and not wanted.WorkingDir.startswith("/"):
+            raise Invalid(f"Cwd must be an absolute path, not {wanted.WorkingDir}")
+        for variable in wanted.Env:
+            if not variable.partition("=")[0]:
+                raise Invalid(f"invalid environment variable: {variable}")
+        runtime = self._parts.runtime(entry.record)
+        if not runtime.features().exec:
+            why = runtime.features().why.get("exec", "it has no such feature")
+            raise Unsupported(f"the runtime {entry.record.runtime} cannot exec in a container: {why}")
+        if wanted.User:
+            _user(entry.record, wanted.User)  # one that is not there is refused now
+        wanted.Cmd = command
+        made = Exec(
+            id=secrets.token_hex(32),
+            container=entry.record.id,
+            config=_plain(wanted),
+            detach_keys=wanted.DetachKeys,
+        )
+        with self._lock:
+            self._prune()
+            self._execs[made.id] = made
+        self._announce(made, f"exec_create: {' '.join(command)}")
+        return made
+
+    def get(self, ident: str) -> Exec:
+        """The exec now. When its process is gone but its end was not told yet, waits for that, a moment."""
+        found = self._execs.get(ident)
+        if found is None:
+            raise NotFound(f"No such exec instance: {ident}")
+        if found.running and found.pid and not Path(f"/proc/{found.pid}").exists():
+            self._ended[ident].wait(PATIENCE)
+        return found
+
+    def start(
+        self, ident: str, *, detach: bool = False, tty: bool | None = None, size: tuple[int, int] | None = None
+    ) -> socket.socket | None:
+        """Start it; our end of its streams, None if detached. ``tty`` overrides what create said.
+
+        Attached, a command that cannot be started is told in the stream and by the exit code, as Docker does;
+        detached, it raises ``StartFailed``.
+        """
+        made = self.get(ident)
+        with self._lock:
+            if made.exit_code is not None:
+                raise Conflict(f"exec command {ident} has already run")
+            if made.running:
+                raise Conflict(f"exec command {ident} is already running")
+            made.running = True
+            self._ended[ident] = threading.Event()
+        config = made.config
+        config["Tty"] = config["Tty"] if tty is None else tty
+        ours, streams = None, []
+        try:
+            entry = self._active(made.container)
+            if not detach:
+                ours, stream = self._parts.monitors.stream(
+                    stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"]
+                )
+                streams = [stream]
+            self._announce(made, f"exec_start: {' '.join(config['Cmd'])}")
+            launch = self._launch(entry.record, made, streams, size)
+            made.pid = self._parts.monitors.start(launch).pid
+        except Exception as error:
+            if ours:
+                ours.close()
+            failure = self._failed(made, error)
+            if detach or not isinstance(error, StartFailed):
+                raise
+            return attach.said(failure + "\r\n", tty=config["Tty"])
+        return ours
+
+    def resize(self, ident: str, rows: int, columns: int) -> None:
+        made = self.get(ident)
+        if not made.running:
+            raise Conflict(f"exec {ident} is not running")
+        self._parts.monitors.resize(ident, rows, columns)
+
+    def exited(self, ident: str, exit_: Exit) -> bool:
+        """A monitor has reported an end; False if it was no exec's."""
+        made = self._execs.get(ident)
+        if made is None:
+            return False
+        made.exit_code, made.running = exit_.code, False
+        self._ended[ident].set()
+        self._announce(made, "exec_die", exitCode=str(exit_.code))
+        self._parts.cleaner.later(lambda: self._parts.monitors.forget(ident))
+        return True
+
+    def of(self, container: str) -> list[str]:
+        """The ids of a container's execs."""
+        with self._lock:
+            return [made.id for made in self._execs.values() if made.container == container]
+
+    def forget(self, container: str) -> None:
+        """The container has gone, or begins anew."""
+        for ident in self.of(container):
+            with self._lock:
+                if not self._execs[ident].running:
+                    del self._execs[ident]
+                    self._ended.pop(ident, None)
+
+    def _active(self, reference: str) -> Entry:
+        entry = self._parts.registry.find(reference)
+        ident, status = entry.record.id, entry.record.state.status
+        if status is Status.PAUSED:
+            raise Conflict(f"Container {ident} is paused, unpause the container before exec")
+        if status is Status.RESTARTING:
+            raise Conflict(f"Container {ident} is restarting, wait until the container is running")
+        if status not in ALIVE:
+            raise Conflict(f"container {ident} is not running")
+        return entry
+
+    def _launch(self, record: Container, made: Exec, streams: list[Any], size: tuple[int, int] | None) -> Launch:
+        runtime = self._parts.runtime(record)
+        process = ExecProcess(id=made.id, container=record.id, process=_process(record, made.config))
+        given = size or made.config["ConsoleSize"]
+        return Launch(
+            key=made.id,
+            kind="exec",
+            module=runtime.monitor_module,
+            order=runtime.exec_order(process, record.state.pid, record.spec),
+            tty=made.config["Tty"],
+            stdin=made.config["AttachStdin"],
+            stdin_once=True,
+            streams=streams,
+            size=(given[0], given[1]) if given and all(given) else None,
+        )
+
+    def _failed(self, made: Exec, error: Exception) -> str:
+        text = str(error)
+        if isinstance(error, StartFailed):
+            text = explained(error.message, error.exit_code).replace("failed to create task for container", _FAILED)
+            error.args = (text,)
+        made.exit_code = error.exit_code if isinstance(error, StartFailed) else 126
+        made.running = False
+        self._ended[made.id].set()
+        self._announce(made, "exec_die", exitCode=str(made.exit_code))
+        return text
+
+    def _announce(self, made: Exec, action: str, **attributes: str) -> None:
+        entry = self._parts.registry.known(made.container)
+        if entry:
+            self._parts.announce(entry.record, action, execID=made.id, **attributes)
+
+    def _prune(self) -> None:
+        ended = [made.id for made in self._execs.values() if made.exit_code is not None]
+        for ident in ended[: max(0, len(ended) - KEPT)]:
+            del self._execs[ident]
+            self._ended.pop(ident, None)
+
+
+_FAILED = "OCI runtime exec failed: exec failed: unable to start container process"
+
+
+def _plain(wanted: request.ExecConfig) -> dict[str, Any]:
+    return {name: getattr(wanted, name) for name in wanted.__struct_fields__}
+
+
+def _user(record: Container, text: str, more: tuple[str, ...] = ()) -> users.User:
+    """Looked up in the root as the container's own init sees it now."""
+    try:
+        root = os.open(f"/proc/{record.state.pid}/root", paths.DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        raise Conflict(f"container {record.id} is not running") from None
+    try:
+        return users.find(root, text, more)
+    finally:
+        os.close(root)
+
+
+def _process(record: Container, config: Mapping[str, Any]) -> dict[str, Any]:
+    """OCI's ``process``: the container's own one, with what the exec says differently."""
+    host = record.host_config
+    own = record.spec["process"]
+    groups = tuple(host["GroupAdd"] or ())
+    user = _user(record, config["User"], groups) if config["User"] else None
+    basis = own["env"] if user is None else [each for each in own["env"] if not each.startswith("HOME=")]
+    environment = spec.merged_environment(basis, (["TERM=xterm"] if config["Tty"] else []) + config["Env"])
+    process = {
+        **own,
+        "terminal": config["Tty"],
+        "args": list(config["Cmd"]),
+        "env": environment if user is None else spec.with_home(environment, user),
+        "cwd": config["WorkingDir"] or own["cwd"],
+    }
+    if user:
+        process["user"] = spec.oci_user(user)
+    if user or config["Privileged"]:
+        privileged = host["Privileged"] or config["Privileged"]
+        granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=privileged)
+        process["capabilities"] = spec.capability_sets(granted, user or _Root)
+    return process
+
+
+_Root = users.User(0, 0, (0,), "/root")

@@ -1,0 +1,59 @@
+"""What every part of the containers' service works with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from sampan.config import Config
+from sampan.containers.cleaner import Cleaner
+from sampan.containers.registry import Registry
+from sampan.drivers import RuntimeDriver, StorageDriver
+from sampan.events import EventBus
+from sampan.plugins import Drivers
+from sampan.state import State
+from sampan.types import Container
+
+if TYPE_CHECKING:
+    from sampan.containers.monitors import Monitors
+    from sampan.images.service import Images
+    from sampan.networks import Networks
+
+TABLE = "containers"
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    config: Config
+    state: State
+    events: EventBus
+    drivers: Drivers
+    images: Images
+    networks: Networks
+    monitors: Monitors
+    registry: Registry
+    cleaner: Cleaner
+
+    def save(self, record: Container) -> None:
+        """When this returns, the record survives the loss of power."""
+        self.state.put(TABLE, record.id, record)
+
+    def announce(self, record: Container, action: str, **attributes: str) -> None:
+        """Publish an event with Docker's attributes."""
+        basic = {**record.config["Labels"], "image": record.image_reference, "name": record.name}
+        self.events.publish("container", action, record.id, {**basic, **attributes})
+
+    def runtime(self, record: Container) -> RuntimeDriver:
+        return self.drivers.runtime(record.runtime)
+
+    def storage(self, record: Container) -> StorageDriver:
+        return self.drivers.storage(record.storage_driver)
+
+    def directory(self, ident: str) -> Path:
+        """What must survive a reboot: the log."""
+        return self.config.data_root / "containers" / ident
+
+    def bundle(self, ident: str) -> Path:
+        """What need not: the files under /etc, the root's mount point."""
+        return self.config.exec_root / "bundles" / ident

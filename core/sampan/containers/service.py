@@ -1,0 +1,267 @@
+"""The containers service: everything that the engine does with containers."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from sampan.containers import adoption, attach, creation, logs, processes
+from sampan.containers.ending import Endings
+from sampan.containers.execs import Execs
+from sampan.containers.logs import LogEntry, Wanted
+from sampan.containers.monitors import Exit
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Condition, Entry
+from sampan.containers.starting import Starter
+from sampan.containers.stopping import Stopper
+from sampan.containers.transitions import ALIVE
+from sampan.drivers.types import Stats
+from sampan.errors import Conflict, Invalid, NotFound, NotModified, Unsupported
+from sampan.types import Container, Status
+
+_SETTLE = 20.0  # seconds that removing an image waits for roots of removed containers on it
+
+
+class Containers:
+    """Synchronous and thread-safe, but for :meth:`wait` and :meth:`follow`. A reference is a name, an id or the unique
+    beginning of one; ``NotFound`` (``No such container: x``) otherwise."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._starter = Starter(parts)
+        self._stopper = Stopper(parts)
+        self._endings = Endings(parts, self._starter.start)
+        self._exits = ThreadPoolExecutor(8, thread_name_prefix="exit")
+        self.execs = Execs(parts)
+
+    # ── the engine's ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def adopt(self) -> adoption.Found:
+        """Load the records and find the containers that live. Called once, before the drivers restore."""
+        return adoption.adopt(self._parts)
+
+    def open(self, found: adoption.Found) -> None:
+        """The drivers have restored: files of nobody go, and policies are followed."""
+        adoption.sweep(self._parts)
+        adoption.start_wanted(self._parts, self._endings, found)
+
+    def close(self) -> None:
+        """Containers live on."""
+        self._endings.close()
+        self._starter.close()
+        self._exits.shutdown(wait=True)
+        self._parts.cleaner.settle(_SETTLE)
+
+    def exited(self, key: str, exit_: Exit) -> None:
+        """A monitor has news; called in a thread that must not wait."""
+        with contextlib.suppress(RuntimeError):  # shutting down: the next daemon reads it from the status file
+            self._exits.submit(self._exited, key, exit_)
+
+    def _exited(self, key: str, exit_: Exit) -> None:
+        if self.execs.exited(key, exit_):
+            return
+        entry = self._parts.registry.known(key)
+        if entry:
+            self._endings.exited(entry, exit_)
+
+    def made_from(self, image: str) -> builtins.list[Container]:
+        """The containers of an image. Waits a moment for those that are on their way out."""
+        self._endings.settle(image, _SETTLE)
+        return [entry.record for entry in self._parts.registry if entry.record.image == image]
+
+    def on_network(self, network: str) -> builtins.list[Container]:
+        """The containers that are or want to be on a network."""
+        return [
+            entry.record
+            for entry in self._parts.registry
+            if any(endpoint.network == network for endpoint in entry.record.endpoints.values())
+        ]
+
+    # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def get(self, reference: str) -> Container:
+        return self._parts.registry.find(reference).record
+
+    def list(self) -> builtins.list[Container]:
+        """All of them, the newest first."""
+        records = [entry.record for entry in self._parts.registry]
+        return sorted(records, key=lambda record: record.created, reverse=True)
+
+    def files(self, reference: str) -> dict[str, str]:
+        """The paths on the host of the files that the engine writes for a container: hosts, hostname, resolv.conf."""
+        bundle = self._parts.bundle(self.get(reference).id)
+        return {name: str(bundle / name) for name in ("hosts", "hostname", "resolv.conf")}
+
+    def top(self, reference: str, arguments: str = "-ef") -> dict[str, Any]:
+        """Docker's ``Titles`` and ``Processes``. ``Conflict`` if it does not run."""
+        record = self._running(reference).record
+        pids = self._parts.runtime(record).processes(record.id, record.state.pid)
+        return {**processes.listed(pids, arguments or "-ef")}
+
+    def stats(self, reference: str) -> Stats:
+        """The counters now. ``Conflict`` if it does not run."""
+        record = self._running(reference).record
+        runtime = self._parts.runtime(record)
+        if not runtime.features().stats:
+            raise Unsupported(f"the runtime {record.runtime} has no counters")
+        return runtime.stats(record.id)
+
+    # ── the life of a container ────────────────────────────────────────────────────────────────────────────────
+
+    def create(
+        self, name: str | None, body: Mapping[str, Any], platform: str = ""
+    ) -> tuple[Container, builtins.list[str]]:
+        """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container."""
+        return creation.create(self._parts, name, body, platform)
+
+    def start(self, reference: str) -> None:
+        """``NotModified`` if it runs; ``StartFailed`` if its command could not be started."""
+        entry = self._parts.registry.find(reference)
+        with entry.lock:
+            self.execs.forget(entry.record.id)
+            self._start(entry)
+
+    def _start(self, entry: Entry) -> None:
+        try:
+            self._starter.start(entry)
+        except (Conflict, NotModified):
+            raise
+        except Exception:
+            if entry.record.host_config["AutoRemove"]:
+                self._endings.remove(entry)
+            raise
+
+    def stop(self, reference: str, timeout: int | None = None, signal: str | None = None) -> None:
+        """``timeout`` in seconds before SIGKILL, -1 for never, None for the container's own. ``NotModified`` if it
+        does not run."""
+        self._stopper.stop(self._parts.registry.find(reference), timeout, signal)
+
+    def restart(self, reference: str, timeout: int | None = None, signal: str | None = None) -> None:
+        entry = self._parts.registry.find(reference)
+        entry.kept = True
+        try:
+            with contextlib.suppress(NotModified):
+                self._stopper.stop(entry, timeout, signal)
+            with entry.lock, contextlib.suppress(NotModified):
+                self._start(entry)
+        finally:
+            entry.kept = False
+        self._parts.announce(entry.record, "restart")
+
+    def kill(self, reference: str, signal: str = "SIGKILL") -> None:
+        self._stopper.kill(self._parts.registry.find(reference), signal)
+
+    def pause(self, reference: str) -> None:
+        self._stopper.pause(self._parts.registry.find(reference))
+
+    def unpause(self, reference: str) -> None:
+        self._stopper.unpause(self._parts.registry.find(reference))
+
+    def rename(self, reference: str, name: str) -> None:
+        entry = self._parts.registry.find(reference)
+        if not name:
+            raise Invalid("Neither old nor new names may be empty")
+        with entry.lock:
+            old = entry.record.name
+            if old == name.removeprefix("/"):
+                raise Invalid("Renaming a container with the same name as its current name")
+            new = self._parts.registry.reserve(name, entry.record.id)
+            entry.record.name = new
+            try:
+                self._parts.save(entry.record)
+            except BaseException:
+                entry.record.name = old
+                self._parts.registry.release(new)
+                raise
+            self._parts.registry.release(old)
+            self._parts.announce(entry.record, "rename", oldName=f"/{old}")
+
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+        """``Conflict`` if it runs, unless ``force``. ``volumes`` are not there yet."""
+        entry = self._parts.registry.find(reference)
+        status = entry.record.state.status
+        if status in ALIVE or status is Status.RESTARTING:
+            if not force:
+                how = "is paused and must be unpaused first"
+                if status is not Status.PAUSED:
+                    how = f"is {status}: stop the container before removing or force remove"
+                raise Conflict(f'cannot remove container "{reference}": container {how}')
+            self._stopper.end(entry)
+        with entry.lock:
+            if status is Status.REMOVING:
+                raise Conflict(f"removal of container {reference} is already in progress")
+            self._endings.remove(entry)
+        self.execs.forget(entry.record.id)
+
+    async def wait(self, reference: str, condition: Condition) -> tuple[int, str]:
+        """The exit code, and what went wrong, when the condition holds. Registered before the first suspension."""
+        entry = self._parts.registry.find(reference)
+        with entry.lock:
+            state = entry.record.state
+            if entry.gone:
+                raise NotFound(f"No such container: {reference}")
+            if condition == "not-running" and state.status not in (*ALIVE, Status.RESTARTING):
+                return state.exit_code, state.error
+            promised = entry.promise(condition)
+        try:
+            return await asyncio.wrap_future(promised)
+        finally:
+            with entry.lock:
+                entry.withdraw(promised)
+
+    # ── streams ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def attach(
+        self, reference: str, *, stdin: bool, stdout: bool, stderr: bool, stream: bool, logs: bool
+    ) -> socket.socket:
+        """Our end of the container's streams, non-blocking: Docker's framing, or raw with a terminal.
+
+        What is sent is its stdin, half-closing is the end of it. Before the start it is kept for the start.
+        """
+        entry = self._parts.registry.find(reference)
+        if not logs and not stream:
+            raise Invalid("nothing to attach to: neither the stream nor the log is asked for")
+        inner = None
+        if stream:
+            inner = attach.live(self._parts.monitors, entry, stdin=stdin, stdout=stdout, stderr=stderr)
+        self._parts.announce(entry.record, "attach")
+        if not logs:
+            assert inner is not None
+            return inner
+        said = self.logs(reference, Wanted(stdout=stdout, stderr=stderr))
+        return attach.with_log(said, inner, tty=entry.record.config["Tty"])
+
+    def resize(self, reference: str, rows: int, columns: int) -> None:
+        self._parts.monitors.resize(self._running(reference).record.id, rows, columns)
+
+    def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
+        """What the container said so far. ``Unsupported`` if its log driver keeps nothing."""
+        return logs.read(self._log(reference), wanted)
+
+    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[LogEntry]:
+        """What it said so far and says from now on, until it ends."""
+        path = self._log(reference)
+        ended = asyncio.ensure_future(self.wait(reference, "not-running"))
+        try:
+            async for entry in logs.follow(path, wanted, ended):
+                yield entry
+        finally:
+            ended.cancel()
+
+    def _log(self, reference: str) -> Path:
+        record = self.get(reference)
+        if not record.log_path:
+            raise Unsupported("configured logging driver does not support reading")
+        return Path(record.log_path)
+
+    def _running(self, reference: str) -> Entry:
+        entry = self._parts.registry.find(reference)
+        if entry.record.state.status not in ALIVE:
+            raise Conflict(f"container {entry.record.id} is not running")
+        return entry

@@ -1,0 +1,230 @@
+"""Starting a container: root, network and files are made ready, the runtime starts the init, the record says so.
+
+If any step fails, what was done is undone and the container stays as it was, with the reason in ``State.Error``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from sampan.containers import hostfiles, logconfig, mounts, spec, timestamps, users
+from sampan.containers.monitors import Launch, Started
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Entry
+from sampan.containers.transitions import ALIVE, move
+from sampan.drivers.types import Bundle
+from sampan.errors import Conflict, NotModified, SampanError, StartFailed, Unavailable
+from sampan.types import Container, Status
+from sampan.undo import Undo
+
+PATIENCE = 30.0  # seconds for what is left of an earlier run to go away
+_NOT_FOUND, _NOT_EXECUTABLE, _OTHER = 127, 126, 128
+_HINTS = {_NOT_FOUND: "no such file or directory", _NOT_EXECUTABLE: "permission denied"}
+_SAYS_NOT_FOUND = ("executable file not found", "no such file or directory")
+
+
+class Starter:
+    """Starts containers, with the network joined in a thread beside."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._threads = ThreadPoolExecutor(16, thread_name_prefix="join")
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
+    def start(self, entry: Entry) -> None:
+        """Returns when the init's execve has succeeded and the record is durable.
+
+        ``NotModified`` if it runs, ``Conflict`` if its state forbids it, ``StartFailed`` if its command could not be
+        started; other kinds come from the drivers. Call with the entry's lock held.
+        """
+        record = entry.record
+        self._check(entry)
+        try:
+            with Undo() as undo:
+                self._start(entry, undo)
+        except Exception as error:
+            self._failed(entry, error)
+            raise
+        self._parts.announce(record, "start")
+
+    def _check(self, entry: Entry) -> None:
+        status = entry.record.state.status
+        if status is Status.PAUSED:
+            raise Conflict("cannot start a paused container, try unpause instead")
+        if status is Status.RUNNING:
+            raise NotModified(f"container {entry.record.id} is already running")
+        if entry.gone or status in (Status.REMOVING, Status.DEAD):
+            raise Conflict("container is marked for removal and cannot be started")
+        if not entry.settled.wait(PATIENCE):
+            raise Unavailable(f"the last run of container {entry.record.name} is still being cleaned up")
+
+    def _start(self, entry: Entry, undo: Undo) -> None:
+        parts, record = self._parts, entry.record
+        bundle = parts.bundle(record.id)
+        undo.push(shutil.rmtree, bundle, True)
+        (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
+        joining = self._join(record, undo)
+        storage = parts.storage(record)
+        root = storage.mount(record.id)
+        undo.push(storage.unmount, record.id)
+        try:
+            mounts.prepare(record.mounts)
+            user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
+            network = joining.result()
+            around = spec.Surroundings(
+                rootfs=bundle / "rootfs",
+                user=user,
+                files=self._files(record, bundle),
+                network=network,
+                own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
+                pid=self._pid_namespace(record),
+            )
+            record.spec = self._amended(record, spec.build(record, around))
+            started = self._launch(entry, bundle, root, undo)
+        finally:
+            os.close(root)
+        self._keep(entry, started)
+
+    def _join(self, record: Container, undo: Undo) -> Future[Path | None]:
+        networks = self._parts.networks
+        if _shares_network(record):
+            joined: Future[Path | None] = Future()
+            joined.set_result(self._shared_network(record))
+            return joined
+        joining = self._threads.submit(networks.attach, record)
+
+        def leave() -> None:
+            if joining.exception() is None:
+                networks.detach(record)
+
+        undo.push(leave)
+        return joining
+
+    def _shared_network(self, record: Container) -> Path | None:
+        other = self._running(record.host_config["NetworkMode"], "network")
+        if other.host_config["NetworkMode"] == "host":
+            return None
+        if _shares_network(other):
+            return self._shared_network(other)
+        return self._parts.networks.sandbox(other.id)
+
+    def _pid_namespace(self, record: Container) -> Path | None:
+        mode = record.host_config["PidMode"]
+        if not mode.startswith("container:"):
+            return None
+        return Path(f"/proc/{self._running(mode, 'PID namespace').state.pid}/ns/pid")
+
+    def _running(self, mode: str, what: str) -> Container:
+        other = self._parts.registry.find(mode.partition(":")[2]).record
+        if other.state.status not in ALIVE:
+            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
+        return other
+
+    def _files(self, record: Container, bundle: Path) -> dict[str, Path]:
+        """``/etc/hosts`` and its like: the container's own, or those of the one whose network it shares."""
+        if _shares_network(record):
+            other = self._parts.registry.find(record.host_config["NetworkMode"].partition(":")[2]).record
+            if not record.config["Hostname"]:
+                record.config["Hostname"] = other.config["Hostname"]
+            return self._files_of(other)
+        network = self._parts.config.network
+        hostfiles.write(
+            record,
+            bundle,
+            gateway=self._parts.networks.gateway(record),
+            defaults={"dns": network.dns, "dns_search": network.dns_search},
+        )
+        return hostfiles.places(bundle)
+
+    def _files_of(self, other: Container) -> dict[str, Path]:
+        if _shares_network(other):
+            return self._files_of(self._parts.registry.find(other.host_config["NetworkMode"].partition(":")[2]).record)
+        return hostfiles.places(self._parts.bundle(other.id))
+
+    def _amended(self, record: Container, written: dict[str, object]) -> dict[str, object]:
+        about = {"id": record.id, "name": record.name, "image": record.image, "runtime": record.runtime}
+        self._parts.drivers.hooks.starting({**about, "labels": dict(record.config["Labels"])}, written)
+        return written
+
+    def _launch(self, entry: Entry, bundle: Path, root: int, undo: Undo) -> Started:
+        record, host = entry.record, entry.record.host_config
+        runtime = self._parts.runtime(record)
+        limits = self._parts.config.log
+        options = host["LogConfig"]
+        wanted = logconfig.order(
+            options["Type"], options["Config"], Path(record.log_path), (limits.max_size, limits.max_file)
+        )
+        order = runtime.order(Bundle(id=record.id, path=bundle, spec=record.spec))
+        streams = [stream for _, stream in entry.streams]
+        entry.streams.clear()
+        entry.cause = None
+        undo.push(runtime.remove, record.id)
+        size = tuple(host["ConsoleSize"])
+        return self._parts.monitors.start(
+            Launch(
+                key=record.id,
+                kind="start",
+                module=runtime.monitor_module,
+                order=order,
+                root=root,
+                tty=record.config["Tty"],
+                stdin=record.config["OpenStdin"],
+                stdin_once=record.config["StdinOnce"],
+                log=wanted,
+                streams=streams,
+                size=(size[0], size[1]) if all(size) else None,
+                directory=bundle,
+            )
+        )
+
+    def _keep(self, entry: Entry, started: Started) -> None:
+        state = entry.record.state
+        move(state, Status.RUNNING)
+        state.pid, state.monitor = started.pid, started.monitor
+        state.started_at = timestamps.text(started.at)
+        state.exit_code, state.error, state.oom_killed, state.cause = 0, "", False, None
+        state.stopped_by_user = False
+        try:
+            self._parts.save(entry.record)
+        except BaseException:
+            state.status, state.pid, state.monitor = Status.EXITED, 0, 0
+            raise
+        entry.ended.clear()
+
+    def _failed(self, entry: Entry, error: Exception) -> None:
+        """Keep why, for ``inspect``; whoever attached before the start sees the end."""
+        record = entry.record
+        if isinstance(error, StartFailed):
+            error.args = (explained(error.message, error.exit_code),)
+        record.spec = {}
+        state = record.state
+        state.exit_code = error.exit_code if isinstance(error, StartFailed) else _OTHER
+        state.error = error.message if isinstance(error, SampanError) else str(error)
+        for ours, stream in entry.streams:
+            del ours
+            stream.theirs.close()
+        entry.streams.clear()
+        if state.status is Status.RESTARTING:
+            move(state, Status.EXITED)
+        self._parts.save(record)
+
+
+def _shares_network(record: Container) -> bool:
+    mode: str = record.host_config["NetworkMode"]
+    return mode.startswith("container:")
+
+
+def explained(message: str, code: int) -> str:
+    """As dockerd says it. The docker CLI takes its exit status from the words: 127 for "executable file not found"
+    and "no such file or directory", 126 for "permission denied" (docker/cli, cli/command/container/run.go)."""
+    text = f"failed to create task for container: {message}"
+    if code == _NOT_FOUND and not any(words in text for words in _SAYS_NOT_FOUND):
+        text += f": {_HINTS[code]}"
+    if code == _NOT_EXECUTABLE and _HINTS[code] not in text:
+        text += f": {_HINTS[code]}"
+    return f"{text}: unknown"

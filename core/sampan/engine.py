@@ -1,0 +1,128 @@
+"""The engine: stores, drivers and services, put together. The only place that knows everybody."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import secrets
+
+from sampan.config import Config
+from sampan.containers.cleaner import Cleaner
+from sampan.containers.execs import Execs
+from sampan.containers.monitors import Monitors
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Registry
+from sampan.containers.service import Containers
+from sampan.errors import Conflict, SampanError
+from sampan.events import EventBus
+from sampan.images.service import Images
+from sampan.networks import Networks
+from sampan.plugins import Drivers
+from sampan.state import State
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """One engine on one data root. Nothing is touched before :meth:`open`; after it, the services are there:
+    ``images``, ``networks``, ``containers``, ``execs``."""
+
+    instance: str
+    state: State
+    drivers: Drivers
+    images: Images
+    networks: Networks
+    monitors: Monitors
+    containers: Containers
+    execs: Execs
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.events = EventBus()
+        self._lock = -1
+
+    def open(self) -> None:
+        """Bring everything up, and everything that an earlier daemon left into a true state.
+
+        ``Conflict`` if another daemon serves this data root; ``Unavailable`` if a default driver cannot work here.
+        """
+        config = self.config
+        self._lock = _lock(config)
+        self.state = State(config.data_root / "engine.db")
+        self.instance = _instance(self.state)
+        self.drivers = Drivers(config, self.instance)
+        self.drivers.validate()
+        self.events.subscribe(self.drivers.hooks.event)
+        self.images = Images(config, self.state, self.events, self.drivers)
+        self.networks = Networks(config, self.state, self.events, self.drivers)
+        self.monitors = Monitors(self._monitor_modules(), lambda key, exit_: self.containers.exited(key, exit_))
+        self.containers = Containers(self._parts())
+        self.execs = self.containers.execs
+        self.images.in_use = self.containers.made_from
+        self.networks.in_use = self.containers.on_network
+        self._restore()
+
+    def close(self) -> None:
+        """Let go of everything; containers live on."""
+        self.monitors.close()
+        self.containers.close()
+        self.networks.close()
+        self.state.close()
+        os.close(self._lock)
+
+    def _parts(self) -> Parts:
+        return Parts(
+            config=self.config,
+            state=self.state,
+            events=self.events,
+            drivers=self.drivers,
+            images=self.images,
+            networks=self.networks,
+            monitors=self.monitors,
+            registry=Registry(),
+            cleaner=Cleaner(),
+        )
+
+    def _monitor_modules(self) -> list[str]:
+        """The default runtime's monitor half is imported ahead of the first container; others when they are used."""
+        return [self.drivers.runtime().monitor_module]
+
+    def _restore(self) -> None:
+        """What lives is known before any driver acts, so that none of them takes it for an orphan."""
+        self.monitors.open()
+        self.images.open()
+        found = self.containers.adopt()
+        known = self.containers.list()
+        layers = self.images.layers_in_use()
+        for name, storage in self.drivers.loaded("storage").items():
+            storage.restore(layers, [each.id for each in known if each.storage_driver == name])
+        self.networks.open(found.running)
+        for name, runtime in self.drivers.loaded("runtime").items():
+            try:
+                runtime.restore([each.id for each in found.running if each.runtime == name])
+            except (SampanError, OSError) as error:
+                log.error("the runtime %s could not clean up: %s", name, error)
+        self.containers.open(found)
+
+
+def _lock(config: Config) -> int:
+    """flock(2) on the data root: the kernel takes it back however the daemon ends."""
+    config.data_root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    config.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    fd = os.open(config.data_root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise Conflict(f"another sampan daemon is already using {config.data_root}") from None
+    return fd
+
+
+def _instance(state: State) -> str:
+    """Eight hex characters, made when the data root is first used."""
+    known = state.load("meta", str).get("instance")
+    if known is None:
+        known = secrets.token_hex(4)
+        state.put("meta", "instance", known)
+    return known
