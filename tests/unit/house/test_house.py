@@ -65,6 +65,14 @@ def test_every_dependency_is_explained_and_every_explanation_is_of_a_dependency(
     assert {name.lower() for name in rows} == declared - {"sampan"}
 
 
+def test_every_dependency_is_imported_somewhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    code = "\n".join(path.read_text() for path in MODULES)
+    for line in project["dependencies"]:
+        name = {"PyYAML": "yaml"}.get(re.split(r"[^A-Za-z0-9-]", line)[0], re.split(r"[^A-Za-z0-9-]", line)[0])
+        assert re.search(rf"^\s*(import|from) {name}\b", code, re.MULTILINE), line
+
+
 def test_every_rule_of_who_imports_whom_is_in_force() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     rooms = {path.stem for path in (ROOT / "core" / "sampan").iterdir() if not path.name.startswith("_")}
