@@ -33,6 +33,7 @@ from sampan_network.settings import LARGEST_MTU, SMALLEST_MTU, Settings, parse
 
 log = logging.getLogger(__name__)
 
+_BRIDGED_FRAMES = Path("/proc/sys/net/bridge")
 _INSTANCE, _ID = 4, 8  # characters of each in a link's name
 
 
@@ -192,10 +193,15 @@ class Bridge(NetworkDriver):
             mtu=self._mtu(settings),
             peer_mac=endpoint.mac,
         )
-        port = [] if settings.icc else [links.port(ours, isolated=True)]
+        # Where bridged frames pass the firewall (br_netfilter), a container's way to its own published port leaves the
+        # bridge by the port it came in by.
+        port = links.port(ours, isolated=not settings.icc, hairpin=_BRIDGED_FRAMES.exists())
         try:
             netlink.run(pair)
-            netlink.run(*port)
+            with contextlib.ExitStack() as undo:
+                undo.callback(_gone, netlink, ours)
+                netlink.run(port)
+                undo.pop_all()
         except Conflict as error:
             if links.link(netlink, ours):
                 raise
@@ -220,6 +226,7 @@ def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, 
 
     def enter() -> Netlink:
         if any(":" in address for address in endpoint.addresses):
+            sysctl.write(f"net/ipv6/conf/{name}/accept_dad", "0")
             sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
         return Netlink()
 
