@@ -8,6 +8,7 @@ was below it has the attribute ``trusted.overlay.opaque`` (Linux, filesystems/ov
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
@@ -30,7 +31,8 @@ class Whiteouts:
         if self._overlay:
             self._mark_hidden(place, name)
         elif place.made is None or name not in place.made:
-            self._tree.clear(place, name)
+            with contextlib.suppress(FileNotFoundError):  # a whiteout may hide nothing
+                self._tree.clear(place, name)
         elif _is_directory(place.fd, name):
             self._strip(place.path + b"/" + name if place.path else name)
 
