@@ -67,10 +67,7 @@ def history(config: dict[str, Any], layers: list[Layer], ident: str, tags: list[
 
 def _steps(config: dict[str, Any], layers: list[Layer]) -> list[dict[str, Any]]:
     """The steps as recorded; an image without a record of them has one per layer."""
-    steps = config.get("history")
-    if isinstance(steps, list) and all(isinstance(step, dict) for step in steps) and steps:
-        return steps
-    return [{"created": config.get("created")} for _ in layers] or [{"created": config.get("created")}]
+    return config.get("history") or [{"created": config.get("created")} for _ in range(len(layers) or 1)]
 
 
 def _microseconds(timestamp: str) -> str:

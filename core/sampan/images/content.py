@@ -67,7 +67,10 @@ class Ingest:
 
     def reader(self) -> FileIO:
         """What was written, from the beginning, before or after ``commit``."""
-        return self._store.reader(self.digest) if self._store.has(self.digest) else self.path.open("rb", buffering=0)
+        try:
+            return self.path.open("rb", buffering=0)
+        except FileNotFoundError:
+            return self._store.reader(self.digest)
 
     def close(self) -> None:
         """No more will be written; the descriptor is given back, the file stays until commit or abandon."""

@@ -45,6 +45,7 @@ EMPTY = ("/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/run", "/srv", "/sys
 PERSON = 1000  # the first uid and gid of people; 65534 is nobody
 SCRIPTS_IN_A_ROW = 4
 
+_WHERE = f"names are looked up in {PATH}, others are given by their absolute path"
 _APPLET = re.compile(r"[A-Za-z0-9._\[-]+")
 
 
@@ -59,7 +60,7 @@ class Packed(NamedTuple):
 def pack(programs: Sequence[str], out: Ingest) -> Packed:
     """Write the layer of an image of these programs (names, or absolute paths; none: a useful set).
 
-    ``NotFound`` names programs that this host does not have; ``Unavailable`` libraries that it lacks for one.
+    ``NotFound`` names programs that this host does not have, or libraries that it lacks for one.
     """
     gathering = _Gathering()
     if programs:
@@ -100,9 +101,7 @@ class _Gathering:
     def named(self, programs: Sequence[str]) -> None:
         missing = [program for program in programs if which(program) is None]
         if missing:
-            raise NotFound(
-                f"this host has no program {', '.join(missing)}: looked in {PATH}; give others by their absolute path"
-            )
+            raise NotFound(f"this host has no program {', '.join(map(repr, missing))} that can be executed ({_WHERE})")
         for program in programs:
             path = cast(str, which(program))
             self._program(path)

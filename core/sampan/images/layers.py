@@ -23,9 +23,6 @@ from sampan.undo import Undo
 if TYPE_CHECKING:
     from sampan.plugins import Drivers
 
-LIMIT = 1024
-"""More layers than any storage driver can stack in one mount; an archive that has more is not an image."""
-
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
     """The chain id (64 hex digits) of each layer, the lowest first."""
@@ -70,8 +67,11 @@ class Layers:
         ``Invalid`` if a blob is hostile, damaged or not what its diff id says; then nothing of that layer stays.
         """
         driver = self._drivers.storage(storage)
+        chains = chain_ids([layer.diff_id for layer in layers])
+        if not chains or self._is_unpacked(driver, chains[-1]):
+            return chains[-1] if chains else None
         parent = None
-        for chain, layer in zip(chain_ids([layer.diff_id for layer in layers]), layers, strict=True):
+        for chain, layer in zip(chains, layers, strict=True):
             with self.locked(chain):
                 if chain not in self._known(driver):
                     progress(chain, layer)
@@ -98,6 +98,11 @@ class Layers:
             lock = self._locks.setdefault(chain, threading.Lock())
         with lock:
             yield
+
+    def _is_unpacked(self, driver: StorageDriver, chain: str) -> bool:
+        """If a layer is, so are those below it: no driver removes a layer on which another stands."""
+        with self.locked(chain):
+            return chain in self._known(driver)
 
     def _known(self, driver: StorageDriver) -> set[str]:
         with self._guard:

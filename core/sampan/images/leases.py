@@ -50,6 +50,8 @@ class Leases:
         """Remove what nobody speaks for any more; returns the chain ids of the layers removed, topmost first."""
         with self._lock:
             self._open.remove(lease)
+            if not lease.blobs and not lease.chains:
+                return []
             used = self._used()
             for digest in set(lease.blobs) - used.blobs:
                 self._content.remove(digest)

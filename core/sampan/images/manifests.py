@@ -23,6 +23,7 @@ OCI_INDEX = "index.json"
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 DEPTH = 4  # indexes within indexes
+LAYER_LIMIT = 1024  # more than any storage driver can stack in one mount
 
 _INDEX_TYPES = {
     "application/vnd.oci.image.index.v1+json",
@@ -90,13 +91,20 @@ class _Defaults(msgspec.Struct, rename="pascal"):
     healthcheck: dict[str, Any] | None = None
 
 
+class _Step(msgspec.Struct):
+    created: str | None = None
+    created_by: str | None = None
+    comment: str | None = None
+    empty_layer: bool | None = None
+
+
 class _Config(msgspec.Struct):
     rootfs: _RootFs
     os: str = "linux"
     architecture: str = ""
     created: str | None = None
     config: _Defaults | None = None
-    history: list[dict[str, Any]] | None = None
+    history: list[_Step] | None = None
 
 
 def architecture() -> str:
@@ -129,6 +137,8 @@ def config(data: bytes, layers: int | None = None) -> dict[str, Any]:
     diff_ids = checked.rootfs.diff_ids or []
     if layers is not None and len(diff_ids) != layers:
         raise Invalid(f"{what} is not as it should be: it has {len(diff_ids)} diff ids for {layers} layers")
+    if len(diff_ids) > LAYER_LIMIT:
+        raise Invalid(f"the image has {len(diff_ids)} layers, and {LAYER_LIMIT} is the most")
     if checked.os not in ("", "linux"):
         raise Unsupported(f'the image is for the operating system "{checked.os}", and only Linux images run here')
     for diff_id in diff_ids:

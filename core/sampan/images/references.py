@@ -83,7 +83,7 @@ def parse(text: str) -> Reference:
     if domain == DOMAIN and "/" not in path:
         path = LIBRARY + path
     if path != path.lower():
-        raise Invalid(f"invalid reference format: repository name ({path}) must be lowercase")
+        raise Invalid(f"invalid reference format: repository name ({_shown(path)}) must be lowercase")
     if not _PATH.fullmatch(path) or not _DOMAIN.fullmatch(domain) or (colon and not _TAG.fullmatch(tag)):
         raise Invalid(f'invalid reference format: "{_shown(text)}" is not [HOST[:PORT]/]NAME[:TAG]')
     if at and not _SHA256.fullmatch(digest):

@@ -71,7 +71,9 @@ class Removal:
         finally:
             with self.lock:
                 self._held[image.id] -= 1
-            self.collect(image)
+                current = self._records.by_id(image.id)
+            if current is not None and current.removed:
+                self.collect(current)
 
     def collect(self, image: Image) -> list[str]:
         """Delete the record of a removed image that nobody uses any more, with all that only it consisted of.
