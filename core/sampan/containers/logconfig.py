@@ -29,15 +29,14 @@ def check(driver: str, options: Mapping[str, str]) -> None:
     _files(options)
 
 
-def order(driver: str, options: Mapping[str, str], path: Path, limits: tuple[int, int]) -> dict[str, Any]:
+def order(driver: str, options: Mapping[str, str], path: Path, limits: tuple[int, int]) -> dict[str, Any] | None:
     """For the monitor. ``limits`` are the engine's own: bytes per file (0: no limit) and number of files."""
     if driver == "none":
-        return {"driver": "none"}
+        return None
     most, files = _size(options), _files(options)
     return {
-        "driver": "json-file",
         "path": str(path),
-        "max_size": limits[0] if most is None else most,
+        "max_size": int(limits[0]) if most is None else most,
         "max_file": files or (limits[1] if most is None else 1),
     }
 

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 import sampan
-from sampan.errors import KINDS, Conflict, Internal, NotFound, StartFailed, Unavailable
+from sampan.errors import Conflict, Internal, NotFound, StartFailed, Unavailable
 from sampan.linux import messages, mounts
 
 _START = (
@@ -230,8 +230,7 @@ class Monitors:
             raise Internal(f"the monitor of {key[:12]} died before its process was started; see the daemon's log")
         if answer[0] == "failed":
             control.close()
-            _, kind, text, code = answer
-            raise StartFailed(text, code) if kind == StartFailed.kind else KINDS.get(kind, Internal)(text)
+            raise StartFailed(answer[1], answer[2])
         started = Started(*answer[1:])
         self._register(key, control, started.monitor)
         return started
@@ -332,7 +331,7 @@ def _message(launch: Launch) -> dict[str, Any]:
         "kind": launch.kind,
         "module": launch.module,
         "path": module_path([launch.module]),
-        "order": dict(launch.order),
+        "order": messages.dumps(dict(launch.order)),
         "root": launch.root is not None,
         "tty": launch.tty,
         "stdin": launch.stdin,
