@@ -27,7 +27,8 @@ The monitor's half defines five functions::
     start(order: dict, root: int, stdio: tuple[int, int, int]) -> tuple[int, int]
         Start the init with ``root`` (the storage driver's detached mount) as its root and ``stdio`` as its
         descriptors 0, 1 and 2, and return its pid, as seen from the host, when its execve has succeeded.
-        The pid is a child of the calling process, or was made one by PR_SET_CHILD_SUBREAPER. With
+        The pid becomes the monitor's child, not the caller's: by CLONE_PARENT, or because the monitor is a
+        subreaper, which a module with ``SUBREAPER = True`` asks for. With
         ``order["terminal"]`` true ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts
         (so that ttyname(3) works inside), gives it to the init, and returns its master's descriptor as the second
         value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127 (command not found), 126
@@ -39,7 +40,8 @@ The monitor's half defines five functions::
     finish(order: dict) -> None
         The init's exit has been reported: release what it needed in the kernel. Never raises.
 
-Each runs in a process of its own that serves one container, so they may change the process as they like.
+``start`` and ``exec`` run in a *starter*, a child of the monitor that ends when they return: they may change the
+process as they like, and what they touch costs an idle container nothing. The others run in the monitor.
 ``remove`` in the daemon repeats ``finish``'s work, for the case that the monitor was killed.
 """
 

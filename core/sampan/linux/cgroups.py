@@ -5,9 +5,10 @@ A *group* is named by one relative path that is used in every hierarchy. No poli
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
+
+from sampan.linux.suppress import suppress
 
 V2 = ""
 """The key of the version 2 hierarchy among the controllers."""
@@ -82,11 +83,11 @@ def delegate(root: str, directory: str) -> None:
     path = root
     for part in ["", *os.path.relpath(directory, root).split("/")]:
         path = f"{path}/{part}" if part else path
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             available = set(read(f"{path}/cgroup.controllers").split())
             missing = available - set(read(f"{path}/cgroup.subtree_control").split())
             for controller in sorted(missing):
-                with contextlib.suppress(OSError):  # one that is in use elsewhere does not stop the others
+                with suppress(OSError):  # one that is in use elsewhere does not stop the others
                     write(f"{path}/cgroup.subtree_control", f"+{controller}")
 
 
@@ -118,7 +119,7 @@ def processes(directory: str) -> list[int]:
     found = []
     for path, _, files in os.walk(directory):
         if "cgroup.procs" in files:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 found += [int(word) for word in read(f"{path}/cgroup.procs").split()]
     return found
 

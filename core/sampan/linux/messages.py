@@ -25,7 +25,7 @@ def send(sock: socket, message: Any, fds: Sequence[int] = ()) -> None:
     """Send a message and copies of ``fds``. ``OSError`` if the other side is gone (EPIPE) or full (EAGAIN)."""
     rights = b"".join(fd.to_bytes(_INT, sys.byteorder) for fd in fds)
     ancillary = [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)] if fds else []
-    sock.sendmsg([marshal.dumps(message, FORMAT)], ancillary)
+    sock.sendmsg([dumps(message)], ancillary)
 
 
 def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
@@ -36,7 +36,17 @@ def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
         fds += [int.from_bytes(rights[at : at + _INT], sys.byteorder) for at in range(0, len(rights), _INT)]
     if not data:
         return None, []
-    return marshal.loads(data), fds  # noqa: S302 - from our own processes only
+    return loads(data), fds
+
+
+def dumps(value: Any) -> bytes:
+    """A value as bytes, to be passed on unread."""
+    return marshal.dumps(value, FORMAT)
+
+
+def loads(data: bytes) -> Any:
+    """The value of :func:`dumps`."""
+    return marshal.loads(data)  # noqa: S302 - from our own processes only
 
 
 def pair() -> tuple[Any, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import threading
 
 from sampan.linux.namespaces import CLONE_NEWNS, unshare
 from sampan.linux.syscalls import (
@@ -175,6 +174,8 @@ def _overlay_by_page(lower: list[str], named: dict[str, str], options: list[tupl
     data = ",".join(texts)
     if len(os.fsencode(data)) >= _PAGE:
         raise OSError(errno.E2BIG, f"{len(lower)} layers are more than this kernel can stack", "overlay")
+    import threading  # late: the monitor's half of a runtime imports this module, and never comes here
+
     result: list[int | OSError] = []
 
     def in_own_namespace() -> None:

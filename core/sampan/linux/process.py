@@ -7,10 +7,8 @@ import os
 
 from sampan.linux.syscalls import SYS_CLONE3, SYS_CLOSE_RANGE, call, holding_gil, syscall
 
-CLONE_PIDFD = 0x00001000
 CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
-_SIGCHLD = 17
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -45,14 +43,13 @@ _clone3 = holding_gil.syscall
 _clone3.restype = ctypes.c_long
 
 
-def clone(flags: int, *, cgroup: int | None = None) -> tuple[int, int]:
-    """Fork into new namespaces: ``(0, -1)`` in the child, ``(pid, pidfd)`` in the parent, as fork(2) does.
+def clone(flags: int, *, cgroup: int | None = None) -> int:
+    """Fork into new namespaces, with the caller's own parent as the child's: 0 in the child, its pid in the caller.
 
     Only for a process with a single thread. ``cgroup`` is a descriptor of a cgroup v2 directory in which the child
-    is born (clone3(2), CLONE_INTO_CGROUP). Raises ``OSError``.
+    is born (clone3(2), CLONE_PARENT and CLONE_INTO_CGROUP). Raises ``OSError``.
     """
-    pidfd = ctypes.c_int(-1)
-    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=_SIGCHLD)
+    args = _CloneArgs(flags=flags | CLONE_PARENT)  # with CLONE_PARENT the exit signal is the caller's own
     if cgroup is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup
@@ -60,7 +57,7 @@ def clone(flags: int, *, cgroup: int | None = None) -> tuple[int, int]:
     if pid < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "clone3")
-    return (pid, pidfd.value) if pid else (0, -1)
+    return pid
 
 
 def prctl(option: int, value: int | bytes = 0) -> None:

@@ -7,6 +7,7 @@ on. The daemon could not fork them itself: it has threads, and it is large.
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import _socket
 import gc
 import os
 import sys
@@ -40,15 +41,22 @@ def main(fd: int, path: list[str], modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    while True:
+    while sock.recv(1, _socket.MSG_PEEK):
+        _fork_monitor(sock)
+
+
+def _fork_monitor(sock: Any) -> None:
+    """Let the child receive the message: pages that the launcher never writes to stay shared by all monitors."""
+    taken, told = os.pipe()
+    if os.fork() == 0:
+        os.close(taken)
         message, fds = messages.receive(sock, messages.LIMIT)
-        if message is None:
-            return
-        if os.fork() == 0:
-            sock.close()
-            _run_monitor(message, fds)
-        for each in fds:
-            os.close(each)
+        sock.close()
+        os.close(told)
+        _run_monitor(message, fds)
+    os.close(told)
+    os.read(taken, 1)
+    os.close(taken)
 
 
 def load(name: str) -> Any:

@@ -19,8 +19,8 @@ import struct
 import termios
 import time
 
-from sampan.errors import SampanError
-from sampan.linux import messages, process
+from sampan.errors import StartFailed
+from sampan.linux import messages
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_SOCKET = "monitor.sock"
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
@@ -36,8 +37,7 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     """Serve one launch message (see ``sampan.containers.monitors``) to its end; the process's exit status."""
     control: Any = _socket.socket(fileno=fds[0])
     os.setsid()
-    process.prctl(process.PR_SET_NAME, b"sampan-monitor")
-    process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    _call_me("sampan-monitor")
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     runtime = load(message["module"])
     root = fds[1] if message["root"] else -1
@@ -45,8 +45,8 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     streams = Streams(message)
     try:
         pid, terminal = _start(runtime, message, root, streams)
-    except SampanError as error:
-        messages.send(control, ("failed", error.kind, error.message, getattr(error, "exit_code", 128)))
+    except StartFailed as failure:
+        messages.send(control, ("failed", failure.message, failure.exit_code))
         return 0
     watch = Watch(message, runtime, control, pid, root)
     watch.serve(streams, terminal, clients)
@@ -59,6 +59,13 @@ def complain(message: dict[str, Any], error: BaseException) -> None:
 
     text = "".join(traceback.format_exception(error))
     os.write(2, f"monitor of {message.get('key')}: {text}".encode())
+
+
+def _call_me(name: str) -> None:
+    # As PR_SET_NAME does, without a first use of ctypes in this process: that alone would take 120 KB.
+    fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, name.encode())
+    os.close(fd)
 
 
 class Streams:
@@ -84,13 +91,42 @@ class Streams:
 
 
 def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int]:
-    stdio = tuple(streams.theirs) or (-1, -1, -1)
-    if message["kind"] == "exec":
-        started: tuple[int, int] = runtime.exec(message["order"], stdio)
-    else:
-        started = runtime.start(message["order"], root, stdio)
+    """Run the runtime's part in a child that ends when the process lives.
+
+    An idle container costs the pages that its monitor has written to since it was forked. Reading the order and
+    starting a container touches half a megabyte, which this way goes when the starter goes.
+    """
+    ours, theirs = messages.pair()
+    starter = os.fork()
+    if starter == 0:
+        _run_starter(runtime, message, root, tuple(streams.theirs) or (-1, -1, -1), theirs)
+    theirs.close()
+    answer, fds = messages.receive(ours)
+    ours.close()
+    os.waitpid(starter, 0)
     streams.given()
-    return started
+    if answer is None:
+        raise StartFailed("the process that was to start the container died", 128)
+    if answer[0] == "failed":
+        raise StartFailed(answer[1], answer[2])
+    return answer[1], fds[0] if fds else -1
+
+
+def _run_starter(runtime: Any, message: dict[str, Any], root: int, stdio: Any, report: Any) -> None:
+    try:
+        order = messages.loads(message["order"])
+        if message["kind"] == "exec":
+            pid, terminal = runtime.exec(order, stdio)
+        else:
+            pid, terminal = runtime.start(order, root, stdio)
+        messages.send(report, ("started", pid), [] if terminal < 0 else [terminal])
+    except StartFailed as failure:
+        messages.send(report, ("failed", failure.message, failure.exit_code))
+    except BaseException as error:
+        complain(message, error)
+        messages.send(report, ("failed", f"the runtime failed: {type(error).__name__}: {error}", 128))
+    finally:
+        os._exit(0)
 
 
 class Watch:
@@ -147,7 +183,8 @@ class Watch:
         self._end(code if code >= 0 else 128 - code)
 
     def _end(self, code: int) -> None:
-        starved = self._runtime.ended(self._message["order"])
+        order = messages.loads(self._message["order"])
+        starved = self._runtime.ended(order)
         at = time.time_ns()
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         self._relay.drain()
@@ -158,7 +195,7 @@ class Watch:
         if self._root >= 0:
             os.close(self._root)
         if self._message["kind"] == "start":
-            self._runtime.finish(self._message["order"])
+            self._runtime.finish(order)
 
     def _keep_status(self, rest: str) -> None:
         if self._directory < 0:
@@ -173,10 +210,14 @@ class Watch:
             return  # the container was removed meanwhile
 
     def _listen(self) -> None:
+        try:
+            os.unlink(_SOCKET, dir_fd=self._directory)  # of the container's run before this one
+        except FileNotFoundError:
+            pass
         listener: Any = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         # A path through our descriptor of the directory is short, whatever the directory's: 108 bytes is all that
         # a socket's name may have (unix(7)).
-        listener.bind(f"/proc/self/fd/{self._directory}/monitor.sock")
+        listener.bind(f"/proc/self/fd/{self._directory}/{_SOCKET}")
         listener.listen(16)
         self._listener = listener
 

@@ -45,14 +45,14 @@ def _guarded(report: Any, step: Any, *args: Any) -> None:
     except StartFailed as failure:
         messages.send(report, ("failed", failure.exit_code, failure.message))
     except OSError as error:
-        messages.send(report, ("failed", 128, _sentence(error)))
+        messages.send(report, ("failed", 128, sentence(error)))
     except BaseException as error:
         messages.send(report, ("failed", 128, f"{type(error).__name__}: {error}"))
     finally:
         os._exit(128)
 
 
-def _sentence(error: OSError) -> str:
+def sentence(error: OSError) -> str:
     """What failed, with the last of our own lines that it came through: few of these errors name a file."""
     trace = error.__traceback__
     while trace and trace.tb_next:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from sampan.errors import StartFailed
 from sampan.linux import cgroups, messages, namespaces, process
+from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime.native import init
 
@@ -21,8 +21,8 @@ def prepare() -> None:
 
 
 def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
-    born_in = _make_cgroups(order)
     try:
+        born_in = _make_cgroups(order)
         for flag, path in order["joins"]:
             if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
                 _join(path, flag)
@@ -32,9 +32,6 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
     except BaseException:
         finish(order)
         raise
-    finally:
-        if born_in is not None:
-            os.close(born_in)
 
 
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
@@ -59,7 +56,7 @@ def ended(order: dict[str, Any]) -> bool:
 def finish(order: dict[str, Any]) -> None:
     kill_all(order["cgroups"])
     for directory in order["cgroups"]:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             cgroups.remove(directory)
 
 
@@ -67,7 +64,7 @@ def kill_all(groups: list[str]) -> None:
     """Kill what the init has left in its groups; there is nothing when it had a PID namespace of its own."""
     for directory in groups:
         for pid in cgroups.processes(directory):
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, 9)
 
 
@@ -80,7 +77,6 @@ def _make_cgroups(order: dict[str, Any]) -> int | None:
         try:
             cgroups.write(path, value)
         except OSError as error:
-            finish(order)
             reason = f"the kernel refused {value!r} for {os.path.basename(path)}: {error.strerror}"  # noqa: PTH119
             raise StartFailed(reason, 128) from None
     return os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if order["v2"] else None
@@ -93,8 +89,9 @@ def _join(path: bytes, flag: int) -> None:
 
 
 def _clone(flags: int, born_in: int | None, run: Any, order: dict[str, Any], *args: Any) -> tuple[int, int]:
+    """Make the process, as a child of the monitor's, and wait for its execve; its pid and terminal."""
     ours, theirs = messages.pair()
-    pid, _ = process.clone(flags, cgroup=born_in)
+    pid = process.clone(flags, cgroup=born_in)
     if pid == 0:
         run(order, *args, theirs)
     theirs.close()
@@ -106,5 +103,4 @@ def _clone(flags: int, born_in: int | None, run: Any, order: dict[str, Any], *ar
         if message[0] == "terminal":
             terminal = fds[0]
         elif message[0] == "failed":
-            os.waitpid(pid, 0)
             raise StartFailed(message[2], message[1])

@@ -6,10 +6,10 @@ through its descriptor: a link that an image planted at ``/proc`` or ``/etc/host
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from sampan.linux import cgroups, mounts, paths
+from sampan.linux.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _place_for(root: int, target: bytes, directory: bool) -> int:
     """The mount point, made if it is missing: a directory, or an empty file in its directory."""
     if directory:
         return paths.make_directories(root, target)
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         return paths.open_in_root(root, target, os.O_PATH)
     parent = paths.make_directories(root, os.path.dirname(target))  # noqa: PTH120
     name = os.path.basename(target)  # noqa: PTH119
@@ -104,7 +104,7 @@ def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None
     for path, mode, number, uid, gid in devices:
         parent = paths.make_directories(root, os.path.dirname(path))  # noqa: PTH120
         name = os.path.basename(path)  # noqa: PTH119
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.mknod(name, mode, number, dir_fd=parent)
             os.chmod(name, mode & 0o7777, dir_fd=parent)
             if uid or gid:
@@ -112,7 +112,7 @@ def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None
         os.close(parent)
     parent = paths.open_in_root(root, b"/dev", paths.DIRECTORY)
     for source, path in _LINKS:
-        with contextlib.suppress(FileExistsError):
+        with suppress(FileExistsError):
             os.symlink(source, os.path.basename(path), dir_fd=parent)  # noqa: PTH119
     os.close(parent)
 
@@ -125,7 +125,7 @@ def _sysctl(root: int, path: bytes, value: str) -> None:
 
 def _protect(root: int, targets: list[bytes]) -> None:
     for target in targets:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             place = paths.open_in_root(root, target, os.O_PATH)
             tree = mounts.bind(place, recursive=True, read_only=True)
             mounts.attach(tree, place)
@@ -136,7 +136,7 @@ def _protect(root: int, targets: list[bytes]) -> None:
 def _mask(root: int, targets: list[bytes]) -> None:
     """Cover files with /dev/null and directories with something empty, so that nothing of them can be read."""
     for target in targets:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             place = paths.open_in_root(root, target, os.O_PATH)
             if os.path.isdir(f"/proc/self/fd/{place}"):  # noqa: PTH112
                 mounts.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", mounts.MS_RDONLY, "size=0,nr_inodes=1")
