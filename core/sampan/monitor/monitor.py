@@ -21,6 +21,7 @@ import time
 
 from sampan.errors import StartFailed
 from sampan.linux import messages
+from sampan.linux.suppress import suppress
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
 
@@ -210,10 +211,8 @@ class Watch:
             return  # the container was removed meanwhile
 
     def _listen(self) -> None:
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(_SOCKET, dir_fd=self._directory)  # of the container's run before this one
-        except FileNotFoundError:
-            pass
         listener: Any = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         # A path through our descriptor of the directory is short, whatever the directory's: 108 bytes is all that
         # a socket's name may have (unix(7)).
