@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import builtins
 import socket
 import threading
+from collections.abc import AsyncIterator, Iterator
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from sampan.config import Config
+from sampan.containers.logs import LogEntry, Wanted
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
 from sampan.errors import Conflict, Invalid, NotFound, StartFailed
 from sampan.events import EventBus
@@ -22,7 +25,7 @@ def container(letter: str, name: str, **changes: Any) -> Container:
     made = Container(
         id=letter * 64,
         name=name,
-        created=f"2024-01-0{1 + ord(letter) % 9}T00:00:00.123456789Z",
+        created=f"2024-01-0{int(letter, 16) % 9 + 1 if letter < 'a' else ord(letter) - 96}T00:00:00.123456789Z",
         image=IMAGE,
         image_reference="busybox",
         layer="2" * 64,
@@ -69,8 +72,26 @@ class Containers:
                 return found
         raise NotFound(f"No such container: {reference}")
 
-    def list(self) -> list[Container]:
-        return list(self.records.values())
+    def list(self) -> builtins.list[Container]:
+        return sorted(self.records.values(), key=lambda record: record.created, reverse=True)
+
+    def files(self, reference: str) -> dict[str, str]:
+        return {"hosts": "/run/hosts"}
+
+    def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
+        self.calls.append(("logs", wanted))
+        yield LogEntry("stdout", "2024-01-01T00:00:00.000000001Z", b"out\n")
+        yield LogEntry("stderr", "2024-01-01T00:00:00.000000002Z", b"err\n")
+
+    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[LogEntry]:
+        for entry in self.logs(reference, wanted):
+            yield entry
+        self.exit = asyncio.get_running_loop().create_future()
+        self.waits += 1
+        try:
+            await self.exit
+        finally:
+            self.waits -= 1
 
     def create(self, name: str | None, body: dict[str, Any], platform: str = "") -> tuple[Container, list[str]]:
         self.calls.append(("create", name, body))
@@ -166,8 +187,11 @@ class Execs:
     def get(self, ident: str) -> Exec:
         return Exec(id=ident, container="a" * 64, config={"Tty": False, "Cmd": ["true"]})
 
-    def start(self, ident: str, *, detach: bool, tty: bool) -> socket.socket | None:
+    def start(self, ident: str, *, detach: bool, size: tuple[int, int] | None) -> socket.socket | None:
         return None if detach else self._containers.attach("web")
+
+    def of(self, container: str) -> list[str]:
+        return []
 
 
 class Engine:

@@ -8,7 +8,6 @@ from sampan.api import letters
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.selection import ContainerFilter
-from sampan.api.times import nanoseconds
 from sampan.api.views import containers as views
 from sampan.api.views.endpoints import FindNetwork
 from sampan.api.wire.answer import Reply, json
@@ -36,8 +35,7 @@ def list_containers(call: Call) -> Any:
     limit = max(0, query.number("limit") or 0)
     everyone = query.flag("all") or limit > 0 or wanted.asks_for_states
     find, with_size = find_network(engine), query.flag("size")
-    chosen = sorted(engine.containers.list(), key=lambda c: nanoseconds(c.created), reverse=True)
-    chosen = [c for c in chosen if (everyone or c.state.status in views.RUNNING) and wanted(c)]
+    chosen = [c for c in engine.containers.list() if (everyone or c.state.status in views.RUNNING) and wanted(c)]
     return [
         views.summary(c, shown_image(engine, c), find, sizes(engine, c) if with_size else None)
         for c in (chosen[:limit] if limit else chosen)
@@ -49,7 +47,8 @@ def inspect(call: Call) -> Any:
     engine = call.engine
     container = engine.containers.get(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
-    return views.inspect(container, find_network(engine), [], {}, size)
+    execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
+    return views.inspect(container, find_network(engine), execs, files, size)
 
 
 @routes.post("/containers/{id}/start")

@@ -25,7 +25,9 @@ def start(call: Call) -> Hijack | Reply:
     found = call.engine.execs.get(call.id)
     detach = typed(body.get("Detach") or False, bool)
     tty = bool(found.config.get("Tty"))
-    peer = call.engine.execs.start(found.id, detach=detach, tty=tty)
+    size = body.get("ConsoleSize") or found.config.get("ConsoleSize")
+    rows_columns = typed(size, tuple[int, int]) if size else None
+    peer = call.engine.execs.start(found.id, detach=detach, size=rows_columns)
     if peer is None:
         return Reply(200)
     return Hijack(peer, stream_type(call, tty))

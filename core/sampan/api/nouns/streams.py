@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from typing import Any, cast
 
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.times import rfc3339
 from sampan.api.views import stats as views
 from sampan.api.wire.answer import Hijack, Stream, line
+from sampan.api.wire.outlet import Outlet
+from sampan.containers.attach import frame
+from sampan.containers.logs import LogEntry, Wanted
+from sampan.containers.registry import Condition
 from sampan.drivers.types import Stats
 from sampan.errors import Invalid, NotFound, SampanError
 
@@ -35,6 +39,43 @@ def attach(call: Call) -> Hijack:
     return Hijack(peer, stream_type(call, bool(container.config.get("Tty"))))
 
 
+@routes.get("/containers/{id}/logs")
+async def logs(call: Call) -> Stream:
+    query, containers = call.query, call.engine.containers
+    wanted = Wanted(
+        stdout=query.flag("stdout"),
+        stderr=query.flag("stderr"),
+        since=query.moment("since"),
+        until=query.moment("until"),
+        tail=int(tail) if (tail := query.text("tail")).isascii() and tail.isdigit() else None,
+    )
+    if not wanted.stdout and not wanted.stderr:
+        raise Invalid("Bad parameters: you must choose at least one stream")
+    container = containers.get(call.id)
+    tty = bool(container.config.get("Tty"))
+
+    def said(entry: LogEntry) -> bytes:
+        stamp = f"{entry.time} ".encode() if query.flag("timestamps") else b""
+        return frame(entry.stream, stamp + entry.data, tty=tty)
+
+    def read(outlet: Outlet) -> None:
+        with outlet.file() as out:
+            out.writelines(said(entry) for entry in containers.logs(container.id, wanted))
+
+    if not query.flag("follow"):
+        return Stream(call.from_thread(read), content_type=stream_type(call, tty))
+    following = cast(AsyncGenerator[LogEntry, None], containers.follow(container.id, wanted))
+    return Stream(_follow(following, said), content_type=stream_type(call, tty), live=True)
+
+
+async def _follow(
+    entries: AsyncGenerator[LogEntry, None], said: Callable[[LogEntry], bytes]
+) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(entries):
+        async for entry in entries:
+            yield said(entry)
+
+
 @routes.post("/containers/{id}/resize")
 def resize(call: Call) -> None:
     call.engine.containers.resize(call.id, call.query.size("h"), call.query.size("w"))
@@ -48,7 +89,7 @@ async def wait(call: Call) -> Stream:
         raise Invalid(f'invalid condition: "{condition}": one of {", ".join(CONDITIONS)} is expected')
     containers = call.engine.containers
     containers.get(call.id)
-    waiting = asyncio.ensure_future(containers.wait(call.id, condition))
+    waiting = asyncio.ensure_future(containers.wait(call.id, cast(Condition, condition)))
     await asyncio.sleep(0)  # one step: the wish is registered before the head leaves
     if waiting.done() and waiting.exception():
         waiting.result()

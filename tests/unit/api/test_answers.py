@@ -1,0 +1,257 @@
+"""What clients read: Docker's field names, formats and words."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from sampan.api import times
+from sampan.api.views import containers as views
+from sampan.types import State, Status
+from unit.api.conftest import Daemon, Wire
+from unit.api.fake_engine import IMAGE, NETWORK, container, running
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0.4, "Less than a second"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "About a minute"),
+        (125, "2 minutes"),
+        (3600, "About an hour"),
+        (47 * 3600, "47 hours"),
+        (48 * 3600, "2 days"),
+        (13 * 86400, "13 days"),
+        (14 * 86400, "2 weeks"),
+        (59 * 86400, "8 weeks"),
+        (61 * 86400, "2 months"),
+        (729 * 86400, "24 months"),
+        (731 * 86400, "2 years"),
+    ],
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert times.in_words(seconds) == words
+
+
+def ago(seconds: int) -> str:
+    return times.rfc3339(time.time_ns() - seconds * times.SECOND)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (State(), "Created"),
+        (State(status=Status.RUNNING, started_at=ago(3)), "Up 3 seconds"),
+        (State(status=Status.PAUSED, started_at=ago(7200)), "Up 2 hours (Paused)"),
+        (State(status=Status.EXITED, started_at=ago(400), finished_at=ago(300)), "Exited (0) 5 minutes ago"),
+        (State(status=Status.RESTARTING, finished_at=ago(5), exit_code=2), "Restarting (2) 5 seconds ago"),
+        (State(status=Status.REMOVING), "Removal In Progress"),
+        (State(status=Status.DEAD), "Dead"),
+    ],
+)
+def test_states_in_words(state: State, text: str) -> None:
+    assert views.status(state) == text
+
+
+def test_times_go_round() -> None:
+    assert times.nanoseconds(times.rfc3339(1_234_567_890_123_456_789)) == 1_234_567_890_123_456_789
+
+
+def test_an_entry_of_the_list(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    entry = wire.ask("GET", "/containers/json?size=1").json[0]
+    assert entry["Names"] == ["/web"]
+    assert entry["Image"] == "busybox"
+    assert entry["ImageID"] == IMAGE
+    assert entry["Command"] == "sleep '1 2' 3"
+    assert isinstance(entry["Created"], int)
+    assert entry["State"] == "running"
+    assert entry["Ports"] == [
+        {"IP": "0.0.0.0", "PrivatePort": 80, "Type": "tcp", "PublicPort": 8080},
+        {"PrivatePort": 81, "Type": "tcp"},
+    ]
+    assert entry["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] == "172.17.0.2"
+    assert (entry["SizeRw"], entry["SizeRootFs"]) == (11, 18)
+
+
+def test_inspect(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    whole = wire.ask("GET", "/containers/web/json").json
+    assert whole["Created"].endswith("Z")
+    assert whole["State"]["Running"] is True
+    assert whole["State"]["FinishedAt"] == "0001-01-01T00:00:00Z"
+    settings = whole["NetworkSettings"]
+    assert settings["Ports"] == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "81/tcp": None}
+    assert (settings["IPAddress"], settings["IPPrefixLen"], settings["Gateway"]) == ("172.17.0.2", 16, "172.17.0.1")
+    assert settings["Networks"]["bridge"]["NetworkID"] == NETWORK
+    assert settings["Networks"]["bridge"]["MacAddress"] == "02:42:ac:11:00:02"
+    assert whole["GraphDriver"]["Name"] == "overlayfs"
+    assert "SizeRw" not in whole
+
+
+def test_inspect_of_a_container_that_does_not_run(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(container("c", "new"))
+    whole = wire.ask("GET", "/containers/new/json").json
+    assert whole["NetworkSettings"]["Ports"] == {}
+    assert whole["State"]["Pid"] == 0
+
+
+def test_an_image_that_was_renamed_is_shown_by_its_id(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(container("c", "new", image="sha256:" + "9" * 64))
+    assert wire.ask("GET", "/containers/json?all=1").json[0]["Image"] == "sha256:" + "9" * 64
+
+
+def test_images(wire: Wire) -> None:
+    entry = wire.ask("GET", "/images/json").json[0]
+    assert (entry["RepoTags"], entry["Labels"], entry["SharedSize"]) == (["busybox:latest"], {"l": "1"}, -1)
+    assert "VirtualSize" not in entry
+    assert wire.ask("GET", "/v1.43/images/json").json[0]["VirtualSize"] == 7
+    whole = wire.ask("GET", "/images/busybox/json").json
+    assert whole["RootFS"] == {"Type": "layers", "Layers": ["sha256:" + "2" * 64]}
+    assert whole["Config"]["Cmd"] is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"), [("busybox", 1), ("busy*", 1), ("busybox:la?est", 1), ("box*", 0), ("*/busybox", 0)]
+)
+def test_images_by_reference(wire: Wire, pattern: str, found: int) -> None:
+    filters = f'{{"reference":["{pattern}"]}}'.replace("?", "%3F").replace("*", "%2A")
+    assert len(wire.ask("GET", f"/images/json?filters={filters}").json) == found
+
+
+def test_a_pull_says_that_it_cannot(wire: Wire) -> None:
+    answer = wire.ask("POST", "/images/create?fromImage=docker.io%2Flibrary%2Fnosuch&tag=latest")
+    assert answer.status == 404
+    assert answer.message.startswith("pull access denied for nosuch:latest: ")
+
+
+def test_an_error_of_a_load_before_any_message_is_a_status(wire: Wire) -> None:
+    wire.send("POST /images/load HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\ncorrupt")
+    assert wire.answer().status == 400
+
+
+def test_networks(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    assert wire.ask("GET", "/networks").json[0]["Containers"] == {}
+    whole = wire.ask("GET", "/networks/bridge").json
+    assert whole["IPAM"]["Config"] == [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.1"}]
+    assert whole["Containers"]["a" * 64]["IPv4Address"] == "172.17.0.2/16"
+
+
+def test_logs(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    answer = wire.ask("GET", "/containers/web/logs?stdout=1&stderr=1&tail=2&since=1.5&timestamps=1")
+    first = b"2024-01-01T00:00:00.000000001Z out\n"
+    assert answer.headers["content-type"] == "application/vnd.docker.multiplexed-stream"
+    assert answer.body.startswith(b"\x01\x00\x00\x00" + len(first).to_bytes(4, "big") + first + b"\x02\x00\x00\x00")
+    wanted = daemon.engine.containers.calls[-1][1]
+    assert (wanted.tail, wanted.since, wanted.until, wanted.stderr) == (2, 1_500_000_000, None, True)
+
+
+def test_logs_of_a_terminal_are_raw(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    daemon.engine.containers.get("web").config["Tty"] = True
+    assert wire.ask("GET", "/containers/web/logs?stdout=1&tail=all").body == b"out\nerr\n"
+
+
+def test_logs_of_no_stream(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    assert wire.ask("GET", "/containers/web/logs").status == 400
+
+
+def test_following_logs_ends_with_the_container(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    wire.send("GET /containers/web/logs?stdout=1&stderr=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.head()
+    assert wire.chunk()[8:] == b"out\n"
+    assert wire.chunk()[8:] == b"err\n"
+    daemon.call(lambda: daemon.engine.containers.exit.set_result((0, "")))
+    assert wire.chunk() == b""
+
+
+def test_a_client_that_leaves_stops_following(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    wire.send("GET /containers/web/logs?stdout=1&stderr=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.head()
+    wire.chunk()
+    wire.chunk()
+    wire.close()
+    nobody_waits(daemon)
+
+
+def nobody_waits(daemon: Daemon) -> None:
+    deadline = time.monotonic() + 5
+    while daemon.engine.containers.waits and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert daemon.engine.containers.waits == 0
+
+
+def test_wait_sends_its_head_before_there_is_an_exit(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    wire.send("POST /containers/web/wait?condition=next-exit HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert wire.head()[0] == 200
+    assert daemon.engine.containers.waits == 1
+    assert daemon.engine.containers.exit is not None
+    daemon.call(daemon.engine.containers.exit.set_result, (7, ""))
+    assert wire.chunk() == b'{"StatusCode":7}\r\n'
+    assert wire.chunk() == b""
+    assert wire.ask("GET", "/_ping").status == 200
+
+
+def test_wait_for_nobody(wire: Wire) -> None:
+    assert wire.ask("POST", "/containers/nosuch/wait").status == 404
+    assert wire.ask("POST", "/containers/nosuch/wait?condition=forever").status == 400
+
+
+def test_a_client_that_leaves_stops_its_wait(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    wire.send("POST /containers/web/wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    wire.head()
+    wire.close()
+    nobody_waits(daemon)
+
+
+def test_events(daemon: Daemon, wire: Wire) -> None:
+    bus = daemon.engine.events
+    bus.publish("container", "create", "1" * 64, {"image": "busybox", "name": "early"})
+    wire.send('GET /events?since=1&filters={"type":["container"],"image":["busybox"]} HTTP/1.1\r\nHost: x\r\n\r\n')
+    assert wire.head()[0] == 200
+    assert b'"early"' in wire.chunk()
+    bus.publish("network", "create", "2" * 64, {"name": "no"})
+    bus.publish("container", "start", "1" * 64, {"image": "busybox", "name": "late"})
+    told = wire.chunk()
+    assert b'"late"' in told
+    assert b'"status":"start"' in told
+    assert b'"from":"busybox"' in told
+
+
+def test_events_until_now_end(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.events.publish("image", "tag", "x", {"name": "y"})
+    answer = wire.ask("GET", f"/events?since=1&until={time.time() + 0.2:.3f}")
+    assert answer.body.count(b"\n") == 1
+
+
+def test_stats_once(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    entry = wire.ask("GET", "/containers/web/stats?stream=0&one-shot=1").json
+    assert entry["cpu_stats"]["cpu_usage"]["total_usage"] == 5
+    assert entry["cpu_stats"]["system_cpu_usage"] > 0
+    assert entry["memory_stats"]["limit"] > 0
+
+
+def test_info_has_what_the_cli_prints(wire: Wire) -> None:
+    info = wire.ask("GET", "/info").json
+    for key in ("Containers", "Images", "Driver", "DriverStatus", "Plugins", "MemTotal", "NCPU", "KernelVersion"):
+        assert key in info
+    assert info["Swarm"]["LocalNodeState"] == "inactive"
+    assert info["DefaultRuntime"] in info["Runtimes"]
+
+
+def test_disk_usage(daemon: Daemon, wire: Wire) -> None:
+    daemon.engine.containers.add(running())
+    usage = wire.ask("GET", "/system/df").json
+    assert (usage["LayersSize"], len(usage["Containers"]), usage["Images"][0]["Containers"]) == (7, 1, 1)
+    assert wire.ask("GET", "/system/df?type=image").json["Containers"] == []
