@@ -16,7 +16,7 @@ import msgspec
 
 from sampan import decode
 from sampan.errors import Invalid, NotFound
-from sampan.quantities import Address, HostAddress, LinkName, Size, SubnetAddress
+from sampan.quantities import AbsolutePath, Address, HostAddress, LinkName, Size, SubnetAddress
 
 DEFAULT_FILE = Path("/etc/sampan/config.yaml")
 
@@ -37,7 +37,7 @@ class Pool(_Section, frozen=True):
     def __post_init__(self) -> None:
         base = ipaddress.ip_network(self.base) if self.base else None
         if base is None:
-            raise ValueError("base is empty; expected " + SubnetAddress.allowed)
+            raise ValueError("base is empty; expected a subnet such as 172.30.0.0/16")
         longest = base.max_prefixlen - 2
         if not base.prefixlen <= self.size <= longest:
             raise ValueError(f"size {self.size} does not fit base {base}; expected {base.prefixlen} to {longest}")
@@ -46,7 +46,7 @@ class Pool(_Section, frozen=True):
 def _pools() -> list[Pool]:
     sliced = [("172.17.0.0/16", 16), ("172.18.0.0/16", 16), ("172.19.0.0/16", 16), ("172.20.0.0/14", 16)]
     sliced += [("172.24.0.0/14", 16), ("172.28.0.0/14", 16), ("192.168.0.0/16", 20)]
-    return [Pool(base=SubnetAddress(base), size=size) for base, size in sliced]
+    return [Pool(base=base, size=size) for base, size in sliced]
 
 
 class StorageConfig(_Section, frozen=True):
@@ -58,10 +58,10 @@ class NetworkConfig(_Section, frozen=True):
     """``driver`` is for new networks; ``bridge_*`` describe the default network that is called ``bridge``."""
 
     driver: str = "bridge"
-    bridge_name: LinkName = LinkName("sampan0")
-    bridge_subnet: SubnetAddress = SubnetAddress("")
+    bridge_name: LinkName = "sampan0"
+    bridge_subnet: SubnetAddress = ""
     default_address_pools: list[Pool] = msgspec.field(default_factory=_pools)
-    publish_address: Address = Address("0.0.0.0")
+    publish_address: Address = "0.0.0.0"
     dns: list[Address] = []
     dns_search: list[str] = []
     options: Options = {}
@@ -76,15 +76,15 @@ class LogConfig(_Section, frozen=True):
     """Limits of a container's log, unless the container brings its own. ``max_size`` 0 means no limit."""
 
     driver: Literal["json-file", "none"] = "json-file"
-    max_size: Size = Size(20 << 20)
+    max_size: Size = 20 << 20
     max_file: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
 
 
 class Config(_Section, frozen=True):
-    data_root: Path = Path("/var/lib/sampan")
-    exec_root: Path = Path("/run/sampan")
-    pidfile: Path = Path("/run/sampan.pid")
-    hosts: list[HostAddress] = msgspec.field(default_factory=lambda: [HostAddress("unix:///run/sampan.sock")])
+    data_root: AbsolutePath = Path("/var/lib/sampan")
+    exec_root: AbsolutePath = Path("/run/sampan")
+    pidfile: AbsolutePath = Path("/run/sampan.pid")
+    hosts: list[HostAddress] = msgspec.field(default_factory=lambda: ["unix:///run/sampan.sock"])
     socket_group: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     labels: list[str] = []

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
 from sampan.errors import Invalid
-from sampan.quantities import AbsolutePath
+from sampan.quantities import Notation
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -85,14 +84,16 @@ def _value(value: Any, kind: Any, path: list[str | int]) -> Any:
         return [_value(item, args[0], [*path, index]) for index, item in enumerate(value)]
     if origin is dict and isinstance(value, dict):
         return {_value(key, args[0], path): _value(item, args[1], [*path, str(key)]) for key, item in value.items()}
+    notation = _notation(kind)
     try:
-        return msgspec.convert(value, kind, dec_hook=_notation)
-    except (msgspec.ValidationError, ValueError):
+        return notation.parse(value) if notation else msgspec.convert(value, kind)
+    except ValueError:  # msgspec.ValidationError is one
         raise _wrong(path, value, kind) from None
 
 
-def _notation(kind: type, value: Any) -> Any:
-    return (AbsolutePath if issubclass(kind, Path) else kind).parse(value)  # type: ignore[attr-defined]
+def _notation(kind: Any) -> Notation | None:
+    found = [extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, Notation)]
+    return found[0] if found else None
 
 
 def _wrong(path: Sequence[str | int], value: Any, kind: Any) -> InvalidKey:
@@ -110,15 +111,15 @@ def _allowed(kind: Any) -> str:
     origin, args = get_origin(kind), get_args(kind)
     if origin is Literal:
         return "one of " + ", ".join(map(str, args))
+    if notation := _notation(kind):
+        return notation.allowed
     if origin is Annotated:
         return _allowed(args[0]) + _bounds(args[1])
     if origin in (Union, UnionType):
         return " or ".join("nothing" if arg is NoneType else _allowed(arg) for arg in args)
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return "a mapping with the keys " + ", ".join(field.encode_name for field in msgspec.structs.fields(kind))
-    if isinstance(kind, type) and issubclass(kind, Path):
-        return AbsolutePath.allowed
-    return getattr(kind, "allowed", "") or WORDS.get(origin or kind) or str(kind)
+    return WORDS.get(origin or kind) or str(kind)
 
 
 def _bounds(meta: msgspec.Meta) -> str:
