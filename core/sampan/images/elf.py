@@ -45,7 +45,7 @@ def read(path: Path) -> Elf | None:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return _read(descriptor)
-    except (struct.error, ValueError, StopIteration):
+    except (struct.error, ValueError, OverflowError, StopIteration):
         return None
     finally:
         os.close(descriptor)

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import zstandard
-from unit.images.image_archives import Files, config_of, layout, old_docker, sha, tar_of
-from unit.images.image_house import House
 
 from sampan.errors import Invalid, NotFound, SampanError, Unsupported
 from sampan.images.layers import chain_ids
+from unit.images.image_archives import Files, config_of, layout, old_docker, sha, tar_of
+from unit.images.image_house import House
 
 LOWER = tar_of({"etc": None, "etc/a": b"lower", "gone": b"x"})
 UPPER = tar_of({"etc/a": b"upper", "b": b"new", ".wh.gone": b""})

@@ -12,10 +12,10 @@ from typing import BinaryIO, cast
 
 import pytest
 import zstandard
-from unit.images.image_archives import sha
 
 from sampan.errors import Invalid
 from sampan.images.compression import Digesting, decompressed
+from unit.images.image_archives import sha
 
 DATA = os.urandom(100_000) + b"some text that repeats " * 50_000
 PACKED = {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from unit.images.image_archives import sha
 
 from sampan.errors import Invalid, NotFound
 from sampan.images.content import ContentStore
+from unit.images.image_archives import sha
 
 
 @pytest.fixture
@@ -26,9 +26,10 @@ def test_keeps_content_where_the_oci_layout_has_it(store: ContentStore) -> None:
 
 
 def test_a_wrong_digest_is_refused_and_leaves_nothing(store: ContentStore) -> None:
-    with pytest.raises(Invalid, match="does not match its digest"), store.ingest() as ingest:
+    with store.ingest() as ingest:
         ingest.write(b"hello")
-        ingest.commit("sha256:" + "0" * 64)
+        with pytest.raises(Invalid, match="does not match its digest"):
+            ingest.commit("sha256:" + "0" * 64)
     assert not list(store.digests())
     assert not list(store.ingest_root.iterdir())
 

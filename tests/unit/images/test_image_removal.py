@@ -6,11 +6,11 @@ import io
 import threading
 
 import pytest
-from unit.images.image_archives import old_docker, sha, tar_of
-from unit.images.image_house import House
 
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.images.layers import chain_ids
+from unit.images.image_archives import old_docker, sha, tar_of
+from unit.images.image_house import House
 
 LOWER = tar_of({"a": b"lower"})
 UPPER = tar_of({"b": b"upper"})
