@@ -7,13 +7,14 @@ A layer's *diff id* is the digest of its uncompressed tar. Its *chain id* names 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sampan.drivers.storage import StorageDriver
-from sampan.errors import Conflict, Invalid, NotFound, Unavailable
+from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.images.compression import NONE, Digesting, decompressed
 from sampan.images.content import ContentStore, hex_of
 from sampan.images.unpack import unpack
@@ -22,6 +23,8 @@ from sampan.undo import Undo
 
 if TYPE_CHECKING:
     from sampan.plugins import Drivers
+
+log = logging.getLogger(__name__)
 
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
@@ -81,16 +84,20 @@ class Layers:
         return parent
 
     def remove(self, chain: str) -> bool:
-        """Remove one layer from every storage driver; the caller holds its lock. False: something stands on it."""
+        """Remove one layer from every storage driver; the caller holds its lock. False: it stays in one of them."""
+        gone = True
         for driver in self._drivers.loaded("storage").values():
             try:
                 driver.remove_layer(chain)
+                self._unpacked.get(driver, set()).discard(chain)
             except Conflict:
-                return False
-        for known in self._unpacked.values():
-            known.discard(chain)
-        self._sizes.pop(chain, None)
-        return True
+                gone = False
+            except (SampanError, OSError) as error:
+                log.error("layer %s stays until the next start: %s", chain, error)
+                gone = False
+        if gone:
+            self._sizes.pop(chain, None)
+        return gone
 
     @contextmanager
     def locked(self, chain: str) -> Iterator[None]:

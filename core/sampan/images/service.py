@@ -170,16 +170,22 @@ class Images:
 
     # ── going out, names ───────────────────────────────────────────────────────────────────────────────────────
 
-    def save(self, names: Sequence[str], out: BinaryIO) -> None:
-        """Write images to an archive for ``docker load``, skopeo, podman and ``load``.
+    def select(self, names: Sequence[str]) -> Chosen:
+        """The images that ``save`` means by these names, each with the normalised names that it is saved under.
 
-        A name without a tag means all tags of that repository. Images named by id are saved without a name.
+        A name without a tag means all tags of that repository. An image named by its id is saved without a name.
+        ``NotFound`` for a name that means none.
         """
-        chosen: dict[str, Names] = {}
+        chosen: dict[str, tuple[Image, Names]] = {}
         for text in names:
             for image, kept in self._named(text):
-                chosen.setdefault(image.id, []).extend(name for name in kept if name not in chosen[image.id])
-        saving.save(self._content, [saving.Chosen(self.get(ident), kept) for ident, kept in chosen.items()], out)
+                known = chosen.setdefault(image.id, (image, []))[1]
+                known += [name for name in kept if name not in known]
+        return list(chosen.values())
+
+    def save(self, names: Sequence[str], out: BinaryIO) -> None:
+        """Write what ``select`` finds to an archive for ``docker load``, skopeo, podman and ``load``."""
+        saving.save(self._content, [saving.Chosen(image, kept) for image, kept in self.select(names)], out)
 
     def tag(self, reference: str, target: str) -> None:
         """Make ``target`` a name of the image, whatever it named before."""
