@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sampan.containers import restart
+from sampan.containers import restart, timestamps
 from sampan.containers.creation import forget
 from sampan.containers.ending import Endings, ended
 from sampan.containers.monitors import Exit, Started
@@ -18,6 +18,8 @@ from sampan.containers.transitions import ALIVE
 from sampan.types import Container, Status
 
 log = logging.getLogger(__name__)
+
+UNKNOWN = 255  # the exit code of a container of which nothing is known any more
 
 
 class Found:
@@ -61,9 +63,9 @@ def _lives(parts: Parts, entry: Entry) -> bool:
     state = entry.record.state
     news = parts.monitors.adopt(entry.record.id, parts.bundle(entry.record.id))
     if isinstance(news, Started):
-        state.pid, state.monitor = news.pid, news.monitor
+        state.pid, state.monitor, state.started_at = news.pid, news.monitor, timestamps.text(news.at)
         return True
-    ended(state, news or Exit(0, False, time.time_ns(), lost=True), entry.cause)
+    ended(state, news or Exit(UNKNOWN, False, time.time_ns(), lost=True), entry.cause)
     return False
 
 

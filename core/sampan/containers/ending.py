@@ -24,7 +24,6 @@ from sampan.types import Container, ExitCause, State, Status
 
 log = logging.getLogger(__name__)
 
-LOST = 255
 PATIENCE = 30.0  # seconds for the end of a run to be cleaned up before its root is removed all the same
 
 
@@ -32,7 +31,7 @@ def ended(state: State, exit_: Exit, cause: ExitCause | None) -> None:
     """Write an exit into the state, all but the status."""
     own = ExitCause.OUT_OF_MEMORY if exit_.oom else ExitCause.OWN
     state.pid, state.monitor = 0, 0
-    state.exit_code = LOST if exit_.lost else exit_.code
+    state.exit_code = exit_.code
     state.oom_killed = exit_.oom
     state.finished_at = timestamps.text(exit_.at)
     state.cause = ExitCause.LOST if exit_.lost else cause or own
@@ -62,6 +61,8 @@ class Endings:
             if record.state.status not in ALIVE:
                 return  # a start that was undone
             ended(record.state, exit_, entry.cause)
+            if exit_.lost:
+                self._parts.runtime(record).remove(record.id)  # its monitor died, it may be alive
             self._leave(record)
             if exit_.oom:
                 self._parts.announce(record, "oom")

@@ -148,7 +148,8 @@ class Execs:
 
     def _active(self, reference: str) -> Entry:
         entry = self._parts.registry.find(reference)
-        ident, status = entry.record.id, entry.record.state.status
+        with entry.lock:  # one that is being started is waited for
+            ident, status = entry.record.id, entry.record.state.status
         if status is Status.PAUSED:
             raise Conflict(f"Container {ident} is paused, unpause the container before exec")
         if status is Status.RESTARTING:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from sampan.containers import seccomp_rules as rules
+from sampan.containers import seccomp_rules as known
 from sampan.errors import Invalid, Unsupported
 
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "ppc64le": "ppc64le", "riscv64": "riscv64", "s390x": "s390x"}
@@ -90,31 +90,33 @@ def check(profile: Any) -> Profile:
 
 
 def default(capabilities: Collection[str]) -> dict[str, Any]:
-    """The default profile for a container with these capabilities. The same object for the same set: do not change."""
-    return _default(frozenset(capabilities))
+    """The default profile for a container with these capabilities."""
+    cached = _default(frozenset(capabilities))
+    rules = [{**rule, "names": list(rule["names"])} for rule in cached["syscalls"]]  # hooks may change what they get
+    return {**cached, "architectures": list(cached["architectures"]), "syscalls": rules}
 
 
 @functools.lru_cache(maxsize=64)
 def _default(capabilities: frozenset[str]) -> dict[str, Any]:
     machine = _machine()
     names = " ".join(
-        [*rules.ALWAYS.values(), rules.TRACING, rules.BY_ARCHITECTURE.get(machine, "")]
-        + [granted for capability, granted in rules.BY_CAPABILITY.items() if capability in capabilities]
+        [*known.ALWAYS.values(), known.TRACING, known.BY_ARCHITECTURE.get(machine, "")]
+        + [granted for capability, granted in known.BY_CAPABILITY.items() if capability in capabilities]
     )
     syscalls: list[dict[str, Any]] = [{"names": sorted(set(names.split())), "action": ALLOW}]
-    syscalls += [{"names": ["socket"], "action": ALLOW, "args": [family]} for family in rules.SOCKET_FAMILIES]
+    syscalls += [{"names": ["socket"], "action": ALLOW, "args": [family]} for family in known.SOCKET_FAMILIES]
     syscalls += [
         {"names": ["personality"], "action": ALLOW, "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]}
-        for value in rules.PERSONALITIES
+        for value in known.PERSONALITIES
     ]
     if "CAP_SYS_ADMIN" not in capabilities:
-        flags = {"index": int(machine == "s390x"), "value": rules.NAMESPACE_FLAGS, "op": "SCMP_CMP_MASKED_EQ"}
+        flags = {"index": int(machine == "s390x"), "value": known.NAMESPACE_FLAGS, "op": "SCMP_CMP_MASKED_EQ"}
         syscalls.append({"names": ["clone"], "action": ALLOW, "args": [flags]})
         syscalls.append({"names": ["clone3"], "action": ERRNO, "errnoRet": errno.ENOSYS})
     return {
         "defaultAction": ERRNO,
         "defaultErrnoRet": errno.EPERM,
-        "architectures": list(rules.COMPATIBLE[machine]),
+        "architectures": list(known.COMPATIBLE[machine]),
         "syscalls": syscalls,
     }
 
@@ -137,7 +139,7 @@ def resolve(profile: Any, capabilities: Collection[str]) -> dict[str, Any]:
 
 
 def _architectures(maps: Collection[ArchitectureMap]) -> list[str]:
-    native = rules.COMPATIBLE[_machine()][0]
+    native = known.COMPATIBLE[_machine()][0]
     return [
         name for entry in maps if entry.architecture == native for name in [native, *(entry.subArchitectures or ())]
     ]

@@ -262,6 +262,7 @@ class Containers:
 
     def _running(self, reference: str) -> Entry:
         entry = self._parts.registry.find(reference)
-        if entry.record.state.status not in ALIVE:
-            raise Conflict(f"container {entry.record.id} is not running")
+        with entry.lock:  # one that is being started is waited for
+            if entry.record.state.status not in ALIVE:
+                raise Conflict(f"container {entry.record.id} is not running")
         return entry

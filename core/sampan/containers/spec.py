@@ -33,7 +33,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def build(container: Container, around: Surroundings) -> dict[str, Any]:
-    """The whole configuration. Shares no mutable part with the container's record, except the cached seccomp rules."""
+    """The whole configuration. It shares nothing that could be changed with the container's record."""
     config, host = container.config, container.host_config
     spec: dict[str, Any] = {
         "ociVersion": VERSION,

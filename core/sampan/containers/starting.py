@@ -10,6 +10,8 @@ import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
+
 from sampan.containers import hostfiles, logconfig, mounts, spec, timestamps, users
 from sampan.containers.monitors import Launch, Started
 from sampan.containers.parts import Parts
@@ -17,7 +19,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
 from sampan.drivers.types import Bundle
 from sampan.errors import Conflict, NotModified, SampanError, StartFailed, Unavailable
-from sampan.types import Container, Status
+from sampan.types import Container, State, Status
 from sampan.undo import Undo
 
 PATIENCE = 30.0  # seconds for what is left of an earlier run to go away
@@ -85,10 +87,26 @@ class Starter:
                 pid=self._pid_namespace(record),
             )
             record.spec = self._amended(record, spec.build(record, around))
-            started = self._launch(entry, bundle, root, undo)
+            self._run(entry, bundle, root, undo)
         finally:
             os.close(root)
-        self._keep(entry, started)
+
+    def _run(self, entry: Entry, bundle: Path, root: int, undo: Undo) -> None:
+        """Start the init while the record is being written: should the daemon die meanwhile, the next one finds a
+        running container and asks its monitor, or finds none and says so."""
+        state = entry.record.state
+        before = msgspec.structs.replace(state)
+        undo.push(_put_back, state, before)
+        move(state, Status.RUNNING)
+        state.started_at = timestamps.now()
+        state.exit_code, state.error, state.oom_killed, state.cause = 0, "", False, None
+        state.stopped_by_user = False
+        saving = self._threads.submit(self._parts.save, entry.record)
+        undo.push(saving.exception)
+        started = self._launch(entry, bundle, root, undo)
+        state.pid, state.monitor, state.started_at = started.pid, started.monitor, timestamps.text(started.at)
+        saving.result()
+        entry.ended.clear()
 
     def _join(self, record: Container, undo: Undo) -> Future[Path | None]:
         networks = self._parts.networks
@@ -182,20 +200,6 @@ class Starter:
             )
         )
 
-    def _keep(self, entry: Entry, started: Started) -> None:
-        state = entry.record.state
-        move(state, Status.RUNNING)
-        state.pid, state.monitor = started.pid, started.monitor
-        state.started_at = timestamps.text(started.at)
-        state.exit_code, state.error, state.oom_killed, state.cause = 0, "", False, None
-        state.stopped_by_user = False
-        try:
-            self._parts.save(entry.record)
-        except BaseException:
-            state.status, state.pid, state.monitor = Status.EXITED, 0, 0
-            raise
-        entry.ended.clear()
-
     def _failed(self, entry: Entry, error: Exception) -> None:
         """Keep why, for ``inspect``; whoever attached before the start sees the end."""
         record = entry.record
@@ -212,6 +216,11 @@ class Starter:
         if state.status is Status.RESTARTING:
             move(state, Status.EXITED)
         self._parts.save(record)
+
+
+def _put_back(state: State, before: State) -> None:
+    for field in state.__struct_fields__:
+        setattr(state, field, getattr(before, field))
 
 
 def _shares_network(record: Container) -> bool:
