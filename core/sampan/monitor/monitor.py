@@ -20,7 +20,7 @@ import termios
 import time
 
 from sampan.errors import StartFailed
-from sampan.linux import messages
+from sampan.linux import messages, process
 from sampan.linux.suppress import suppress
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
@@ -44,12 +44,15 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     root = fds[1] if message["root"] else -1
     clients = fds[2:] if message["root"] else fds[1:]
     streams = Streams(message)
+    if getattr(runtime, "SUBREAPER", False):
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     try:
-        pid, terminal = _start(runtime, message, root, streams)
+        pid, terminal, starter = _start(runtime, message, root, streams)
     except StartFailed as failure:
         messages.send(control, ("failed", failure.message, failure.exit_code))
         return 0
     watch = Watch(message, runtime, control, pid, root)
+    os.waitpid(starter, 0)  # after the daemon has its answer, for a process takes its time to go
     watch.serve(streams, terminal, clients)
     return 0
 
@@ -91,11 +94,12 @@ class Streams:
             os.close(fd)
 
 
-def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int]:
+def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int, int]:
     """Run the runtime's part in a child that ends when the process lives.
 
     An idle container costs the pages that its monitor has written to since it was forked. Reading the order and
-    starting a container touches half a megabyte, which this way goes when the starter goes.
+    starting a container touches half a megabyte, which this way goes when the starter goes. Returns the process's pid,
+    the master of its terminal or -1, and the starter's pid, which is the caller's to reap.
     """
     ours, theirs = messages.pair()
     starter = os.fork()
@@ -104,13 +108,12 @@ def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -
     theirs.close()
     answer, fds = messages.receive(ours)
     ours.close()
-    os.waitpid(starter, 0)
     streams.given()
     if answer is None:
         raise StartFailed("the process that was to start the container died", 128)
     if answer[0] == "failed":
         raise StartFailed(answer[1], answer[2])
-    return answer[1], fds[0] if fds else -1
+    return answer[1], fds[0] if fds else -1, starter
 
 
 def _run_starter(runtime: Any, message: dict[str, Any], root: int, stdio: Any, report: Any) -> None:
