@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from sampan.api.call import Call
 
@@ -19,7 +19,6 @@ NEWEST = (1, 50)
 Handler = Callable[[Call], Any]
 
 _VERSION = re.compile(r"/v(\d{1,4})\.(\d{1,4})(/.*)")
-_PARAMETER = re.compile(r"\{(\w+)\}")
 
 
 class Route:
@@ -34,13 +33,29 @@ class Route:
         self.is_async = inspect.iscoroutinefunction(handler)
 
 
+class _Template(NamedTuple):
+    """``/containers/{id}/json``, cut at its one parameter."""
+
+    prefix: str
+    parameter: str
+    suffix: str
+    route: Route
+
+    def match(self, path: str) -> str:
+        """What stands in the parameter's place, or nothing."""
+        if not path.startswith(self.prefix) or not path.endswith(self.suffix):
+            return ""
+        value = path[len(self.prefix) : len(path) - len(self.suffix)]
+        return value if self.parameter == "name" or "/" not in value else ""
+
+
 class Routes:
     """Paths are written as in the API's description: ``/containers/{id}/json``. ``{id}`` is one part of a path,
     ``{name}`` may contain slashes, as names of images do."""
 
     def __init__(self) -> None:
         self._exact: dict[tuple[str, str], Route] = {}
-        self._patterns: dict[tuple[str, str], list[tuple[re.Pattern[str], Route]]] = {}
+        self._templates: dict[tuple[str, str], list[_Template]] = {}
         self.declared: set[tuple[str, str]] = set()
 
     def get(self, path: str, *, inline: bool = False) -> Callable[[Handler], Handler]:
@@ -65,11 +80,11 @@ class Routes:
         if "{" not in path:
             self._exact[method, path] = route
             return
-        pattern = _PARAMETER.sub(lambda m: f"(?P<{m[1]}>{'.+' if m[1] == 'name' else '[^/]+'})", path)
-        first = path.split("/", 2)[1]
-        found = self._patterns.setdefault((method, first), [])
-        found.append((re.compile(pattern, re.DOTALL), route))
-        found.sort(key=lambda entry: -len(entry[0].pattern))  # /images/{name}/json before /images/{name}
+        prefix, _, rest = path.partition("{")
+        parameter, _, suffix = rest.partition("}")
+        found = self._templates.setdefault((method, prefix.split("/", 2)[1]), [])
+        found.append(_Template(prefix, parameter, suffix, route))
+        found.sort(key=lambda template: -len(template.suffix))  # /images/{name}/json before /images/{name}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
         route = self._exact.get((method, path))
@@ -77,9 +92,9 @@ class Routes:
             return route, {}
         if not path.startswith("/"):
             return None
-        for pattern, candidate in self._patterns.get((method, path.split("/", 2)[1]), ()):
-            if match := pattern.fullmatch(path):
-                return candidate, match.groupdict()
+        for template in self._templates.get((method, path.split("/", 2)[1]), ()):
+            if value := template.match(path):
+                return template.route, {template.parameter: value}
         return None
 
     def _declare(self, method: str, path: str, inline: bool, streams: bool) -> Callable[[Handler], Handler]:

@@ -67,6 +67,8 @@ def test_paths(method: str, path: str, params: dict[str, str]) -> None:
         ("PUT", "/_ping"),
         ("GET", "/containers"),
         ("GET", "/containers//json"),
+        ("GET", "/containers/json/"),
+        ("GET", "/images//json"),
         ("GET", "/containers/a/b/json"),
         ("OPTIONS", "*"),
         ("CONNECT", "x:1"),
@@ -87,7 +89,7 @@ def test_escaped_paths_are_unescaped_once(wire: Wire) -> None:
 
 def test_what_is_not_built_says_so(wire: Wire) -> None:
     answer = wire.ask("GET", "/swarm")
-    assert (answer.status, answer.message) == (501, "GET /swarm: swarm mode is not supported by this engine yet")
+    assert (answer.status, answer.message) == (501, "swarm mode is not supported by this engine yet (GET /swarm)")
 
 
 def test_twice_declared_is_refused() -> None:

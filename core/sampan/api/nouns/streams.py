@@ -93,14 +93,15 @@ async def wait(call: Call) -> Stream:
     await asyncio.sleep(0)  # one step: the wish is registered before the head leaves
     if waiting.done() and waiting.exception():
         waiting.result()
-    return Stream(_exit(waiting), live=True)
+    return Stream(_exit(waiting, tells_errors=condition != "removed"), live=True)
 
 
-async def _exit(waiting: asyncio.Future[tuple[int, str]]) -> AsyncGenerator[bytes, None]:
+async def _exit(waiting: asyncio.Future[tuple[int, str]], *, tells_errors: bool) -> AsyncGenerator[bytes, None]:
+    """Whoever waits for a removal hears of an error only if the removal failed; the start told its own."""
     try:
         code, error = await waiting
         answer: dict[str, Any] = {"StatusCode": code}
-        if error:
+        if error and tells_errors:
             answer["Error"] = {"Message": error}
     except SampanError as failure:
         answer = {"StatusCode": -1, "Error": {"Message": failure.message}}

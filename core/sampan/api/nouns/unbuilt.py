@@ -23,27 +23,27 @@ PUT    /containers/{id}/archive     copying files to a container
 POST   /build                       building an image
 POST   /build/prune                 emptying the build cache
 POST   /build/cancel                cancelling a build
-POST   /session                     the sessions of BuildKit
+POST   /session                     building with BuildKit
 POST   /images/{name}/push          pushing an image to a registry
 GET    /images/search               searching a registry
 GET    /distribution/{name}/json    asking a registry about an image
 POST   /auth                        logging in to a registry
 POST   /commit                      making an image of a container
-POST   /volumes/create              volumes
-GET    /volumes/{name}              volumes
-PUT    /volumes/{name}              cluster volumes
-DELETE /volumes/{name}              volumes
-POST   /volumes/prune               volumes
-GET    /plugins/privileges          Docker's managed plugins
-POST   /plugins/pull                Docker's managed plugins
-GET    /plugins/{name}/json         Docker's managed plugins
-DELETE /plugins/{name}              Docker's managed plugins
-POST   /plugins/{name}/enable       Docker's managed plugins
-POST   /plugins/{name}/disable      Docker's managed plugins
-POST   /plugins/{name}/upgrade      Docker's managed plugins
-POST   /plugins/create              Docker's managed plugins
-POST   /plugins/{name}/push         Docker's managed plugins
-POST   /plugins/{name}/set          Docker's managed plugins
+POST   /volumes/create              creating a volume
+GET    /volumes/{name}              looking at a volume
+PUT    /volumes/{name}              changing a cluster volume
+DELETE /volumes/{name}              removing a volume
+POST   /volumes/prune               removing unused volumes
+GET    /plugins/privileges          managing Docker's plugins
+POST   /plugins/pull                managing Docker's plugins
+GET    /plugins/{name}/json         managing Docker's plugins
+DELETE /plugins/{name}              managing Docker's plugins
+POST   /plugins/{name}/enable       managing Docker's plugins
+POST   /plugins/{name}/disable      managing Docker's plugins
+POST   /plugins/{name}/upgrade      managing Docker's plugins
+POST   /plugins/create              managing Docker's plugins
+POST   /plugins/{name}/push         managing Docker's plugins
+POST   /plugins/{name}/set          managing Docker's plugins
 GET    /nodes                       swarm mode
 GET    /nodes/{id}                  swarm mode
 DELETE /nodes/{id}                  swarm mode
@@ -78,7 +78,7 @@ POST   /configs/{id}/update         swarm mode
 
 
 def _refuse(operation: str, call: Call) -> None:
-    raise Unsupported(f"{call.request.method} {call.request.path}: {operation} is not supported by this engine yet")
+    raise Unsupported(f"{operation} is not supported by this engine yet ({call.request.method} {call.request.path})")
 
 
 for _line in OPERATIONS.strip().splitlines():
