@@ -141,7 +141,7 @@ def _run(path: str, entry: commands.Entry, words: list[str], host: str) -> int:
     except Usage as wrong:
         raise Usage(wrong.message, hint) from None
     _count(path, command, len(args.rest), hint)
-    args.host = host
+    args.server = host
     try:
         return command.run(args) or 0
     except Usage as wrong:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     """module below sampan.cli, name of its Command, summary."""
 
 CONTAINER: dict[str, Entry] = {
-    "attach": ("container.attach", "attach", "Join the terminal to a running container"),
+    "attach": ("container.run", "attach", "Join the terminal to a running container"),
     "cp": ("container.files", "cp", "Copy files between a container and this host"),
     "create": ("container.run", "create", "Make a container and do not start it"),
     "diff": ("container.files", "diff", "Show what a container changed in its file system"),

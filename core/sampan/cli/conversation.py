@@ -119,9 +119,9 @@ class Conversation:
                     self._read_stdin()
                 elif event & ~POLLOUT and self._ended():
                     return True
+            self._send()
             if self._detector.found:
                 return False
-            self._send()
 
     def _read_stdin(self) -> None:
         try:

@@ -62,7 +62,7 @@ TLS = ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
     examples=(
         "sampan daemon",
         "sampan daemon --config-file ./config.yaml --validate",
-        "sampan daemon -H unix:///tmp/box.sock --data-root /tmp/box/data --exec-root /tmp/box/run --pidfile /tmp/box/pid",
+        "sampan daemon -H unix:///tmp/s --data-root /tmp/data --exec-root /tmp/exec --pidfile /tmp/pid",
     ),
 )
 def daemon(args: Args) -> int:
@@ -106,16 +106,14 @@ def settings(args: Args, config: Config) -> dict[str, Any]:
         found["log_level"] = LEVELS[args.log_level]
     if args.debug:
         found["log_level"] = "debug"
-    for flag, key in (
-        ("host", "hosts"),
-        ("label", "labels"),
-        ("dns", "network.dns"),
-        ("dns_search", "network.dns_search"),
-    ):
-        if getattr(args, flag):
-            found[key] = getattr(args, flag)
-    if args.host:
-        found["hosts"] = [_listening(host) for host in args.host]
+    hosts = args.host or [args.server] * bool(args.server)
+    lists = {
+        "hosts": [_listening(host) for host in hosts],
+        "labels": args.label,
+        "network.dns": args.dns,
+        "network.dns_search": args.dns_search,
+    }
+    found.update({key: words for key, words in lists.items() if words})
     if args.storage_opt:
         found["storage.options"] = _storage_options(args, config)
     return found

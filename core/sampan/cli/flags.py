@@ -67,12 +67,12 @@ def boolean(text: str) -> bool:
 
 class Args:
     """What was read: one attribute per flag (dashes become underscores), ``rest``: the words that are no flags,
-    ``given``: the names of the flags that were there, ``host``: what ``-H`` said, or ``""``."""
+    ``given``: the names of the flags that were there, ``server``: the global ``-H``, or ``""``."""
 
     def __init__(self, flags: Sequence[Flag]) -> None:
         self.rest: list[str] = []
         self.given: set[str] = set()
-        self.host = ""
+        self.server = ""
         for flag in flags:
             setattr(self, flag.key, [] if flag.many else flag.default)
 

@@ -13,6 +13,9 @@ from sampan.cli.http import connect
 PATIENCE = 60.0
 """Seconds to wait for a daemon that lives but does not answer yet: it may have much to restore."""
 
+GRACE = 2.0
+"""Seconds to look for another daemon after ours has ended."""
+
 
 def start(host: Host) -> None:
     """Starts a daemon that survives us; returns when it answers. Raises CannotConnect with a sentence."""
@@ -62,15 +65,18 @@ def _await(host: Host, life: int, log: str) -> None:
     from select import select
 
     end = time.monotonic() + PATIENCE
+    watched = [life]
     while time.monotonic() < end:
-        ended, _, _ = select([life], [], [], 0.02)
+        ended, _, _ = select(watched, [], [], 0.02)
         try:
             connect(host.address).close()
             return
         except OSError:
             pass
-        if ended:
-            raise CannotConnect(f"The daemon could not start: {_last_line(log)}")
+        if ended:  # perhaps because somebody else's daemon was just starting: that one is as good
+            watched, end = [], min(end, time.monotonic() + GRACE)
+    if not watched:
+        raise CannotConnect(f"The daemon could not start: {_last_line(log)}")
     raise CannotConnect(f"A daemon was started but does not answer at {host}; its log is {log}")
 
 
@@ -82,4 +88,4 @@ def _last_line(log: str) -> str:
     except OSError:
         lines = []
     said = [line for line in lines if line.strip()]
-    return said[-1].strip().removeprefix("sampan: ") if said else f"see {log}"
+    return said[-1].strip().removeprefix("sampan daemon: ").removeprefix("sampan: ") if said else f"see {log}"

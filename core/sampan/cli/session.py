@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def open_client(args: Args) -> Client:
     """A client of the daemon that ``args`` and the environment name. No connection is made yet."""
-    host = find(args.host)
+    host = find(args.server)
 
     def revive() -> bool:
         if host.chosen:

@@ -189,7 +189,7 @@ class Parser:
     def _operand(self, kind: str, value: str) -> Run:
         if kind == "string":
             text = value[1:-1] if value[0] == "`" else _unescaped(value[1:-1])
-            return self._fields(lambda scope: text)
+            return lambda scope: text
         if kind == "number":
             number = float(value) if "." in value else int(value)
             return lambda scope: number
@@ -211,7 +211,7 @@ class Parser:
 
     def _fields(self, run: Run) -> Run:
         """Fields that follow a variable or a parenthesis."""
-        if self._tokens and self._tokens[0][0] == "field":
+        if self._tokens and self._tokens[0][0] == "chain":
             path = self._tokens.pop(0)[1]
             return lambda scope: _walk(run(scope), path)
         return run
@@ -232,13 +232,16 @@ def _split(text: str) -> Iterator[Token]:
 
 
 def _tokens(text: str) -> Iterator[Token]:
-    at, text = 0, text.rstrip()
+    at, text, before = 0, text.rstrip(), ""
     while at < len(text):
         found = TOKEN.match(text, at)
         if found is None or found.lastgroup is None:
             raise wrong(f"{text[at:].strip()} is not understood")
-        yield found.lastgroup, found[found.lastgroup]
-        at = found.end()
+        kind = found.lastgroup
+        # `$x.Field` is one operand, `f .Field` and `(.Field` are not.
+        chained = kind == "field" and at == found.start(kind) and (before == ")" or before.startswith("$"))
+        yield "chain" if chained else kind, found[kind]
+        at, before = found.end(), found[kind]
 
 
 def _writer(text: str) -> Run:
