@@ -14,8 +14,6 @@ driver promises is proven by links and packets, never by what it says. Tests of 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
-import itertools
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -26,77 +24,15 @@ from typing import Any
 import pytest
 
 from sampan.drivers import NetworkDriver
-from sampan.drivers.network import Joined
-from sampan.drivers.types import EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding, Subnet
+from sampan.drivers.types import Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid
 from sampan.testing import wires
+from sampan.testing.places import Net, Place
 from sampan.testing.wires import Namespace, Server, ask, links, rules, silent
 
 INSTANCE = "5a3b9c01"
 HOST_ADDRESS, OUTSIDE_ADDRESS = "198.51.100.1", "198.51.100.2"
 HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
-
-
-class Net:
-    """One network and the containers on it, made through the driver."""
-
-    def __init__(self, driver: NetworkDriver, number: int, *, internal: bool = False, ipv6: bool = False) -> None:
-        has = driver.features().addresses
-        subnets = [Subnet(subnet=f"10.2{number}.0.0/16", gateway=f"10.2{number}.0.1")] if has else []
-        subnets += [Subnet(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1")] if has and ipv6 else []
-        self.driver = driver
-        self.number = number
-        self.spec = NetworkSpec(
-            id=f"{number:x}c" * 32, name=f"net{number}", driver="under-test", subnets=tuple(subnets), internal=internal
-        )
-        self._next = itertools.count(2)
-
-    def endpoint(self, *, interface: str = "eth0", default_route: bool = True) -> EndpointSpec:
-        index = next(self._next)
-        subnets = [ipaddress.ip_network(subnet.subnet) for subnet in self.spec.subnets]
-        addresses = [f"{subnet[index]}/{subnet.prefixlen}" for subnet in subnets]
-        return EndpointSpec(
-            id=f"{self.number:x}{index:03x}" * 16,
-            container=f"{index:04x}" * 16,
-            interface=interface,
-            addresses=tuple(addresses),
-            mac=f"02:42:0a:{self.number:02x}:00:{index:02x}",
-            default_route=default_route,
-        )
-
-    def join(self, sandbox: Namespace | None = None, **wishes: Any) -> Place:
-        place = Place(self, self.endpoint(**wishes), sandbox or Namespace())
-        self.driver.join(self.spec, place.endpoint, place.sandbox.path)
-        return place
-
-
-class Place:
-    """A container's endpoint and its sandbox."""
-
-    def __init__(self, net: Net, endpoint: EndpointSpec, sandbox: Namespace) -> None:
-        self.net = net
-        self.endpoint = endpoint
-        self.sandbox = sandbox
-        self.ports: list[PortBinding] = []
-
-    @property
-    def address(self) -> str:
-        return self.endpoint.addresses[0].split("/")[0]
-
-    def publish(self, host_port: int, *, port: int = 80, host_ip: str = "0.0.0.0", protocol: Any = "tcp") -> None:
-        binding = PortBinding(protocol=protocol, container_port=port, host_ip=host_ip, host_port=host_port)
-        self.net.driver.publish(self.net.spec, self.endpoint, [binding])
-        self.ports.append(binding)
-
-    def unpublish(self) -> None:
-        self.net.driver.unpublish(self.net.spec, self.endpoint, self.ports)
-
-    def leave(self) -> None:
-        self.net.driver.leave(self.net.spec, self.endpoint, self.sandbox.path)
-
-    def joined(self) -> Joined:
-        network = self.net.spec.id
-        return Joined(network=network, endpoint=self.endpoint, sandbox=self.sandbox.path, ports=tuple(self.ports))
 
 
 @pytest.mark.root

@@ -33,6 +33,7 @@ from sampan_network.settings import LARGEST_MTU, SMALLEST_MTU, Settings, parse
 
 log = logging.getLogger(__name__)
 
+_LINK_LOCAL = "fe80::1/64"  # the kernel looks for a neighbour from such an address, or not at all (RFC 4861 4.3)
 _BRIDGED_FRAMES = Path("/proc/sys/net/bridge")
 _INSTANCE, _ID = 4, 8  # characters of each in a link's name
 
@@ -247,7 +248,10 @@ def _gateways(network: NetworkSpec, index: int, *, sealed: bool) -> list[Message
     if sealed:
         return []
     lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
-    return [links.address(index, f"{gateway}/{length}") for gateway, length in lengths]
+    own = [f"{gateway}/{length}" for gateway, length in lengths]
+    if any(":" in address for address in own):
+        own.append(_LINK_LOCAL)
+    return [links.address(index, address) for address in own]
 
 
 def _published(endpoint: EndpointSpec, port: PortBinding) -> Element:

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from sampan.drivers.types import PortBinding
+from sampan.errors import Conflict, Exhausted, Invalid
+from sampan.networks.ports import Ports, Wish, read
+
+ANY = ["0.0.0.0"]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has, and neither has its successor."""
+    while True:
+        found = free_port()
+        with socket.socket() as after:
+            try:
+                after.bind(("0.0.0.0", found + 1))
+                return found
+            except OSError:
+                continue
+
+
+@pytest.mark.parametrize(
+    ("bindings", "wishes"),
+    [
+        ({"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}, [Wish("tcp", 80, "", 8080, 8080)]),
+        ({"80": [{"HostPort": "8080"}]}, [Wish("tcp", 80, "", 8080, 8080)]),
+        ({"53/UDP": [{"HostIp": "127.0.0.1", "HostPort": ""}]}, [Wish("udp", 53, "127.0.0.1")]),
+        ({"80/tcp": [{"HostIp": "::1", "HostPort": "0"}]}, [Wish("tcp", 80, "::1")]),
+        ({"80/tcp": [{"HostPort": "8000-8010"}]}, [Wish("tcp", 80, "", 8000, 8010)]),
+        ({"80-81/tcp": [{"HostPort": "90-91"}]}, [Wish("tcp", 80, "", 90, 90), Wish("tcp", 81, "", 91, 91)]),
+        ({"80/tcp": None}, [Wish("tcp", 80)]),
+        ({"80/tcp": []}, [Wish("tcp", 80)]),
+    ],
+)
+def test_every_form_of_a_binding(bindings: dict[str, Any], wishes: list[Wish]) -> None:
+    assert read({}, bindings, publish_all=False) == wishes
+
+
+def test_publishing_all_means_what_is_exposed_and_not_bound() -> None:
+    exposed: dict[str, Any] = {"80/tcp": {}, "90-91/udp": {}}
+    bound = {"80/tcp": [{"HostPort": "8080"}]}
+    assert read(exposed, bound, publish_all=False) == [Wish("tcp", 80, "", 8080, 8080)]
+    assert read(exposed, bound, publish_all=True)[1:] == [Wish("udp", 90), Wish("udp", 91)]
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "named"),
+    [
+        ("80/icmp", {}, "icmp"),
+        ("x/tcp", {}, "x/tcp"),
+        ("0/tcp", {}, "0/tcp"),
+        ("70000/tcp", {}, "70000"),
+        ("90-80/tcp", {}, "90-80"),
+        ("80/tcp", {"HostPort": "abc"}, "abc"),
+        ("80/tcp", {"HostPort": "65536"}, "65536"),
+        ("80/tcp", {"HostPort": "-1"}, "-1"),
+        ("80/tcp", {"HostPort": "0-5"}, "0-5"),
+        ("80-82/tcp", {"HostPort": "90-91"}, "90-91"),
+        ("80/tcp", {"HostIp": "localhost", "HostPort": "1"}, "localhost"),
+    ],
+)
+def test_what_is_no_port_is_named(key: str, place: dict[str, str], named: str) -> None:
+    with pytest.raises(Invalid, match=named):
+        read({}, {key: [place]}, publish_all=False)
+
+
+def test_a_port_has_one_owner_until_it_is_given_back(port: int) -> None:
+    ports = Ports()
+    wish = [Wish("tcp", 80, "", port, port)]
+    mine = ports.reserve("me", wish, ANY)
+    assert mine == [PortBinding(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=port)]
+    with pytest.raises(Conflict, match=f"Bind for 127.0.0.1:{port} failed: port is already allocated"):
+        ports.reserve("you", [Wish("tcp", 80, "127.0.0.1", port, port)], ANY)
+    ports.reserve("you", [Wish("udp", 80, "", port, port)], ANY)
+    ports.release("you", mine)
+    with pytest.raises(Conflict):
+        ports.reserve("you", wish, ANY)
+    ports.release("me", mine)
+    assert ports.reserve("you", wish, ANY) == mine
+
+
+def test_all_ports_or_none(port: int) -> None:
+    ports = Ports()
+    ports.reserve("me", [Wish("tcp", 80, "", port + 1, port + 1)], ANY)
+    with pytest.raises(Conflict):
+        ports.reserve("you", [Wish("tcp", 80, "", port, port), Wish("tcp", 81, "", port + 1, port + 1)], ANY)
+    assert ports.reserve("you", [Wish("tcp", 80, "", port, port)], ANY)
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+def test_a_process_that_listens_is_in_the_way(protocol: str) -> None:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with socket.socket(socket.AF_INET, kind) as foreign:
+        foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        foreign.bind(("127.0.0.1", 0))
+        if protocol == "tcp":
+            foreign.listen()
+        taken = foreign.getsockname()[1]
+        with pytest.raises(Conflict, match=f"Bind for 0.0.0.0:{taken} failed"):
+            Ports().reserve("me", [Wish(protocol, 80, "", taken, taken)], ANY)
+    assert Ports().reserve("me", [Wish(protocol, 80, "", taken, taken)], ANY)
+
+
+def test_closed_connections_that_linger_are_not_in_the_way() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        taken = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", taken))
+        connection, _ = server.accept()
+        connection.close()  # the side that closes first lingers
+        client.recv(1)
+        client.close()
+    assert Ports().reserve("me", [Wish("tcp", 80, "", taken, taken)], ANY)
+
+
+def test_no_socket_is_kept(port: int) -> None:
+    Ports().reserve("me", [Wish("tcp", 80, "", port, port)], ANY)
+    with socket.create_server(("127.0.0.1", port)):
+        pass
+
+
+def test_the_first_free_one_of_a_range(port: int) -> None:
+    ports = Ports()
+    wish = [Wish("tcp", 80, "", port, port + 1)]
+    assert [ports.reserve(name, wish, ANY)[0].host_port for name in ("a", "b")] == [port, port + 1]
+    with pytest.raises(Exhausted, match=f"from {port} to {port + 1}"):
+        ports.reserve("c", wish, ANY)
+
+
+def test_any_port_is_a_different_one_each_time_and_the_same_on_all_addresses() -> None:
+    ports = Ports()
+    given = ports.reserve("me", [Wish("tcp", 80), Wish("tcp", 81)], ["127.0.0.1", "::1"])
+    assert [one.host_ip for one in given] == ["127.0.0.1", "::1"] * 2
+    assert given[0].host_port == given[1].host_port != given[2].host_port
+
+
+def test_an_address_that_the_host_does_not_have() -> None:
+    with pytest.raises(Invalid, match=r"Bind for 203\.0\.113\.9:8080 failed: this host has no such address"):
+        Ports().reserve("me", [Wish("tcp", 80, "203.0.113.9", 8080, 8080)], ANY)
+
+
+def test_ports_from_before_a_restart_stay_taken(port: int) -> None:
+    ports = Ports()
+    ports.take("me", [PortBinding(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=port)])
+    with pytest.raises(Conflict):
+        ports.reserve("you", [Wish("tcp", 80, "", port, port)], ANY)
