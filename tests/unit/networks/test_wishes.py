@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sampan.drivers.types import NetworkFeatures, NetworkSpec, Subnet
+from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError, Unsupported
+from sampan.networks import request
+from sampan.networks.wishes import Planner
+from sampan.types import Network
+
+
+def network(name: str, driver: str = "bridge", *, default: bool = False) -> Network:
+    subnets = (Subnet(subnet="10.1.0.0/16", gateway="10.1.0.1"),) if driver == "bridge" else ()
+    spec = NetworkSpec(id=name[0] * 64, name=name, driver=driver, subnets=subnets, default=default)
+    return Network(spec=spec, created="")
+
+
+NETWORKS = [network("bridge", default=True), network("host", "host", default=True), network("mine"), network("yours")]
+
+
+def find(reference: str) -> Network:
+    for one in NETWORKS:
+        if reference in (one.spec.name, one.spec.id):
+            return one
+    raise NotFound(f"network {reference} not found")
+
+
+def features(one: Network) -> NetworkFeatures:
+    alone = one.spec.driver == "host"
+    return NetworkFeatures(sandbox="host" if alone else "own", addresses=not alone, single=alone)
+
+
+def plan(mode: str, wanted: dict[str, Any] | None = None, config: dict[str, Any] | None = None) -> dict[str, Any]:
+    return Planner(find, features).plan(mode, {}, wanted or {}, config or {})
+
+
+def test_the_network_of_the_mode_comes_first() -> None:
+    assert list(plan("mine")) == ["mine"]
+    assert list(plan("mine", {"yours": {}, "mine": {}})) == ["mine", "yours"]
+
+
+def test_by_id_too_and_keyed_by_name() -> None:
+    endpoint = plan("m" * 64, {"mine": {"Aliases": ["db"]}})["mine"]
+    assert (endpoint.network, endpoint.network_name, endpoint.aliases) == ("m" * 64, "mine", ["db"])
+
+
+def test_fixed_addresses_aliases_and_mac() -> None:
+    given = {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "MacAddress": "02:42:AC:11:00:09", "DriverOpts": {"a": "b"}}
+    endpoint = plan("mine", {"mine": given})["mine"]
+    assert endpoint.requested_ipv4 == "10.1.0.9"
+    assert endpoint.requested_mac == "02:42:ac:11:00:09"
+    assert endpoint.driver_options == {"a": "b"}
+
+
+def test_the_containers_own_mac_is_for_the_network_of_the_mode() -> None:
+    endpoints = plan("mine", {"yours": {}}, {"MacAddress": "02:00:00:00:00:01"})
+    assert [one.requested_mac for one in endpoints.values()] == ["02:00:00:00:00:01", ""]
+
+
+def test_another_containers_network_means_none_of_ones_own() -> None:
+    assert plan("container:x") == {}
+    with pytest.raises(Conflict, match="conflicting options"):
+        plan("container:x", {"mine": {}})
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "kind", "named"),
+    [
+        ("nowhere", {}, NotFound, "network nowhere not found"),
+        ("bridge", {"IPAMConfig": {"IPv4Address": "10.1.0.9"}}, Invalid, "user defined networks only"),
+        ("bridge", {"Aliases": ["db"]}, Invalid, "network-scoped alias"),
+        ("mine", {"IPAMConfig": {"IPv4Address": "10.1.0"}}, Invalid, "invalid IPv4 address: 10.1.0"),
+        ("mine", {"IPAMConfig": {"IPv6Address": "10.1.0.9"}}, Invalid, "invalid IPv6 address: 10.1.0.9"),
+        ("mine", {"IPAMConfig": {"IPv4Address": "10.9.0.9"}}, Invalid, "no configured subnet"),
+        ("mine", {"MacAddress": "02:42"}, Invalid, "02:42"),
+    ],
+)
+def test_what_cannot_be(mode: str, given: dict[str, Any], kind: type[SampanError], named: str) -> None:
+    with pytest.raises(kind, match=named):
+        plan(mode, {mode: given})
+
+
+def test_host_and_another_network_exclude_one_another() -> None:
+    with pytest.raises(Conflict, match="host"):
+        plan("host", {"mine": {}})
+
+
+def test_bad_ports_are_refused_when_the_container_is_made() -> None:
+    with pytest.raises(Invalid, match="abc"):
+        Planner(find, features).plan("mine", {"PortBindings": {"80/tcp": [{"HostPort": "abc"}]}}, {}, {})
+
+
+def test_a_request_for_a_network() -> None:
+    body = {
+        "Name": "mine",
+        "Internal": True,
+        "EnableIPv6": False,
+        "Options": {"a": "b"},
+        "Labels": {"c": ""},
+        "IPAM": {"Driver": "default", "Config": [{"Subnet": "fd00::/64"}]},
+    }
+    read = request.read(body)
+    assert (read.name, read.driver, read.internal, read.ipv4, read.ipv6) == ("mine", "", True, True, True)
+    assert (read.options, read.labels) == ({"a": "b"}, {"c": ""})
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "named"),
+    [
+        ({"Name": "bridge"}, Forbidden, "operation is not permitted on predefined bridge network"),
+        ({"Name": ""}, Invalid, "invalid network name"),
+        ({"Name": "../x"}, Invalid, "../x"),
+        ({"Name": "x", "Scope": "swarm"}, Unsupported, "swarm"),
+        ({"Name": "x", "ConfigOnly": True}, Unsupported, "ConfigOnly"),
+        ({"Name": "x", "IPAM": {"Driver": "dhcp"}}, Unsupported, "dhcp"),
+        ({"Name": "x", "Options": {"a": 1}}, Invalid, "'a'"),
+        ({"Name": "x", "Labels": ["a"]}, Invalid, "label"),
+    ],
+)
+def test_a_request_that_cannot_be(body: dict[str, Any], kind: type[SampanError], named: str) -> None:
+    with pytest.raises(kind, match=named):
+        request.read(body)
