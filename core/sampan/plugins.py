@@ -25,6 +25,7 @@ from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.hooks import HookCaller
 
 log = logging.getLogger(__name__)
+logging.getLogger("stevedore").setLevel(logging.WARNING)
 
 Driver = StorageDriver | NetworkDriver | RuntimeDriver
 CONTRACTS: dict[str, type[Driver]] = {"storage": StorageDriver, "network": NetworkDriver, "runtime": RuntimeDriver}

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.root
 
 New = Callable[..., Engine]
 SERVE = 'echo "aboard" >/tmp/index.html && exec busybox httpd -f -p 80 -h /tmp'
-GET = ["busybox", "wget", "-q", "-T", "5", "-O", "-", "http://127.0.0.1:8080/"]
+GET = ["busybox", "timeout", "5", "busybox", "wget", "-q", "-O", "-", "http://127.0.0.1:8080/"]
 
 
 def state(engine: Engine, name: str) -> dict[str, object]:
@@ -56,10 +56,10 @@ def test_what_ended_meanwhile_is_known_with_its_exit_status(new_engine: New) -> 
 
 def test_a_second_daemon_on_the_same_roots_is_refused(new_engine: New) -> None:
     engine = new_engine()
-    other = engine.root / "other.sock"
-    done = engine.sampan("daemon", "--config-file", engine.config, "--host", f"unix://{other}", timeout=20)
+    apart = ["--host", f"unix://{engine.root}/other.sock", "--pidfile", engine.root / "other.pid"]
+    done = engine.sampan("daemon", "--config-file", engine.config, *apart)
     assert done.code == 1
-    assert str(engine.root / "data") in done.stderr
+    assert f"another sampan daemon is already using {engine.root}/data" in done.stderr
     assert engine.sampan("ps").code == 0
 
 
