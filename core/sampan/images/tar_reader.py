@@ -42,6 +42,7 @@ _XATTR = b"SCHILY.xattr."
 
 _HEADER = struct.Struct("100s24s12s12s8sc100s8s64x16s155s12x")
 _ENDS = b" \0"
+_OCTAL = b"01234567"
 _NOTHING: Mapping[bytes, bytes] = {}
 
 
@@ -99,7 +100,7 @@ class TarReader:
             fields = _HEADER.unpack(block)
             checksum = fields[4]
             text = checksum.rstrip(_ENDS)
-            expected = int(text, 8) if text.isdigit() else -1
+            expected = int(text, 8) if text and not text.strip(_OCTAL) else -1
             # Adler-32's low half is the sum of the bytes modulo 65521, fifty times faster than adding them in Python;
             # a header's checksum counts its own eight bytes as spaces.
             if ((adler32(block) & 0xFFFF) + 255 - sum(checksum) - expected) % 65521:

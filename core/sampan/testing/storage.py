@@ -22,9 +22,8 @@ import os
 import secrets
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,6 +34,7 @@ from sampan.drivers.types import Change, ChangeKind
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 from sampan.testing.archives import Archive
 from sampan.testing.plugin import lacking
+from sampan.testing.roots import Root, a_system, add_layer, fresh_id, mounted, restarted
 
 HOSTILE_IDS = (
     "",
@@ -50,57 +50,6 @@ HOSTILE_IDS = (
     "a" * 64 + "\n",
     "a" * 31 + "\0" + "a" * 32,
 )
-
-
-def fresh_id() -> str:
-    """An id as the engine makes them."""
-    return secrets.token_hex(32)
-
-
-def restarted(driver: StorageDriver) -> StorageDriver:
-    """The driver as the daemon's next start makes it: nothing but the disk remembers."""
-    return type(driver)(driver.host, driver.options)
-
-
-def add_layer(driver: StorageDriver, archive: Archive, parent: str | None = None) -> str:
-    """A committed layer with the content of ``archive``; returns its id."""
-    layer = fresh_id()
-    archive.unpack(driver, driver.begin_layer(layer, parent))
-    driver.commit_layer(layer)
-    return layer
-
-
-class Root:
-    """A mounted root, used through its descriptor alone, as a monitor would."""
-
-    def __init__(self, fd: int) -> None:
-        self.fd = fd
-        self._base = Path(f"/proc/self/fd/{fd}")
-
-    def __truediv__(self, name: str) -> Path:
-        return self._base / name
-
-    def names(self, where: str = "") -> set[str]:
-        return {entry.name for entry in (self._base / where).iterdir()}
-
-
-@contextmanager
-def mounted(driver: StorageDriver, container: str) -> Iterator[Root]:
-    fd = driver.mount(container)
-    try:
-        yield Root(fd)
-    finally:
-        os.close(fd)
-        driver.unmount(container)
-
-
-def a_system() -> Archive:
-    """A small layer with one of everything."""
-    archive = Archive()
-    archive.directory("etc").file("etc/name", b"lower").file("etc/gone", b"to be deleted")
-    archive.directory("dir").file("dir/one", b"1").file("dir/two", b"2")
-    archive.directory("sticky", mode=0o1777).file("tool", b"#!", mode=0o4755, uid=3, gid=4, mtime=1_000_000_000)
-    return archive.hard_link("tool2", "tool").symlink("link", "etc/name").fifo("pipe")
 
 
 class StorageDriverTests:

@@ -6,6 +6,7 @@ the image is large.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import msgspec
 
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
-from sampan.errors import Exhausted, Unsupported
+from sampan.errors import Exhausted, Unavailable, Unsupported
 from sampan.linux import mounts
 from sampan.linux.files import sync_filesystem
 from sampan.linux.trees import copy_tree, disk_usage
@@ -117,4 +118,5 @@ def _copy(source: Path, target: Path) -> None:
         try:
             copy_tree(reading, writing)
         except OSError as error:
-            raise Exhausted(f"the root file system could not be copied to {target}: {error.strerror}") from error
+            kind = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+            raise kind(f"the layer below could not be copied to {target}: {error.strerror}") from error

@@ -179,6 +179,13 @@ def test_a_flipped_bit_is_noticed_and_told_where(layer: Path, offset: int) -> No
         unpack(io.BytesIO(data), layer, "overlay")
 
 
+def test_a_checksum_that_is_no_number_is_damage(layer: Path) -> None:
+    data = bytearray(Archive().file("one", b"x").bytes())
+    data[148:156] = b"096341\0 "
+    with pytest.raises(Invalid, match="damaged"):
+        unpack(io.BytesIO(data), layer, "overlay")
+
+
 def test_what_is_no_archive_is_refused(layer: Path) -> None:
     for data in (b"hello", b"x" * 5000, os.urandom(4096)):
         with pytest.raises(Invalid):
