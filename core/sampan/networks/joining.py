@@ -91,7 +91,7 @@ class Joiner:
                 self._left.append(left)
                 self._start()
                 self._change.notify_all()
-            endpoint.spec, endpoint.ports = None, []
+            _forget(endpoint)
 
     def settle(self, timeout: float = 30.0) -> None:
         """Have everything that left really gone."""

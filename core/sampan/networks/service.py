@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
-import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from sampan.config import Config
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
-from sampan.drivers.types import NetworkFeatures, NetworkSpec, Subnet
-from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError
+from sampan.drivers.types import NetworkFeatures
+from sampan.errors import Conflict, Forbidden, NotFound, SampanError
 from sampan.events import EventBus
-from sampan.networks import defaults, subnets
-from sampan.networks.addresses import Addresses
+from sampan.networks import defaults
 from sampan.networks.joining import Joiner, Place
+from sampan.networks.making import Maker
 from sampan.networks.ports import Ports
-from sampan.networks.request import PREDEFINED, Request, read
+from sampan.networks.records import Records
+from sampan.networks.request import PREDEFINED, read
 from sampan.networks.sandbox import Sandboxes
 from sampan.networks.wishes import CONTAINER, Planner, read_ports
 from sampan.plugins import Drivers
@@ -31,7 +29,6 @@ from sampan.undo import Undo
 
 log = logging.getLogger(__name__)
 
-_TABLE = "networks"
 _SHORT = 12  # characters of an id by which Docker shows it
 
 
@@ -40,13 +37,11 @@ class Networks:
 
     def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers) -> None:
         self._config = config
-        self._state = state
         self._events = events
         self._drivers = drivers
         self._lock = threading.RLock()  # creations and removals, one after another
-        self._records: dict[str, Network] = {}
-        self._addresses: dict[str, Addresses] = {}
-        self._members: dict[str, dict[str, str]] = {}
+        self._records = Records(state)
+        self._maker = Maker(config.network, drivers, self._records)
         self._ports = Ports()
         self._joiner = Joiner(self._ports, lambda network: defaults.publish_addresses(self._config.network, network))
         self._sandboxes = Sandboxes(config.exec_root / "netns")
@@ -55,7 +50,7 @@ class Networks:
 
     def open(self, running: Sequence[Container]) -> None:
         """Load the records, make kernel and drivers agree with them and with what runs, make the default networks."""
-        self._records = self._state.load(_TABLE, Network)
+        self._records.load()
         self._sandboxes.open({one.id: one.state.pid for one in running if self._own_sandbox(one)})
         joined = [entry for container in running for entry in self._remember(container)]
         self._restore(joined)
@@ -69,7 +64,7 @@ class Networks:
         """Containers stay connected. If there are none, what networks have in the kernel goes, until the next open."""
         self._joiner.close()
         self._sandboxes.close()
-        if any(self._members.values()):
+        if self._records.anybody():
             return
         for network in self.list():
             try:
@@ -79,28 +74,18 @@ class Networks:
 
     def get(self, reference: str) -> Network:
         """By id, by name, or by the beginning of an id that only one has."""
-        if reference in self._records:
-            return self._records[reference]
-        for network in self.list():
-            if network.spec.name == reference:
-                return network
-        found = [one for ident, one in self._records.copy().items() if reference and ident.startswith(reference)]
-        if len(found) > 1:
-            raise Invalid(f"network {reference} is ambiguous ({len(found)} matches found based on ID prefix)")
-        if not found:
-            raise NotFound(f"network {reference} not found")
-        return found[0]
+        return self._records.find(reference)
 
     def list(self) -> Sequence[Network]:
-        return list(self._records.copy().values())
+        return self._records.all()
 
     def create(self, body: Mapping[str, Any]) -> Network:
         """Make a network of a NetworkCreateRequest. Nothing is left if it fails."""
         request = read(body)
         with self._lock:
-            if any(network.spec.name == request.name for network in self.list()):
+            if self._records.by_name(request.name):
                 raise Conflict(f"network with name {request.name} already exists")
-            network = self._compose(request)
+            network = self._maker.requested(request)
             self._make(network)
         return network
 
@@ -111,14 +96,13 @@ class Networks:
             spec = network.spec
             if spec.name in PREDEFINED:
                 raise Forbidden(f"{spec.name} is a pre-defined network and cannot be removed")
-            if members := self._members.get(spec.id):
+            if members := self._records.members(spec.id):
                 named = ", ".join(f'name:"{name}" id:"{ident[:_SHORT]}"' for ident, name in members.items())
                 what = f"network {spec.name} id {spec.id} has active endpoints ({named})"
                 raise Forbidden(f"error while removing network: {what}")
             self._joiner.settle()
             self._driver(network).remove_network(spec)
-            self._state.delete(_TABLE, spec.id)
-            self._forget(spec.id)
+            self._records.remove(spec.id)
         self._event("destroy", network)
 
     def prune(self) -> Sequence[str]:
@@ -126,7 +110,7 @@ class Networks:
         removed = []
         for network in self.list():
             spec = network.spec
-            if spec.name in PREDEFINED or self._members.get(spec.id) or self.in_use(spec.id):
+            if spec.name in PREDEFINED or self._records.members(spec.id) or self.in_use(spec.id):
                 continue
             try:
                 self.remove(spec.id)
@@ -157,9 +141,8 @@ class Networks:
                 sandbox = self._sandboxes.take(container.id)
                 undo.push(self._sandboxes.remove, container.id)
             for place in places:
-                members = self._members.setdefault(place.network.spec.id, {})
-                members[container.id] = container.name
-                undo.push(members.pop, container.id, None)
+                self._records.enter(place.network.spec.id, container.id, container.name)
+                undo.push(self._records.leave, place.network.spec.id, container.id)
             self._joiner.join(container, places, sandbox, wishes)
         for place in places:
             self._event("connect", place.network, container)
@@ -169,9 +152,12 @@ class Networks:
         """Take a container that has ended off its networks. Idempotent; links go in the background."""
         places = self._places(container, lost=True)
         self._joiner.leave(container, places)
+        for endpoint in container.endpoints.values():  # those whose network or driver is lost
+            self._ports.release(container.id, endpoint.ports)
+            endpoint.spec, endpoint.ports = None, []
         self._sandboxes.remove(container.id)
         for place in places:
-            if self._members.get(place.network.spec.id, {}).pop(container.id, None) is not None:
+            if self._records.leave(place.network.spec.id, container.id):
                 self._event("disconnect", place.network, container)
 
     def sandbox(self, container_id: str) -> Path:
@@ -182,7 +168,7 @@ class Networks:
         """The host's address on the container's way out, or ``""``: what ``host-gateway`` means."""
         for endpoint in container.endpoints.values():
             if endpoint.spec and endpoint.spec.default_route and endpoint.spec.addresses:
-                network = self._records.get(endpoint.network)
+                network = self._records.by_id(endpoint.network)
                 return network.spec.subnets[0].gateway if network else ""
         return ""
 
@@ -190,7 +176,7 @@ class Networks:
         mode = self._mode(container.host_config)
         if mode.startswith(CONTAINER) or not container.endpoints:
             return False
-        networks = [self._records.get(endpoint.network) for endpoint in container.endpoints.values()]
+        networks = [self._records.by_id(endpoint.network) for endpoint in container.endpoints.values()]
         try:
             return all(self._features(network).sandbox == "own" for network in networks if network)
         except SampanError:
@@ -205,8 +191,8 @@ class Networks:
         places = []
         for endpoint in container.endpoints.values():
             try:
-                network = self._records.get(endpoint.network) or self.get(endpoint.network_name)
-                place = Place(endpoint, network, self._driver(network), self._pool(network))
+                network = self._records.by_id(endpoint.network) or self.get(endpoint.network_name)
+                place = Place(endpoint, network, self._driver(network), self._records.addresses(network))
             except SampanError:
                 if not lost:
                     raise
@@ -219,12 +205,12 @@ class Networks:
         """What a container that runs already has: noted as in use, and told to the driver."""
         joined = []
         for endpoint in container.endpoints.values():
-            network = self._records.get(endpoint.network)
+            network = self._records.by_id(endpoint.network)
             if network is None or endpoint.spec is None:
                 continue
-            self._pool(network).take(endpoint.spec.addresses)
+            self._records.addresses(network).take(endpoint.spec.addresses)
             self._ports.take(container.id, endpoint.ports)
-            self._members.setdefault(network.spec.id, {})[container.id] = container.name
+            self._records.enter(network.spec.id, container.id, container.name)
             sandbox = self._sandboxes.path(container.id)
             ports = tuple(endpoint.ports)
             joined.append(Joined(network=network.spec.id, endpoint=endpoint.spec, sandbox=sandbox, ports=ports))
@@ -239,63 +225,13 @@ class Networks:
                 log.error("network driver %s could not restore: %s", name, error, exc_info=error)
 
     def _make_default(self, wanted: defaults.Default) -> None:
-        known = next((network for network in self.list() if network.spec.name == wanted.name), None)
+        known = self._records.by_name(wanted.name)
         if known is not None:
-            if self._members.get(known.spec.id) or wanted.describes(known.spec):
+            if self._records.members(known.spec.id) or wanted.describes(known.spec):
                 return
             self._driver(known).remove_network(known.spec)
-            self._state.delete(_TABLE, known.spec.id)
-            self._forget(known.spec.id)
-        driver = self._drivers.network(wanted.driver)
-        ranges: tuple[Subnet, ...] = ()
-        if driver.features().addresses:
-            ranges = subnets.read([{"Subnet": wanted.subnet}]) if wanted.subnet else (self._pick(4),)
-        spec = NetworkSpec(
-            id=secrets.token_hex(32),
-            name=wanted.name,
-            driver=wanted.driver,
-            subnets=ranges,
-            internal=driver.features().internal,
-            default=True,
-            options=wanted.options,
-        )
-        self._make(Network(spec=defaults.acceptable(spec, driver), created=_now()))
-
-    def _compose(self, request: Request) -> Network:
-        driver_name = request.driver or self._config.network.driver
-        features = self._drivers.network(driver_name).features()
-        if features.single:
-            raise Forbidden(f'only one instance of "{driver_name}" network is allowed')
-        ranges: tuple[Subnet, ...] = ()
-        if features.addresses:
-            taken = {one.spec.name: one.spec.subnets for one in self.list()}
-            subnets.check_free(request.subnets, taken)
-            ranges = self._with_pools(request)
-        elif request.subnets:
-            raise Invalid(f"network driver {driver_name!r} gives no addresses: {request.name} can have no subnet")
-        spec = NetworkSpec(
-            id=secrets.token_hex(32),
-            name=request.name,
-            driver=driver_name,
-            subnets=ranges,
-            internal=request.internal or features.internal,
-            options=request.options,
-        )
-        return Network(
-            spec=spec, created=_now(), labels=request.labels, ipv6=request.ipv6, attachable=request.attachable
-        )
-
-    def _with_pools(self, request: Request) -> tuple[Subnet, ...]:
-        given = list(request.subnets)
-        for version, asked in ((4, request.ipv4), (6, request.ipv6)):
-            if asked and not any((":" in one.subnet) == (version == 6) for one in given):
-                given.append(self._pick(version))
-        return tuple(sorted(given, key=lambda one: ":" in one.subnet))
-
-    def _pick(self, version: int) -> Subnet:
-        known = [ipaddress.ip_network(one.subnet) for network in self.list() for one in network.spec.subnets]
-        pools = self._config.network.default_address_pools
-        return subnets.choose(pools, version, [*known, *subnets.host_routes()])
+            self._records.remove(known.spec.id)
+        self._make(self._maker.default(wanted))
 
     def _make(self, network: Network) -> None:
         spec, driver = network.spec, self._driver(network)
@@ -303,17 +239,8 @@ class Networks:
         with Undo() as undo:
             undo.push(driver.remove_network, spec)
             driver.create_network(spec)
-            self._state.put(_TABLE, spec.id, network)
-            self._records[spec.id] = network
+            self._records.add(network)
         self._event("create", network)
-
-    def _forget(self, ident: str) -> None:
-        for table in (self._records, self._addresses, self._members):
-            table.pop(ident, None)
-
-    def _pool(self, network: Network) -> Addresses:
-        ident = network.spec.id
-        return self._addresses.get(ident) or self._addresses.setdefault(ident, Addresses(network.spec))
 
     def _driver(self, network: Network) -> NetworkDriver:
         return self._drivers.network(network.spec.driver)
@@ -326,7 +253,3 @@ class Networks:
         if container is not None:
             attributes["container"] = container.id
         self._events.publish("network", action, network.spec.id, attributes)
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

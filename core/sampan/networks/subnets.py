@@ -24,6 +24,10 @@ class Pool(Protocol):
     def size(self) -> int: ...
 
 
+def parsed(subnet: Subnet) -> IPNetwork:
+    return ipaddress.ip_network(subnet.subnet)
+
+
 def host_routes() -> list[IPNetwork]:
     """What the host reaches by routes of its own: networks there would cut it off."""
     with Netlink() as netlink:
@@ -41,7 +45,7 @@ def read(config: Sequence[Mapping[str, Any]]) -> tuple[Subnet, ...]:
             entry.get("Gateway") or entry.get("IPRange") or entry.get("AuxiliaryAddresses")
         ):
             raise Invalid("an IPAM configuration with a gateway, IP range or auxiliary address needs a subnet, too")
-    ranges = [ipaddress.ip_network(subnet.subnet) for subnet in subnets]
+    ranges = [parsed(subnet) for subnet in subnets]
     for index, one in enumerate(ranges):
         if any(_overlap(one, other) for other in ranges[:index]):
             raise Invalid(f"subnet {one} overlaps another subnet of the same network")
@@ -53,7 +57,7 @@ def check_free(subnets: Iterable[Subnet], taken: Mapping[str, Iterable[Subnet]])
     for subnet in subnets:
         for name, others in taken.items():
             for other in others:
-                if _overlap(ipaddress.ip_network(subnet.subnet), ipaddress.ip_network(other.subnet)):
+                if _overlap(parsed(subnet), parsed(other)):
                     what = f"subnet {subnet.subnet} overlaps {other.subnet} of network {name}"
                     raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {what}")
 
@@ -98,12 +102,12 @@ def _network(what: str, value: object) -> IPNetwork:
     try:
         if "/" not in str(value):
             raise ValueError
-        parsed = ipaddress.ip_network(str(value), strict=False)
+        network = ipaddress.ip_network(str(value), strict=False)
     except ValueError:
         raise Invalid(f"invalid {what} {value!r}: an address and a prefix like 10.5.0.0/16 are needed") from None
-    if str(parsed) != str(value) and str(parsed.network_address) != str(value).partition("/")[0]:
-        raise Invalid(f"invalid {what} {value!r}: it should be {parsed}")
-    return parsed
+    if str(network.network_address) != str(ipaddress.ip_address(str(value).partition("/")[0])):
+        raise Invalid(f"invalid {what} {value!r}: it should be {network}")
+    return network
 
 
 def _inside(subnet: IPNetwork, what: str, value: object) -> IPAddress:

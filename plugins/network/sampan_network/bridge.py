@@ -76,7 +76,9 @@ class Bridge(NetworkDriver):
     def remove_network(self, network: NetworkSpec) -> None:
         netlink, name = self._host(), self.bridge_name(network)
         found = links.link(netlink, name)
-        if found and found.group == self._group:
+        if found:
+            if not self._is_bridge_of(found, network):
+                return  # the name, and what the firewall knows under it, are somebody else's
             _gone(netlink, name)
         self._firewall.remove(self._elements(network))
         self._firewall.remove_table()
@@ -114,11 +116,12 @@ class Bridge(NetworkDriver):
 
     def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:
         known = [one for one in joined if one.network in networks]
-        bridges = {self.bridge_name(network) for network in networks.values()}
+        bridges = {self.bridge_name(network): network for network in networks.values()}
         ports = {self.link_name(one.endpoint) for one in known}
         present = links.links(self._host())
         for link in present.values():
-            if link.group == self._group and link.name not in bridges | ports:
+            known_bridge = link.name in bridges and self._is_bridge_of(link, bridges[link.name])
+            if link.group == self._group and link.name not in ports and not known_bridge:
                 _gone(self._host(), link.name)
         elements = [element for network in networks.values() for element in self._elements(network)]
         elements += [_published(one.endpoint, port) for one in known for port in one.ports]
@@ -161,17 +164,20 @@ class Bridge(NetworkDriver):
     def _make_bridge(self, network: NetworkSpec) -> None:
         netlink, name, mtu = self._host(), self.bridge_name(network), self._mtu(parse(network))
         found = links.link(netlink, name)
-        if found and found.group != self._group:
-            raise Conflict(f"network {network.name!r} cannot have the bridge {name!r}: a link of that name is not ours")
+        if found and not self._is_bridge_of(found, network):
+            raise Conflict(f"network {network.name!r} cannot have the bridge {name!r}: there is another link so called")
         if found is None:
-            mac = "02:42:" + bytes.fromhex(network.id[:8]).hex(":")
-            netlink.run(links.bridge(name, mac=mac, group=self._group, mtu=mtu), links.no_link_local(name))
+            bridge = links.bridge(name, mac=_bridge_mac(network), group=self._group, mtu=mtu)
+            netlink.run(bridge, links.no_link_local(name))
             found = links.link(netlink, name)
         if found is None:
             raise NotFound(f"the bridge {name!r} vanished while it was made")
         netlink.run(
             links.change(name, mtu=mtu, up=True), *_gateways(network, found.index, sealed=self._sealed(network))
         )
+
+    def _is_bridge_of(self, link: links.Link, network: NetworkSpec) -> bool:
+        return link.group == self._group and link.mac == _bridge_mac(network)
 
     def _open_ways(self, network: NetworkSpec) -> None:
         if self._sealed(network):
@@ -241,6 +247,10 @@ def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, 
             gateways = {":" in one.gateway: one.gateway for one in reversed(network.subnets) if one.gateway}
             batch += [links.route(link.index, gateways[family]) for family in families if family in gateways]
         inner.run(*batch)
+
+
+def _bridge_mac(network: NetworkSpec) -> str:
+    return "02:42:" + bytes.fromhex(network.id[:8]).hex(":")
 
 
 def _gateways(network: NetworkSpec, index: int, *, sealed: bool) -> list[Message]:

@@ -211,6 +211,7 @@ def test_subnets_keep_clear_of_the_hosts_routes_and_of_one_another(house: House,
     [
         {"Name": "x", "Options": {"com.docker.network.driver.mtu": "big"}},
         {"Name": "x", "Options": {"com.docker.network.bridge.name": "lo"}},
+        {"Name": "x", "Options": {"com.docker.network.bridge.name": "sampan0"}},
         {"Name": "x", "IPAM": {"Config": [{"Subnet": "172.17.9.0/24"}]}},
         {"Name": "x", "Driver": "nonesuch"},
         {"Name": "x", "Driver": "host"},

@@ -1,0 +1,78 @@
+"""New networks: what a request or the configuration wants, completed with what the engine chooses."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+
+from sampan.config import NetworkConfig
+from sampan.drivers.types import NetworkSpec, Subnet
+from sampan.errors import Forbidden, Invalid
+from sampan.networks import defaults, subnets
+from sampan.networks.records import Records
+from sampan.networks.request import Request
+from sampan.plugins import Drivers
+from sampan.types import Network
+
+
+class Maker:
+    """Composes records; the kernel and the database are not touched."""
+
+    def __init__(self, config: NetworkConfig, drivers: Drivers, records: Records) -> None:
+        self._config = config
+        self._drivers = drivers
+        self._records = records
+
+    def requested(self, request: Request) -> Network:
+        """``Forbidden`` if a subnet is in use or only one network of the driver may be; ``Exhausted`` pools."""
+        name = request.driver or self._config.driver
+        features = self._drivers.network(name).features()
+        if features.single:
+            raise Forbidden(f'only one instance of "{name}" network is allowed')
+        if request.subnets and not features.addresses:
+            raise Invalid(f"network driver {name!r} gives no addresses: {request.name} can have no subnet")
+        subnets.check_free(request.subnets, self._records.subnets())
+        spec = NetworkSpec(
+            id=secrets.token_hex(32),
+            name=request.name,
+            driver=name,
+            subnets=self._completed(request) if features.addresses else (),
+            internal=request.internal or features.internal,
+            options=request.options,
+        )
+        return Network(
+            spec=spec, created=_now(), labels=request.labels, ipv6=request.ipv6, attachable=request.attachable
+        )
+
+    def default(self, wanted: defaults.Default) -> Network:
+        """One of the networks that are always there."""
+        driver = self._drivers.network(wanted.driver)
+        ranges: tuple[Subnet, ...] = ()
+        if driver.features().addresses:
+            ranges = subnets.read([{"Subnet": wanted.subnet}]) if wanted.subnet else (self._pick(4, ()),)
+        spec = NetworkSpec(
+            id=secrets.token_hex(32),
+            name=wanted.name,
+            driver=wanted.driver,
+            subnets=ranges,
+            internal=driver.features().internal,
+            default=True,
+            options=wanted.options,
+        )
+        return Network(spec=defaults.acceptable(spec, driver), created=_now())
+
+    def _completed(self, request: Request) -> tuple[Subnet, ...]:
+        """The request's subnets, and one of the pools for each IP version that is wanted and has none."""
+        given = list(request.subnets)
+        for version, asked in ((4, request.ipv4), (6, request.ipv6)):
+            if asked and not any((":" in one.subnet) == (version == 6) for one in given):
+                given.append(self._pick(version, given))
+        return tuple(sorted(given, key=lambda one: ":" in one.subnet))
+
+    def _pick(self, version: int, besides: tuple[Subnet, ...] | list[Subnet]) -> Subnet:
+        taken = [*self._records.ranges(), *subnets.host_routes(), *(subnets.parsed(one) for one in besides)]
+        return subnets.choose(self._config.default_address_pools, version, taken)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
