@@ -54,6 +54,7 @@ def new_engine() -> Iterator[Callable[..., Engine]]:
 @pytest.fixture
 def nothing_left(engine: Engine) -> Iterator[None]:
     """Proves that the test left mounts, links, namespaces, cgroups, rules, files and processes as they were."""
+    engine.image()
     before: Any = engine.leftovers()
     yield
     engine.assert_as_before(before)
