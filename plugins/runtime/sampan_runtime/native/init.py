@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import resource
+import stat
 import struct
 import termios
 
@@ -82,7 +83,7 @@ def _init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report:
         _make_terminal(order, report)
         _bind_console()
     else:
-        _use(stdio)
+        _use(stdio, order["uid"])
     _become(order, report)
 
 
@@ -94,7 +95,7 @@ def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report:
     if order["terminal"]:
         _make_terminal(order, report)
     else:
-        _use(stdio)
+        _use(stdio, order["uid"])
     _become(order, report)
 
 
@@ -114,8 +115,11 @@ def _set_oom_score(order: dict[str, Any]) -> None:
         return  # lowering it takes CAP_SYS_RESOURCE, which this machine may not grant (proc_pid_oom_score_adj(5))
 
 
-def _use(stdio: tuple[int, int, int]) -> None:
+def _use(stdio: tuple[int, int, int], uid: int) -> None:
+    """Pipes become the user's, who could not open ``/dev/stdout`` again otherwise; nothing else is ours to give."""
     for number, fd in enumerate(stdio):
+        if uid and stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, -1)
         os.dup2(fd, number)
 
 

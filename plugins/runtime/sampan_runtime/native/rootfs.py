@@ -6,6 +6,7 @@ through its descriptor: a link that an image planted at ``/proc`` or ``/etc/host
 
 from __future__ import annotations
 
+import errno
 import os
 
 from sampan.linux import cgroups, mounts, paths
@@ -22,6 +23,8 @@ _LINKS = (
     (b"/proc/self/fd/2", b"/dev/stderr"),
     (b"pts/ptmx", b"/dev/ptmx"),
 )
+
+_LINKS_IN_A_ROW = 40  # as many as the kernel follows (path_resolution(7))
 
 
 def build(order: dict[str, Any], root: int) -> None:
@@ -77,14 +80,19 @@ def _place_for(root: int, target: bytes, directory: bool) -> int:
     """The mount point, made if it is missing: a directory, or an empty file in its directory."""
     if directory:
         return paths.make_directories(root, target)
-    with suppress(FileNotFoundError):
-        return paths.open_in_root(root, target, os.O_PATH)
-    parent = paths.make_directories(root, os.path.dirname(target))  # noqa: PTH120
-    name = os.path.basename(target)  # noqa: PTH119
-    os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
-    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-    os.close(parent)
-    return fd
+    for _ in range(_LINKS_IN_A_ROW):
+        with suppress(FileNotFoundError):
+            return paths.open_in_root(root, target, os.O_PATH)
+        above, name = os.path.split(target)
+        parent = paths.make_directories(root, above)
+        try:
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+            return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        except FileExistsError:  # a link that leads to nothing yet: what it leads to is made, inside the root
+            target = os.path.join(above, os.readlink(name, dir_fd=parent))  # noqa: PTH118
+        finally:
+            os.close(parent)
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), target)
 
 
 def _cgroups(root: int, target: bytes, flags: int, hierarchies: list[tuple[str, str, str]]) -> None:

@@ -1,0 +1,61 @@
+"""The fixtures that all of the suite's parts share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from sampan.drivers import RuntimeDriver
+from sampan.drivers.types import Host, RuntimeFeatures
+from sampan.testing.plugin import lacking
+from sampan.testing.runtime.containers import Containers
+
+
+class Base:
+    """Give ``driver_class``, or override the fixture ``driver``."""
+
+    driver_class: ClassVar[type[RuntimeDriver]]
+
+    @pytest.fixture
+    def host(self, sampan_root: None, sampan_host: Host) -> Host:
+        """An instance that nothing else on this machine belongs to."""
+        return sampan_host
+
+    @pytest.fixture
+    def directory(self, host: Host) -> Path:
+        """A directory of this test's own."""
+        return host.data_root.parent
+
+    @pytest.fixture
+    def driver(self, host: Host) -> RuntimeDriver:
+        """The driver under test."""
+        return self.driver_class(host, self.driver_class.Options())
+
+    @pytest.fixture
+    def features(self, driver: RuntimeDriver) -> RuntimeFeatures:
+        return driver.features()
+
+    @pytest.fixture
+    def containers(self, driver: RuntimeDriver, directory: Path) -> Iterator[Containers]:
+        """Where containers of the driver are run; afterwards nothing of them may be left."""
+        state = driver.check()
+        if not state.usable:
+            lacking(f"the driver is not usable on this machine: {state.reason}")
+        with Containers(driver, directory) as containers:
+            yield containers
+            containers.remove_all()
+            containers.assert_traces(set())
+
+
+def need(features: RuntimeFeatures, name: str) -> None:
+    """Skip the test unless the driver says that it has the feature."""
+    if not getattr(features, name):
+        pytest.skip(features.why.get(name) or f"this runtime has no {name}")
+
+
+def need_namespaces(features: RuntimeFeatures) -> None:
+    if features.isolation != "namespaces":
+        pytest.skip(f"this runtime isolates by {features.isolation}, not by namespaces")

@@ -1,0 +1,127 @@
+"""Acting on a running container: signals, its processes, pause and resume, removal."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sampan.drivers.types import RuntimeFeatures
+from sampan.errors import NotFound
+from sampan.testing.runtime.base import Base, need
+from sampan.testing.runtime.containers import Containers, Running, until
+from sampan.testing.runtime.spec import command
+
+_BUSY = "while :; do :; done"
+_LONG_ENOUGH = 0.15
+"""Seconds in which a process that is not frozen would certainly have used some time of the processor."""
+
+
+def used(running: Running) -> int:
+    """What the init has used of the processors' time, in clock ticks (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
+
+
+class ControlTests(Base):
+    @pytest.mark.parametrize("name", ["TERM", "HUP", "USR1", "WINCH"])
+    def test_a_signal_reaches_the_init(self, containers: Containers, name: str) -> None:
+        script = f"trap 'echo got {name}; exit 7' {name}; echo ready; while :; do sleep 0.02; done"
+        running = containers.start(command("sh", "-c", script))
+        running.until("ready")
+        containers.driver.signal(running.key, running.pid, signal.Signals[f"SIG{name}"])
+        outcome = running.finish()
+        assert (outcome.out, outcome.code) == (f"ready\ngot {name}\n", 7)
+
+    def test_a_real_time_signal_reaches_the_init(self, containers: Containers) -> None:
+        script = f"trap 'exit 8' {signal.SIGRTMIN + 3}; echo ready; while :; do sleep 0.02; done"
+        running = containers.start(command("sh", "-c", script))
+        running.until("ready")
+        containers.driver.signal(running.key, running.pid, signal.SIGRTMIN + 3)
+        assert running.finish().code == 8
+
+    def test_an_ended_container_gets_no_signal(self, containers: Containers) -> None:
+        running = containers.start(command("true"))
+        running.finish()
+        containers.driver.remove(running.key)
+        with pytest.raises(NotFound):
+            containers.driver.signal(running.key, running.pid, signal.SIGTERM)
+
+    def test_a_pid_that_is_somebody_elses_by_now_gets_no_signal(self, containers: Containers) -> None:
+        running = containers.start(command("true"))
+        running.finish()
+        with pytest.raises(NotFound):
+            containers.driver.signal(running.key, os.getpid(), 0)
+
+    def test_its_processes_are_known_the_init_first(self, containers: Containers) -> None:
+        running = containers.start(command("sh", "-c", "sleep 1000 & sleep 1000 & wait"))
+
+        def names() -> list[str]:
+            pids = containers.driver.processes(running.key, running.pid)
+            return [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+
+        until(lambda: names() == ["sh", "sleep", "sleep"], lambda: f"its processes are {names()}")
+        assert containers.driver.processes(running.key, running.pid)[0] == running.pid
+
+    def test_a_paused_container_does_nothing_and_a_resumed_one_goes_on(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        need(features, "pause")
+        running = containers.start(command("sh", "-c", _BUSY))
+        until(lambda: used(running) > 0, lambda: "it did nothing to begin with")
+        containers.driver.pause(running.key)
+        containers.driver.pause(running.key)
+        frozen = used(running)
+        time.sleep(_LONG_ENOUGH)  # that nothing happens can only be seen by waiting
+        assert used(running) == frozen
+        containers.driver.resume(running.key)
+        containers.driver.resume(running.key)
+        until(lambda: used(running) > frozen, lambda: "it did not go on")
+
+    def test_all_processes_of_a_paused_container_stand_still(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        need(features, "pause")
+        running = containers.start(command("sh", "-c", "i=0; while :; do sh -c 'echo x'; done"))
+        running.until("x\n")
+        containers.driver.pause(running.key)
+        before = containers.driver.processes(running.key, running.pid)
+        time.sleep(_LONG_ENOUGH)
+        assert containers.driver.processes(running.key, running.pid) == before
+
+    def test_a_paused_container_can_be_removed(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "pause")
+        running = containers.start(command("sleep", "1000"))
+        containers.driver.pause(running.key)
+        containers.driver.remove(running.key)
+        assert running.wait().code == 137
+
+    def test_removing_kills_whatever_is_left(self, containers: Containers) -> None:
+        running = containers.start(command("sh", "-c", "trap '' TERM HUP INT; sleep 1000 & sleep 1000"))
+        containers.driver.remove(running.key)
+        assert running.wait().code == 137
+
+    def test_removing_can_be_repeated_and_needs_nothing(self, containers: Containers) -> None:
+        running = containers.start(command("true"))
+        running.finish()
+        containers.driver.remove(running.key)
+        containers.driver.remove(running.key)
+        containers.driver.remove("f" * 64)
+
+    def test_removing_at_the_same_time_from_everywhere(self, containers: Containers) -> None:
+        root = containers.root()
+        keys = [containers.start(command("sleep", "1000"), root=root).key for _ in range(4)]
+        with ThreadPoolExecutor(8) as pool:
+            assert list(pool.map(containers.driver.remove, keys * 3)) == [None] * 12
+        containers.assert_traces(set())
+
+    def test_all_that_was_made_goes_with_the_exit_alone(self, containers: Containers) -> None:
+        """The monitor cleans up by itself: no daemon needs to be there when a container ends."""
+        before = containers.traces()
+        running = containers.start(command("sh", "-c", "sleep 1000 & exit 0"))
+        running.finish()
+        containers.assert_traces(before)

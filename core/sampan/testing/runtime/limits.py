@@ -1,0 +1,125 @@
+"""Limits that hold, change, and are told when they killed somebody; counters that count."""
+
+from __future__ import annotations
+
+import pytest
+
+from sampan.drivers.types import RuntimeFeatures
+from sampan.errors import NotFound
+from sampan.testing.runtime.base import Base, need
+from sampan.testing.runtime.containers import Containers, until
+from sampan.testing.runtime.spec import command, limits
+
+_MB = 1 << 20
+_BUSY = "while :; do :; done"
+
+
+def eating(megabytes: int) -> str:
+    """A shell command that uses so much memory at once."""
+    return f"dd if=/dev/zero of=/dev/null bs={megabytes}M count=1 2>/dev/null"
+
+
+class LimitTests(Base):
+    def test_an_init_that_eats_more_than_its_memory_is_killed_and_it_is_told(self, containers: Containers) -> None:
+        spec = command("sh", "-c", f"exec {eating(200)}", linux=limits(memory={"limit": 48 * _MB}))
+        outcome = containers.run(spec)
+        assert (outcome.code, outcome.oom) == (137, True)
+
+    def test_it_is_told_too_when_it_was_only_a_process_of_the_inits(self, containers: Containers) -> None:
+        outcome = containers.run(
+            command("sh", "-c", f"{eating(200)}; exit 3", linux=limits(memory={"limit": 48 * _MB}))
+        )
+        assert (outcome.code, outcome.oom) == (3, True)
+
+    def test_another_death_is_not_told_as_one_for_want_of_memory(self, containers: Containers) -> None:
+        running = containers.start(command("sleep", "1000", linux=limits(memory={"limit": 48 * _MB})))
+        containers.kill(running)
+        assert not running.finish().oom
+
+    def test_no_more_processes_than_allowed(self, containers: Containers) -> None:
+        spec = command(
+            "sh", "-c", "sleep 100 & sleep 100 & sleep 100 & sleep 100 & wait", linux=limits(pids={"limit": 3})
+        )
+        running = containers.start(spec)
+        outcome = running.finish()
+        assert "fork" in outcome.err
+        assert outcome.code != 0
+
+    def test_the_processor_is_rationed(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        spec = command("sh", "-c", _BUSY, linux=limits(cpu={"quota": 5_000, "period": 50_000}))
+        running = containers.start(spec)
+        until(lambda: containers.driver.stats(running.key).throttled_periods >= 2, lambda: "it was never throttled")
+
+    def test_counters_grow(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        spec = command(
+            "sh", "-c", f"sleep 1000 & {_BUSY}", linux=limits(memory={"limit": 64 * _MB}, pids={"limit": 50})
+        )
+        running = containers.start(spec)
+        first = containers.driver.stats(running.key)
+        until(lambda: containers.driver.stats(running.key).cpu_ns > first.cpu_ns + 20_000_000, lambda: "no time passed")
+        until(lambda: containers.driver.stats(running.key).pids == 2, lambda: "there are two processes")
+        last = containers.driver.stats(running.key)
+        assert last.memory > 0
+        assert (last.memory_limit, last.pids_limit) == (64 * _MB, 50)
+
+    def test_without_limits_the_counters_say_so(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        running = containers.start(command("sleep", "1000"))
+        found = containers.driver.stats(running.key)
+        assert (found.memory_limit, found.pids_limit) == (-1, -1)
+
+    def test_an_ended_container_has_no_counters(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        running = containers.start(command("true"))
+        running.finish()
+        containers.driver.remove(running.key)
+        with pytest.raises(NotFound):
+            containers.driver.stats(running.key)
+
+    def test_less_memory_holds_at_once(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "update")
+        script = f"{eating(80)} && echo enough; read go; {eating(80)} || echo too much"
+        running = containers.start(command("sh", "-c", script, linux=limits(memory={"limit": 128 * _MB})))
+        running.until("enough")
+        containers.driver.update(running.key, {"memory": {"limit": 48 * _MB}})
+        running.send("\n")
+        outcome = running.finish()
+        assert "too much" in outcome.out
+        assert outcome.oom
+
+    def test_more_memory_holds_at_once(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "update")
+        running = containers.start(
+            command("sh", "-c", f"read go; {eating(80)} && echo enough", linux=limits(memory={"limit": 48 * _MB}))
+        )
+        containers.driver.update(running.key, {"memory": {"limit": 128 * _MB}})
+        running.send("\n")
+        assert running.finish().out == "enough\n"
+
+    def test_fewer_processes_hold_at_once(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "update")
+        script = "sh -c 'exit 0' && echo enough; read go; sh -c 'exit 0'; echo not reached"
+        running = containers.start(command("sh", "-c", script, linux=limits(pids={"limit": 10})))
+        running.until("enough")
+        containers.driver.update(running.key, {"pids": {"limit": 1}})
+        running.send("\n")
+        outcome = running.finish()
+        assert "not reached" not in outcome.out
+        assert "fork" in outcome.err
+
+    def test_a_ration_of_the_processor_can_be_set_later(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        need(features, "update")
+        need(features, "stats")
+        running = containers.start(command("sh", "-c", _BUSY))
+        containers.driver.update(running.key, {"cpu": {"quota": 5_000, "period": 50_000}})
+        until(lambda: containers.driver.stats(running.key).throttled_periods >= 2, lambda: "it was never throttled")
+
+    def test_a_processor_can_be_told(self, containers: Containers) -> None:
+        outcome = containers.run(
+            command("grep", "Cpus_allowed_list", "/proc/self/status", linux=limits(cpu={"cpus": "0"}))
+        )
+        assert outcome.out.split()[-1] == "0"

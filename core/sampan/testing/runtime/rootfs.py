@@ -1,0 +1,36 @@
+"""A small root file system made of the host's busybox, with its libraries if it has any."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from sampan.images.linker import Linker
+from sampan.testing.plugin import lacking
+
+_DIRECTORIES = ("bin", "dev", "etc", "proc", "root", "sys", "tmp", "var")
+
+
+def make(root: Path) -> Path:
+    """Fill the new directory ``root``; the test is skipped if this machine has no busybox."""
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        lacking("the suite's containers are made of busybox, and there is none (Debian: apt install busybox)")
+    root.mkdir()
+    for name in _DIRECTORIES:
+        (root / name).mkdir()
+    (root / "tmp").chmod(0o1777)
+    shutil.copy(busybox, root / "bin" / "busybox")
+    libraries, missing = Linker().closure(busybox)
+    assert not missing, f"{busybox} needs libraries that were not found: {missing}"
+    for library in libraries:
+        target = root / library.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(library, target)
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in set(applets) - {"busybox"}:
+        (root / "bin" / applet).symlink_to("busybox")
+    (root / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nsailor:x:1000:1000::/tmp:/bin/sh\n")
+    (root / "etc" / "group").write_text("root:x:0:\nsailor:x:1000:\n")
+    return root
