@@ -13,7 +13,7 @@ import os
 import sys
 
 from sampan.linux import messages, process
-from sampan.monitor import monitor
+from sampan.monitor import monitor, rehearsal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ def main(fd: int, path: list[str], modules: list[str]) -> None:
         load(name)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps the monitors
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    rehearsal.rehearse()
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -47,13 +47,15 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     if getattr(runtime, "SUBREAPER", False):
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     try:
-        pid, terminal, starter = _start(runtime, message, root, streams)
+        pid, terminal, starter = start(runtime, message, root, streams)
     except StartFailed as failure:
         messages.send(control, ("failed", failure.message, failure.exit_code))
         return 0
     watch = Watch(message, runtime, control, pid, root)
     os.waitpid(starter, 0)  # after the daemon has its answer, for a process takes its time to go
-    watch.serve(streams, terminal, clients)
+    watch.open(streams, terminal, clients)
+    _quiet()
+    watch.wait()
     return 0
 
 
@@ -70,6 +72,13 @@ def _call_me(name: str) -> None:
     fd = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
     os.write(fd, name.encode())
     os.close(fd)
+
+
+def _quiet() -> None:
+    # The daemon's standard error is for what goes wrong at the start: whoever reads it must see it end with the daemon.
+    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 class Streams:
@@ -94,7 +103,7 @@ class Streams:
             os.close(fd)
 
 
-def _start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int, int]:
+def start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int, int]:
     """Run the runtime's part in a child that ends when the process lives.
 
     An idle container costs the pages that its monitor has written to since it was forked. Reading the order and
@@ -147,9 +156,6 @@ class Watch:
         self._loop = Loop()
         self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
         self._started = ("started", pid, os.getpid(), self._at)
-        # The daemon's standard error is for what goes wrong before the start. Whoever reads it must see it end with
-        # the daemon.
-        os.dup2(os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC), 2)
         self._directory = -1
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -157,7 +163,8 @@ class Watch:
         messages.send(control, self._started)
         self._add_control(control)
 
-    def serve(self, streams: Streams, terminal: int, clients: list[int]) -> None:
+    def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:
+        """Connect the streams, the clients and whoever may look for us later."""
         if terminal >= 0:
             self._terminal = terminal
             self._relay.source(terminal, 1)
@@ -173,14 +180,18 @@ class Watch:
             self._relay.attach(fd, wants)
         if self._directory >= 0:
             self._listen()
-        self._wait()
 
-    def _wait(self) -> None:
+    def turn(self, timeout: float | None = None) -> None:
+        """Serve whatever is ready."""
+        self._loop.turn(timeout)
+
+    def wait(self) -> None:
+        """Serve until the process has ended and everyone has been told."""
         ended = os.pidfd_open(self._pid)
         over: list[int] = []
         self._loop.watch(ended, select.EPOLLIN, over.append)
         while not over:
-            self._loop.turn()
+            self.turn()
         _, status = os.waitpid(self._pid, 0)
         self._loop.forget(ended)
         code = os.waitstatus_to_exitcode(status)
