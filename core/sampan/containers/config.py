@@ -49,8 +49,9 @@ def read(body: Mapping[str, Any]) -> Request:
     """Read and check the body of a create request. Raises ``Invalid`` or ``Unsupported``."""
     rest = {key: value for key, value in body.items() if key not in ("HostConfig", "NetworkingConfig")}
     config = request.read(rest, request.Config)
-    host = request.read(body.get("HostConfig") or {}, request.HostConfig, "HostConfig")
-    networking = body.get("NetworkingConfig") or {}
+    given = {key: {} if body.get(key) is None else body[key] for key in ("HostConfig", "NetworkingConfig")}
+    host = request.read(given["HostConfig"], request.HostConfig, "HostConfig")
+    networking = given["NetworkingConfig"]
     if not isinstance(networking, dict):
         raise Invalid("NetworkingConfig must be a JSON object")
     request.check_text(networking, "NetworkingConfig")

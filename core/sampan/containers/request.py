@@ -20,6 +20,8 @@ T = TypeVar("T")
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Words = list[str]
+Console = Annotated[list[Annotated[int, Meta(ge=0, le=2**16 - 1)]], Meta(min_length=2, max_length=2)]
+"""Rows and columns."""
 KeptNulls = frozenset({"PortBindings", "ExposedPorts", "Volumes", "EndpointsConfig"})
 """Mappings in which a key with null still says something."""
 
@@ -113,7 +115,7 @@ class HostConfig(Struct, kw_only=True):
     AutoRemove: bool = False
     VolumeDriver: str = ""
     VolumesFrom: Words | None = None
-    ConsoleSize: tuple[Natural, Natural] = (0, 0)
+    ConsoleSize: Console = msgspec.field(default_factory=lambda: [0, 0])
     Annotations: dict[str, str] = {}
     CapAdd: Words | None = None
     CapDrop: Words | None = None
@@ -181,7 +183,7 @@ class ExecConfig(Struct, kw_only=True):
     AttachStdin: bool = False
     AttachStdout: bool = False
     AttachStderr: bool = False
-    ConsoleSize: tuple[Natural, Natural] | None = None
+    ConsoleSize: Console | None = None
     DetachKeys: str = ""
     Tty: bool = False
     Env: Words = []

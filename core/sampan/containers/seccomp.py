@@ -40,15 +40,15 @@ Compare = Literal[
     "SCMP_CMP_GT",
     "SCMP_CMP_MASKED_EQ",
 ]
-UInt64 = Annotated[int, msgspec.Meta(ge=0, le=2**64 - 1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
 Errno = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 
 
 class Argument(msgspec.Struct, omit_defaults=True):
     index: Annotated[int, msgspec.Meta(ge=0, le=5)]
-    value: UInt64
+    value: Natural
     op: Compare
-    valueTwo: UInt64 = 0
+    valueTwo: Natural = 0
 
 
 class Condition(msgspec.Struct):
@@ -162,6 +162,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
     if bool(rule.name) == bool(rule.names):
         raise Invalid("every rule of a seccomp profile needs either 'name' or 'names'")
     result: dict[str, Any] = {"names": rule.names or [rule.name], "action": rule.action}
+    if any(value >= 2**64 for argument in rule.args or () for value in (argument.value, argument.valueTwo)):
+        raise Invalid("a value in the seccomp profile is larger than 64 bits")
     if rule.args:
         result["args"] = msgspec.to_builtins(rule.args)
     if rule.errnoRet is not None:

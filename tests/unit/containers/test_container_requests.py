@@ -1,0 +1,262 @@
+"""Create requests: what is refused and how, what is filled in, and that nothing but kinds of error ever comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from msgspec.structs import fields
+
+from sampan.containers import config, request
+from sampan.errors import Internal, Invalid, SampanError, Unsupported
+from sampan.types import Container
+from unit.containers.container_house import House, house
+
+DEFAULTS = config.Defaults()
+
+
+def complete(body: dict[str, Any], image: dict[str, Any] | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    asked = config.read({"Image": "x", "Cmd": ["true"], **body})
+    config.merge(asked, image or {})
+    return config.complete(asked, "0123456789ab" + "c" * 52, DEFAULTS)
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    ({"HostConfig": {"Memory": 1}}, "Minimum memory limit allowed is 6MB"),
+    ({"HostConfig": {"Memory": -1}}, "Minimum memory limit allowed is 6MB"),
+    ({"HostConfig": {"Memory": "1g"}}, "invalid value for HostConfig.Memory: must be int, not str"),
+    ({"HostConfig": {"Memory": 8 << 20, "MemorySwap": 7 << 20}}, "memoryswap limit should be larger"),
+    ({"HostConfig": {"MemorySwap": 7 << 20}}, "always set the Memory limit"),
+    ({"HostConfig": {"MemorySwappiness": 101}}, "valid memory swappiness range is 0-100"),
+    ({"HostConfig": {"NanoCpus": 10**15}}, "range of CPUs is from 0.01 to"),
+    ({"HostConfig": {"NanoCpus": 10**9, "CpuQuota": 5000}}, "Nano CPUs and CPU Quota cannot both be set"),
+    ({"HostConfig": {"CpuPeriod": 1}}, "CPU cfs period can not be less than 1ms"),
+    ({"HostConfig": {"CpusetCpus": "9-1"}}, "Invalid value 9-1 for cpuset cpus"),
+    ({"HostConfig": {"CpusetCpus": "8000"}}, "Requested CPUs are not available"),
+    ({"HostConfig": {"PidsLimit": -5}}, "invalid pids limit -5"),
+    ({"HostConfig": {"BlkioWeight": 5}}, "Range of blkio weight is from 10 to 1000"),
+    ({"HostConfig": {"OomScoreAdj": 1001}}, "range for oom score adj is"),
+    ({"HostConfig": {"ShmSize": -1}}, "SHM size can not be less than 0"),
+    ({"HostConfig": {"Ulimits": [{"Name": "files", "Soft": 1, "Hard": 1}]}}, "invalid ulimit type: files"),
+    ({"HostConfig": {"Ulimits": [{"Name": "nofile", "Soft": 2, "Hard": 1}]}}, "must be less than or equal to hard"),
+    ({"HostConfig": {"CapAdd": ["FLY"]}}, 'invalid CapAdd: unknown capability: "CAP_FLY"'),
+    ({"HostConfig": {"SecurityOpt": ["x=y"]}}, "invalid --security-opt 2"),
+    ({"HostConfig": {"SecurityOpt": ["seccomp={"]}}, "the profile is not JSON"),
+    ({"HostConfig": {"SecurityOpt": ['seccomp={"defaultAction":"x"}']}}, "opening seccomp profile failed"),
+    ({"HostConfig": {"Sysctls": {"kernel.hostname": "x"}}}, "is not in a namespace of the container"),
+    ({"HostConfig": {"Sysctls": {"net.ipv4.ip_forward": "1"}, "NetworkMode": "host"}}, "uses the host's network mode"),
+    ({"HostConfig": {"Sysctls": {"net/../../x": "1"}}}, "is not in a namespace of the container"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "maybe"}}}, "HostConfig.RestartPolicy.Name"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "always"}, "AutoRemove": True}}, "can't create 'AutoRemove' container"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}}, "only be used with 'on-failure'"),
+    ({"HostConfig": {"ExtraHosts": ["x"]}}, 'bad format for add-host: "x"'),
+    ({"HostConfig": {"ExtraHosts": ["x:1.2.3.4.5"]}}, "invalid IP address in add-host"),
+    ({"HostConfig": {"Dns": ["one"]}}, "one is not an IP address"),
+    ({"HostConfig": {"PidMode": "mine"}}, "invalid PID mode: mine"),
+    ({"HostConfig": {"Binds": ["/a:b"]}}, "mount path must be absolute"),
+    ({"HostConfig": {"Binds": ["/a:/"]}}, "destination can't be '/'"),
+    ({"HostConfig": {"Binds": ["/a:/b:x"]}}, 'invalid mode: "x"'),
+    ({"HostConfig": {"Binds": ["/a:/b", "/c:/b/"]}}, "Duplicate mount point: /b"),
+    ({"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/no/such", "Target": "/x"}]}}, "bind source path does not"),
+    ({"HostConfig": {"Mounts": [{"Type": "cloud", "Target": "/x"}]}}, "mount type unknown"),
+    ({"HostConfig": {"Tmpfs": {"/x": "colour=red"}}}, 'invalid tmpfs option "colour=red"'),
+    ({"HostConfig": {"LogConfig": {"Type": "paper"}}}, "no log driver named 'paper' is registered"),
+    ({"HostConfig": {"LogConfig": {"Config": {"max-size": "big"}}}}, "invalid size: 'big'"),
+    ({"HostConfig": {"NetworkMode": "container:x"}, "Hostname": "h"}, "conflicting options: hostname and the network"),
+    ({"HostConfig": {"UTSMode": "host"}, "Hostname": "h"}, "conflicting options: hostname and the UTS mode"),
+    ({"HostConfig": []}, "HostConfig must be a JSON object"),
+    ({"Hostname": "a b"}, "invalid hostname format: a b"),
+    ({"Hostname": "h" * 65}, "is too long"),
+    ({"Env": ["=x"]}, "invalid environment variable: =x"),
+    ({"Env": ["A=\0"]}, "Env contains a NUL character"),
+    ({"StopSignal": "SIGNAL"}, "invalid signal: SIGNAL"),
+    ({"WorkingDir": "tmp"}, "needs to be an absolute path"),
+    ({"Image": ""}, "no image is named"),
+    ({"Cmd": []}, "no command specified"),
+    ({"Cmd": {"a": 1}}, "invalid value for Cmd"),
+    ({"Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}}, "Interval in Healthcheck cannot be less than 1ms"),
+]
+
+
+@pytest.mark.parametrize(("body", "sentence"), REFUSED)
+def test_refused_with_one_sentence(body: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        complete(body)
+    assert sentence in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Healthcheck": {"Test": ["CMD", "x"]}},
+        {"Volumes": {"/data": {}}},
+        {"HostConfig": {"Binds": ["data:/data"]}},
+        {"HostConfig": {"Init": True}},
+        {"HostConfig": {"Devices": [{"PathOnHost": "/dev/null"}]}},
+        {"HostConfig": {"VolumesFrom": ["other"]}},
+        {"HostConfig": {"CgroupParent": "/x"}},
+        {"HostConfig": {"Mounts": [{"Type": "volume", "Target": "/x"}]}},
+    ],
+)
+def test_what_would_not_be_honoured_is_not_passed_over(body: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported):
+        complete(body)
+
+
+def test_defaults_are_dockers() -> None:
+    own, host = complete({})
+    assert (own["Hostname"], own["Cmd"], own["Entrypoint"], own["Volumes"]) == ("0123456789ab", ["true"], None, None)
+    assert host["NetworkMode"] == "bridge"
+    assert host["ShmSize"] == 67108864
+    assert (host["IpcMode"], host["RestartPolicy"]["Name"]) == ("private", "no")
+    assert "/proc/kcore" in host["MaskedPaths"]
+    assert "/proc/sys" in host["ReadonlyPaths"]
+    assert {"ExposedPorts", "Healthcheck", "StopTimeout"}.isdisjoint(own)
+    assert set(host) >= {field.name for field in fields(request.HostConfig)} - {"Annotations", "StorageDriver"} - {
+        "KernelMemoryTCP"
+    }
+
+
+def test_nulls_are_defaults() -> None:
+    nulls = {field.name: None for field in fields(request.HostConfig)}
+    assert complete({"HostConfig": nulls, "Env": None, "Labels": None})[1] == complete({})[1]
+
+
+def test_swap_is_twice_the_memory() -> None:
+    assert complete({"HostConfig": {"Memory": 10 << 20}})[1]["MemorySwap"] == 20 << 20
+
+
+def test_privileged_sees_everything() -> None:
+    host = complete({"HostConfig": {"Privileged": True}})[1]
+    assert host["MaskedPaths"] is None
+    assert host["ReadonlyPaths"] is None
+
+
+IMAGE = {
+    "Cmd": ["image"],
+    "Entrypoint": ["/entry"],
+    "Env": ["A=image", "B=image"],
+    "Labels": {"a": "image", "b": "image"},
+    "WorkingDir": "/srv//app/",
+    "User": "web",
+    "ExposedPorts": {"80/tcp": {}},
+    "StopSignal": "SIGQUIT",
+}
+
+
+def test_the_image_fills_what_is_open() -> None:
+    own, _ = complete({"Cmd": None, "Env": ["A=mine"], "Labels": {"a": "mine"}}, IMAGE)
+    assert (own["Entrypoint"], own["Cmd"]) == (["/entry"], ["image"])
+    assert own["Env"] == ["A=mine", "B=image"]
+    assert own["Labels"] == {"a": "mine", "b": "image"}
+    assert (own["WorkingDir"], own["User"], own["StopSignal"]) == ("/srv/app", "web", "SIGQUIT")
+    assert own["ExposedPorts"] == {"80/tcp": {}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "entrypoint", "cmd"),
+    [
+        ({"Cmd": ["x"]}, ["/entry"], ["x"]),
+        ({"Cmd": None, "Entrypoint": ["/mine"]}, ["/mine"], None),
+        ({"Cmd": None, "Entrypoint": "/mine"}, ["/mine"], None),
+        ({"Cmd": ["x"], "Entrypoint": [""]}, None, ["x"]),
+        ({"Cmd": None, "Entrypoint": []}, None, ["image"]),
+    ],
+)
+def test_entrypoint_and_command(asked: dict[str, Any], entrypoint: Any, cmd: Any) -> None:
+    own, _ = complete(asked, IMAGE)
+    assert (own["Entrypoint"], own["Cmd"]) == (entrypoint, cmd)
+
+
+# ── generated ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+words = some.one_of(
+    some.text(max_size=20),
+    some.sampled_from(["", "host", "none", "container:x", "/a:/b", "/a:/b:ro", "A=1", "SIGTERM", "no", "NET_ADMIN"])
+    | some.sampled_from(["0-1", "1.2.3.4", "x:1.2.3.4", "seccomp={}", "bind", "tmpfs", "/tmp", "size=1m", "\ud800"]),
+)
+numbers = some.integers() | some.sampled_from([0, -1, 1, 6 << 20, 2**31, 2**63, 2**64, -(2**63) - 1])
+plain = some.none() | some.booleans() | numbers | some.floats() | words
+anything = some.recursive(
+    plain, lambda inner: some.lists(inner, max_size=3) | some.dictionaries(words, inner, max_size=3), max_leaves=8
+)
+
+
+def keyed(kind: type, **special: Any) -> Any:
+    """Dictionaries with the keys of ``kind``: a few of them, with values that may fit or not."""
+    values = {field.name: anything | words | numbers | some.lists(words, max_size=3) for field in fields(kind)}
+    return some.fixed_dictionaries({}, optional={**values, **special})
+
+
+mounts = some.lists(keyed(request.Mount, Type=some.sampled_from(["bind", "tmpfs", "volume", "x"])), max_size=3)
+hosts = keyed(
+    request.HostConfig,
+    Mounts=mounts,
+    Ulimits=some.lists(keyed(request.Ulimit), max_size=2),
+    RestartPolicy=keyed(request.RestartPolicy),
+    LogConfig=keyed(request.LogConfig),
+    Tmpfs=some.dictionaries(words, words, max_size=2),
+    Sysctls=some.dictionaries(words, words, max_size=2),
+)
+bodies = keyed(request.Config, Image=some.just("t:1"), HostConfig=hosts | anything, NetworkingConfig=anything)
+
+
+def few(body: dict[str, Any], kept: set[str]) -> dict[str, Any]:
+    """Most generated bodies have too much in them to get past the first check."""
+    host = body.get("HostConfig")
+    thin = {key: value for key, value in body.items() if key in kept or key == "HostConfig"}
+    if isinstance(host, dict):
+        thin["HostConfig"] = {key: value for key, value in host.items() if key in kept}
+    return {"Image": "t:1", "Cmd": ["true"], **thin}
+
+
+names = some.sampled_from(
+    sorted({field.name for kind in (request.Config, request.HostConfig) for field in fields(kind)})
+)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with house(tmp_path_factory.mktemp("house")) as made:
+        yield made
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@given(name=some.none() | words, body=bodies, kept=some.sets(names, max_size=6))
+def test_create_raises_nothing_but_kinds_and_leaves_nothing(
+    home: House, name: str | None, body: dict[str, Any], kept: set[str]
+) -> None:
+    before = dict(home.recorded())
+    record, refusal = attempt(home, name, few(body, kept))
+    if record is None:
+        assert refusal
+        assert home.recorded().keys() == before.keys()
+        assert home.storage.roots == set(before)
+    else:
+        assert home.recorded()[record.id] == record
+        home.containers.remove(record.id)
+        home.settle()
+
+
+def attempt(home: House, name: str | None, body: dict[str, Any]) -> tuple[Container | None, str]:
+    try:
+        return home.containers.create(name, body)[0], ""
+    except Internal:
+        raise
+    except SampanError as error:
+        return None, error.message
+
+
+def test_a_failing_driver_leaves_nothing(tmp_path: Path) -> None:
+    with house(tmp_path) as made:
+        made.failing["storage.create"] = Unsupported("no")
+        with pytest.raises(Unsupported):
+            made.create("one")
+        assert not made.storage.roots
+        assert not list((tmp_path / "data").glob("containers/*"))
+        made.failing.clear()
+        assert made.create("one").name == "one"
