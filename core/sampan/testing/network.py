@@ -281,6 +281,23 @@ class NetworkDriverTests:
             place.unpublish()
             assert silent(outside, HOST_ADDRESS, 8080)
 
+    def test_a_client_that_keeps_sending_datagrams_finds_who_has_the_port_now(
+        self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace
+    ) -> None:
+        self.need(features.publish, "publishing")
+        net = make()
+        one, other = net.join(), net.join()
+        with outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(wires.PATIENCE)
+            client.bind(("", 40404))
+            client.sendto(b"?", (HOST_ADDRESS, 8080))  # too early: this flow, too, must not stick
+            for place in (one, other):
+                place.publish(8080, protocol="udp")
+                with Server(place.sandbox, 80):
+                    client.sendto(b"?", (HOST_ADDRESS, 8080))
+                    assert client.recv(64).decode() == OUTSIDE_ADDRESS
+                place.unpublish()
+
     def test_a_port_is_published_over_ipv6(
         self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace
     ) -> None:

@@ -25,7 +25,7 @@ from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
 from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
-from sampan.linux import links, netns, sysctl
+from sampan.linux import conntrack, links, netns, sysctl
 from sampan.linux.netlink import Message, Netlink
 from sampan_network import probe
 from sampan_network.firewall import Element, Firewall, network_elements
@@ -110,9 +110,11 @@ class Bridge(NetworkDriver):
                 host = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
                 raise Conflict(f"Bind for {host}:{port.host_port} failed: port is already allocated")
         self._firewall.add(element for _, element in elements)
+        _forget_flows(ports)
 
     def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
         self._firewall.remove(_published(endpoint, port) for port in ports)
+        _forget_flows(ports)
 
     def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:
         known = [one for one in joined if one.network in networks]
@@ -276,6 +278,14 @@ def _published(endpoint: EndpointSpec, port: PortBinding) -> Element:
     if port.host_ip in ("0.0.0.0", "::"):
         return Element(f"anyports{version}", key, value)
     return Element(f"ports{version}", f"{port.host_ip} . {key}", value)
+
+
+def _forget_flows(ports: Sequence[PortBinding]) -> None:
+    """Have clients that keep sending datagrams find the new place. Where that cannot be, they find it in minutes."""
+    numbers = {port.host_port for port in ports if port.protocol == "udp"}
+    if numbers:
+        with contextlib.suppress(SampanError, OSError):
+            conntrack.forget_udp(numbers)
 
 
 def _gone(netlink: Netlink, name: str) -> None:
