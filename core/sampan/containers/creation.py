@@ -10,7 +10,7 @@ from typing import Any
 from sampan.containers import checks, config, timestamps
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.types import Container, Image
 from sampan.undo import Undo
 
@@ -25,8 +25,11 @@ def create(parts: Parts, name: str | None, body: Mapping[str, Any], platform: st
         ident = _new_id()
         reserved = parts.registry.reserve(name, ident)
         undo.push(parts.registry.release, reserved)
-        record = _record(parts, ident, reserved, asked, image)
-        _make(parts, record, image, undo)
+        try:
+            record = _record(parts, ident, reserved, asked, image)
+            _make(parts, record, image, undo)
+        except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
+            raise Invalid(error.message) from error
         parts.registry.add(record)
     parts.announce(record, "create")
     return record, asked.warnings

@@ -128,10 +128,9 @@ class Containers:
             self._start(entry)
 
     def _start(self, entry: Entry) -> None:
+        self._starter.check(entry)
         try:
             self._starter.start(entry)
-        except (Conflict, NotModified):
-            raise
         except Exception:
             if entry.record.host_config["AutoRemove"]:
                 self._endings.remove(entry)

@@ -45,7 +45,7 @@ class Starter:
         started; other kinds come from the drivers. Call with the entry's lock held.
         """
         record = entry.record
-        self._check(entry)
+        self.check(entry)
         try:
             with Undo() as undo:
                 self._start(entry, undo)
@@ -54,7 +54,8 @@ class Starter:
             raise
         self._parts.announce(record, "start")
 
-    def _check(self, entry: Entry) -> None:
+    def check(self, entry: Entry) -> None:
+        """Refuse what its state forbids, before anything has happened to the container."""
         status = entry.record.state.status
         if status is Status.PAUSED:
             raise Conflict("cannot start a paused container, try unpause instead")
