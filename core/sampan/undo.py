@@ -57,6 +57,6 @@ def _run(steps: Iterable[tuple[Callable[..., object], tuple[Any, ...]]]) -> list
     for step, args in steps:
         try:
             step(*args)
-        except Exception as failure:  # noqa: PERF203 - each step must be tried
+        except Exception as failure:  # each step must be tried
             failures.append(failure)
     return failures
