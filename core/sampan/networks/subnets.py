@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -63,9 +64,13 @@ def check_free(subnets: Iterable[Subnet], taken: Mapping[str, Iterable[Subnet]])
 
 
 def choose(pools: Iterable[Pool], version: int, taken: Sequence[IPNetwork]) -> Subnet:
-    """The first subnet of the pools that overlaps nothing taken. ``Exhausted`` if there is none."""
+    """The first subnet of the pools that overlaps nothing taken. ``Exhausted`` if there is none.
+
+    Without a pool for IPv6, it is a unique local one, made at random (RFC 4193 section 3.2).
+    """
     same = [one for one in taken if one.version == version]
-    for candidate in _candidates(pools, version):
+    own = [pool for pool in pools if ipaddress.ip_network(pool.base).version == version]
+    for candidate in _candidates(own) if own or version == 4 else _unique_local():
         if not any(candidate.overlaps(one) for one in same):
             return Subnet(subnet=str(candidate), gateway=str(candidate[1]))
     raise Exhausted(
@@ -74,11 +79,14 @@ def choose(pools: Iterable[Pool], version: int, taken: Sequence[IPNetwork]) -> S
     )
 
 
-def _candidates(pools: Iterable[Pool], version: int) -> Iterator[IPNetwork]:
+def _candidates(pools: Iterable[Pool]) -> Iterator[IPNetwork]:
     for pool in pools:
-        base = ipaddress.ip_network(pool.base)
-        if base.version == version:
-            yield from base.subnets(new_prefix=pool.size)
+        yield from ipaddress.ip_network(pool.base).subnets(new_prefix=pool.size)
+
+
+def _unique_local() -> Iterator[IPNetwork]:
+    while True:
+        yield ipaddress.IPv6Network((b"\xfd" + secrets.token_bytes(7) + bytes(8), 64))
 
 
 def _read(entry: Mapping[str, Any]) -> Subnet:

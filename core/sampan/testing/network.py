@@ -319,8 +319,24 @@ class NetworkDriverTests:
             assert silent(outside, HOST_ADDRESS, 8080)
             assert ask(outside, HOST_ADDRESS, 8081)
             assert silent(world, "127.0.0.1", 8081)
-            outside.ip("route", "add", "127.0.0.1/32", "via", HOST_ADDRESS, "table", "main")
+            outside.ip("route", "add", place.net.spec.subnets[0].subnet, "via", HOST_ADDRESS)
             assert silent(outside, place.address, 80)
+
+    def test_the_hosts_loopback_is_reached_by_nobody_over_a_cable_or_a_bridge(
+        self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace, world: Namespace
+    ) -> None:
+        self.need(features.publish, "publishing")
+        net = make()
+        place, hostile = net.join(), net.join()
+        place.publish(8080, host_ip="127.0.0.1")
+        gateway = net.spec.subnets[0].gateway
+        with Server(place.sandbox, 80), Server(world, 81):
+            for stranger, way, port in ((outside, HOST_ADDRESS, 8080), (outside, HOST_ADDRESS, 81)):
+                wires.send_loopback_by(stranger, way)
+                assert silent(stranger, "127.0.0.1", port)
+            wires.send_loopback_by(hostile.sandbox, gateway)
+            assert silent(hostile.sandbox, "127.0.0.1", 81)
+            assert silent(hostile.sandbox, "127.0.0.1", 8080)
 
     def test_a_port_belongs_to_one_and_all_ports_or_none_are_published(
         self, features: NetworkFeatures, make: Callable[..., Net], driver: NetworkDriver, world: Namespace

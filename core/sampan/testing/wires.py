@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sampan.linux import netns
+from sampan.linux import netns, sysctl
 from sampan.linux.namespaces import CLONE_NEWNET, setns, unshare
 
 PATIENCE = 3.0  # seconds until an answer that must come
@@ -152,6 +152,19 @@ def _ask_once(namespace: Namespace, address: str, port: int, protocol: str, pati
 def silent(namespace: Namespace, address: str, port: int, *, protocol: str = "tcp") -> bool:
     """Is there no answer from there?"""
     return not ask(namespace, address, port, protocol=protocol, patience=SILENCE)
+
+
+def send_loopback_by(namespace: Namespace, gateway: str) -> None:
+    """Have the namespace send what is for 127.0.0.1 to a gateway: what a hostile neighbour would do."""
+
+    def settings() -> None:
+        for link in (sysctl.ROOT / "net/ipv4/conf").iterdir():
+            sysctl.write(f"net/ipv4/conf/{link.name}/route_localnet", "1")
+
+    netns.inside(namespace.fd, settings)
+    if any(one["local"] == "127.0.0.1" for one in links(namespace)["lo"]["addr_info"]):
+        namespace.ip("address", "delete", "127.0.0.1/8", "dev", "lo")
+        namespace.ip("route", "add", "127.0.0.1/32", "via", gateway)
 
 
 def rules() -> str:

@@ -169,8 +169,9 @@ class Bridge(NetworkDriver):
         if found and not self._is_bridge_of(found, network):
             raise Conflict(f"network {network.name!r} cannot have the bridge {name!r}: there is another link so called")
         if found is None:
-            bridge = links.bridge(name, mac=_bridge_mac(network), group=self._group, mtu=mtu)
-            netlink.run(bridge, links.no_link_local(name))
+            netlink.run(links.bridge(name, mac=_bridge_mac(network), group=self._group, mtu=mtu))
+            with contextlib.suppress(Unsupported):  # a kernel without IPv6 has none
+                netlink.run(links.no_link_local(name))
             found = links.link(netlink, name)
         if found is None:
             raise NotFound(f"the bridge {name!r} vanished while it was made")
@@ -203,7 +204,8 @@ class Bridge(NetworkDriver):
             peer_mac=endpoint.mac,
         )
         # Where bridged frames pass the firewall (br_netfilter), a container's way to its own published port leaves the
-        # bridge by the port it came in by.
+        # bridge by the port it came in by. An isolated port then keeps neighbours from published ports, too; a rule in
+        # its place would let everything pass as soon as somebody turns br_netfilter off.
         port = links.port(ours, isolated=not settings.icc, hairpin=_BRIDGED_FRAMES.exists())
         try:
             netlink.run(pair)

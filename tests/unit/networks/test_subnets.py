@@ -32,6 +32,12 @@ def test_ipv6_comes_from_ipv6_pools() -> None:
     assert subnets.choose(POOLS, 6, taken).subnet == "fd00:0:0:1::/64"
 
 
+def test_without_an_ipv6_pool_it_is_a_unique_local_one_and_never_the_same() -> None:
+    found = {subnets.choose(POOLS[:2], 6, []).subnet for _ in range(5)}
+    assert len(found) == 5
+    assert all(ipaddress.ip_network(one).subnet_of(ipaddress.ip_network("fd00::/8")) for one in found)
+
+
 def test_a_subnet_as_the_user_says() -> None:
     entry = {
         "Subnet": "10.5.0.0/16",
