@@ -134,17 +134,17 @@ class Execs:
         return True
 
     def of(self, container: str) -> list[str]:
-        """The ids of a container's execs."""
+        """The ids of a container's execs that run."""
         with self._lock:
-            return [made.id for made in self._execs.values() if made.container == container]
+            return [made.id for made in self._execs.values() if made.container == container and made.running]
 
     def forget(self, container: str) -> None:
         """The container has gone, or begins anew."""
-        for ident in self.of(container):
-            with self._lock:
-                if not self._execs[ident].running:
-                    del self._execs[ident]
-                    self._ended.pop(ident, None)
+        with self._lock:
+            mine = [made.id for made in self._execs.values() if made.container == container and not made.running]
+            for ident in mine:
+                del self._execs[ident]
+                self._ended.pop(ident, None)
 
     def _active(self, reference: str) -> Entry:
         entry = self._parts.registry.find(reference)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
 from sampan.drivers.types import Bundle
-from sampan.errors import Conflict, NotModified, SampanError, StartFailed, Unavailable
+from sampan.errors import Conflict, Invalid, NotModified, SampanError, StartFailed, Unavailable
+from sampan.linux import paths
 from sampan.types import Container, State, Status
 from sampan.undo import Undo
 
@@ -77,6 +79,7 @@ class Starter:
         undo.push(storage.unmount, record.id)
         try:
             mounts.prepare(record.mounts)
+            _check_directory(root, record.config["WorkingDir"])
             user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
             network = joining.result()
             around = spec.Surroundings(
@@ -217,6 +220,19 @@ class Starter:
         if state.status is Status.RESTARTING:
             move(state, Status.EXITED)
         self._parts.save(record)
+
+
+def _check_directory(root: int, path: str) -> None:
+    """The runtime makes a working directory that is missing; it cannot make one of a file."""
+    try:
+        fd = paths.open_in_root(root, path, os.O_PATH)
+    except OSError:
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise Invalid(f"Cannot mkdir: {path} is not a directory")
+    finally:
+        os.close(fd)
 
 
 def _put_back(state: State, before: State) -> None:
