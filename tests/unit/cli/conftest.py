@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_daemon import Daemon, Result
 
 from sampan.cli.app import run
+from unit.cli.fake_daemon import Daemon, Result
 
 
 @pytest.fixture

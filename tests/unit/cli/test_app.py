@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fake_daemon import Answer, Daemon, Request, Result
 
 from sampan.cli import commands, hosts
 from sampan.cli.app import find, run
 from sampan.cli.failures import Usage
+from unit.cli.fake_daemon import Answer, Daemon, Request, Result
 
 Sampan = Callable[..., Result]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_daemon import Answer, Daemon, Request, Result, frame
+
+from unit.cli.fake_daemon import Answer, Daemon, Request, Result, frame
 
 Sampan = Callable[..., Result]
 

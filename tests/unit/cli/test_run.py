@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_daemon import Answer, Daemon, Request, Result, frame, upgrade
 
 from sampan.cli.terminal import Detector, keys
+from unit.cli.fake_daemon import Answer, Daemon, Request, Result, frame, upgrade
 
 Sampan = Callable[..., Result]
 ID = "c" * 64
