@@ -19,6 +19,8 @@ from sampan_network.settings import BINDING, BRIDGE, ICC, MASQUERADE, MTU
 
 
 class TestBridge(NetworkDriverTests):
+    driver_name = "bridge"
+
     @pytest.fixture
     def driver(self, host: Host) -> NetworkDriver:
         return Bridge(host, Bridge.Options())
@@ -66,18 +68,24 @@ def with_options(driver: NetworkDriver, key: str, value: str) -> Net:
 
 
 class TestInternal(NetworkDriverTests):
+    driver_name = "internal"
+
     @pytest.fixture
     def driver(self, host: Host) -> NetworkDriver:
         return Internal(host, Internal.Options())
 
 
 class TestHost(NetworkDriverTests):
+    driver_name = "host"
+
     @pytest.fixture
     def driver(self, host: Host) -> NetworkDriver:
         return HostDriver(host, HostDriver.Options())
 
 
 class TestNone(NetworkDriverTests):
+    driver_name = "none"
+
     @pytest.fixture
     def driver(self, host: Host) -> NetworkDriver:
         return Nothing(host, Nothing.Options())

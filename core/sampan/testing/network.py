@@ -3,6 +3,8 @@
 Subclass it and give a fixture::
 
     class TestMine(NetworkDriverTests):
+        driver_name = "mine"
+
         @pytest.fixture
         def driver(self, host: Host) -> NetworkDriver:
             return Mine(host, Mine.Options())
@@ -19,7 +21,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -35,9 +37,11 @@ HOST_ADDRESS, OUTSIDE_ADDRESS = "198.51.100.1", "198.51.100.2"
 HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 
 
-@pytest.mark.root
+@pytest.mark.usefixtures("sampan_root")
 class NetworkDriverTests:
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
+
+    driver_name: ClassVar[str] = ""
 
     # ── what the tests stand on ────────────────────────────────────────────────────────────────────────────────
 
@@ -460,7 +464,7 @@ class NetworkDriverTests:
 
     def need(self, has: bool, what: str) -> None:
         if not has:
-            pytest.skip(f"this driver has no {what}")
+            pytest.skip(f"this driver does not have {what}")
 
     def need_own_sandbox(self, driver: NetworkDriver) -> None:
         self.need(driver.features().sandbox == "own", "sandboxes of their own")
