@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import secrets
+from contextlib import ExitStack
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
@@ -14,12 +15,14 @@ from sampan.containers.monitors import Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
+from sampan.drivers import StorageDriver
 from sampan.errors import Conflict, SampanError
 from sampan.events import EventBus
 from sampan.images.service import Images
 from sampan.networks import Networks
 from sampan.plugins import Drivers
 from sampan.state import State
+from sampan.undo import teardown
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +50,17 @@ class Engine:
 
         ``Conflict`` if another daemon serves this data root; ``Unavailable`` if a default driver cannot work here.
         """
+        with ExitStack() as undo:
+            self._lock = _lock(self.config)
+            undo.callback(os.close, self._lock)
+            self._make(undo)
+            self._restore()
+            undo.pop_all()
+
+    def _make(self, undo: ExitStack) -> None:
         config = self.config
-        self._lock = _lock(config)
         self.state = State(config.data_root / "engine.db")
+        undo.callback(self.state.close)
         self.instance = _instance(self.state)
         self.drivers = Drivers(config, self.instance)
         self.drivers.validate()
@@ -61,15 +72,18 @@ class Engine:
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
         self.networks.in_use = self.containers.on_network
-        self._restore()
+        self.monitors.open()
+        undo.callback(self.monitors.close)
 
     def close(self) -> None:
         """Let go of everything; containers live on."""
-        self.monitors.close()
-        self.containers.close()
-        self.networks.close()
-        self.state.close()
-        os.close(self._lock)
+        teardown(
+            self.monitors.close,
+            self.containers.close,
+            self.networks.close,
+            self.state.close,
+            lambda: os.close(self._lock),
+        )
 
     def _parts(self) -> Parts:
         return Parts(
@@ -90,13 +104,12 @@ class Engine:
 
     def _restore(self) -> None:
         """What lives is known before any driver acts, so that none of them takes it for an orphan."""
-        self.monitors.open()
         self.images.open()
         found = self.containers.adopt()
         known = self.containers.list()
         layers = self.images.layers_in_use()
         for name, storage in self.drivers.loaded("storage").items():
-            storage.restore(layers, [each.id for each in known if each.storage_driver == name])
+            self._restore_storage(name, storage, layers, [each.id for each in known if each.storage_driver == name])
         self.networks.open(found.running)
         for name, runtime in self.drivers.loaded("runtime").items():
             try:
@@ -104,6 +117,15 @@ class Engine:
             except (SampanError, OSError) as error:
                 log.error("the runtime %s could not clean up: %s", name, error)
         self.containers.open(found)
+
+    def _restore_storage(self, name: str, storage: StorageDriver, layers: set[str], containers: list[str]) -> None:
+        """Trouble with another driver than the default one must not keep the daemon from starting."""
+        try:
+            storage.restore(layers, containers)
+        except (SampanError, OSError) as error:
+            if name == self.config.storage.driver:
+                raise
+            log.error("the storage driver %s could not clean up: %s", name, error)
 
 
 def _lock(config: Config) -> int:

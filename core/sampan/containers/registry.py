@@ -40,21 +40,25 @@ class Entry:
         self.timer: threading.Timer | None = None
         self.delay = 0.0
         self._waiting: list[tuple[Condition, Future[Result]]] = []
+        self._news = threading.Lock()  # never held for long: the event loop takes it
 
     def promise(self, condition: Condition) -> Future[Result]:
         """A future that :meth:`tell` fulfils."""
         future: Future[Result] = Future()
-        self._waiting.append((condition, future))
+        with self._news:
+            self._waiting.append((condition, future))
         return future
 
     def withdraw(self, future: Future[Result]) -> None:
-        self._waiting = [waiter for waiter in self._waiting if waiter[1] is not future]
+        with self._news:
+            self._waiting = [waiter for waiter in self._waiting if waiter[1] is not future]
 
     def tell(self, *conditions: Condition) -> None:
-        """Whoever waits for one of these gets the exit code. Call with the lock held."""
+        """Whoever waits for one of these gets the exit code."""
         result = (self.record.state.exit_code, self.record.state.error)
-        told = [future for condition, future in self._waiting if condition in conditions]
-        self._waiting = [waiter for waiter in self._waiting if waiter[0] not in conditions]
+        with self._news:
+            told = [future for condition, future in self._waiting if condition in conditions]
+            self._waiting = [waiter for waiter in self._waiting if waiter[0] not in conditions]
         for future in told:
             if future.set_running_or_notify_cancel():
                 future.set_result(result)

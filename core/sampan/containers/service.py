@@ -22,7 +22,7 @@ from sampan.containers.starting import Starter
 from sampan.containers.stopping import Stopper
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import Stats
-from sampan.errors import Conflict, Invalid, NotFound, NotModified, Unsupported
+from sampan.errors import Conflict, Invalid, NotModified, Unsupported
 from sampan.types import Container, Status
 
 _SETTLE = 20.0  # seconds that removing an image waits for roots of removed containers on it
@@ -199,20 +199,20 @@ class Containers:
         self.execs.forget(entry.record.id)
 
     async def wait(self, reference: str, condition: Condition) -> tuple[int, str]:
-        """The exit code, and what went wrong, when the condition holds. Registered before the first suspension."""
+        """The exit code, and what went wrong, when the condition holds. Registered before the first suspension.
+
+        Takes no container's lock, for it runs on the event loop: it asks for the news first and looks then.
+        """
         entry = self._parts.registry.find(reference)
-        with entry.lock:
-            state = entry.record.state
-            if entry.gone:
-                raise NotFound(f"No such container: {reference}")
-            if condition == "not-running" and state.status not in (*ALIVE, Status.RESTARTING):
-                return state.exit_code, state.error
-            promised = entry.promise(condition)
+        state = entry.record.state
+        promised = entry.promise(condition)
         try:
+            idle = condition == "not-running" and state.status not in (*ALIVE, Status.RESTARTING)
+            if idle or entry.gone:
+                return state.exit_code, state.error
             return await asyncio.wrap_future(promised)
         finally:
-            with entry.lock:
-                entry.withdraw(promised)
+            entry.withdraw(promised)
 
     # ── streams ────────────────────────────────────────────────────────────────────────────────────────────────
 

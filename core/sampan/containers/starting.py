@@ -220,6 +220,7 @@ class Starter:
         if state.status is Status.RESTARTING:
             move(state, Status.EXITED)
         self._parts.save(record)
+        entry.tell("not-running")
 
 
 def _check_directory(root: int, path: str) -> None:
