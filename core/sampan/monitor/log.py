@@ -59,7 +59,9 @@ class Log:
             f'{{"log":{encode_basestring(each.decode("utf-8", "replace"))}{tail}' for each in pieces
         ).encode()
         try:
-            os.write(self._fd, text)
+            if os.write(self._fd, text) < len(text):
+                os.ftruncate(self._fd, self._size)  # half a line would spoil the next one too
+                return
             self._size += len(text)
             if self._max_size and self._size >= self._max_size:
                 self._rotate()
@@ -88,8 +90,9 @@ class Log:
                 os.rename(older, f"{self._path}.{number}")  # noqa: PTH104
             except FileNotFoundError:
                 continue
-        os.close(self._fd)
-        self._open()
+        older_fd = self._fd
+        self._open()  # first the new one: a number that was closed may soon be a client's
+        os.close(older_fd)
 
 
 def open_log(wanted: dict[str, Any] | None) -> Log | None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SOCKET = "monitor.sock"
+_LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
@@ -167,7 +168,7 @@ class Watch:
         """Connect the streams, the clients and whoever may look for us later."""
         if terminal >= 0:
             self._terminal = terminal
-            self._relay.source(terminal, 1)
+            self._relay.source(os.dup(terminal), 1)
             self._relay.sink(os.dup(terminal))
             if self._message["size"]:
                 self._resize(*self._message["size"])
@@ -263,7 +264,9 @@ class Watch:
 
     def _resize(self, rows: int, columns: int) -> None:
         if self._terminal >= 0:
-            fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+            rows, columns = (min(max(each, 0), _LARGEST) for each in (rows, columns))
+            with suppress(OSError):  # a size is not worth a container
+                fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
 def _try_to_send(control: Any, message: Any) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PIECE = 64 * 1024
 _HIGH = 1 << 20  # a client that is this many bytes behind makes the container wait, as Docker's does
 _INPUT_HIGH = 64 * 1024
+_HIGHEST_PIPE = 1 << 20  # what a pipe may hold (proc_sys_fs(5), pipe-max-size)
 
 
 class Loop:
@@ -92,7 +93,10 @@ class Client:
                 self.listen()
                 self._relay.drained()
         if events & (select.EPOLLHUP | select.EPOLLERR) and not events & select.EPOLLIN:
-            self.close()
+            if self._sends and self._relay.input_full:
+                self._relay.loop.forget(self.fd)  # what it sent before it went is read when there is room again
+            else:
+                self.close()
 
     def _read(self) -> None:
         try:
@@ -170,10 +174,16 @@ class Relay:
                 self._listen_to(fd)
 
     def drain(self) -> None:
-        """The container has ended: carry what it has left in its pipes, and log the last line."""
+        """The process has ended: carry what it has left in its pipes, and log the last line.
+
+        A process that it has left behind may go on writing (an exec's): that is nobody's any more.
+        """
         for fd in list(self._sources):
-            while fd in self._sources and self._carry(fd):
-                pass
+            left = _HIGHEST_PIPE
+            while fd in self._sources and left > 0 and (carried := self._carry(fd)):
+                left -= carried
+            if fd in self._sources:
+                self._close_source(fd)
         if self._log:
             self._log.close()
             self._log = None
@@ -205,26 +215,30 @@ class Relay:
             for each in self._sources:
                 self.loop.forget(each)
 
-    def _carry(self, fd: int) -> bool:
+    def _carry(self, fd: int) -> int:
+        """Carry what can be read now, and say how many bytes that were."""
         try:
             data = os.read(fd, _PIECE)
         except BlockingIOError:
-            return False
+            return 0
         except OSError:  # EIO: nobody has the terminal's other end open any more
             data = b""
         number = self._sources[fd]
         if not data:
-            del self._sources[fd]
-            self.loop.forget(fd)
-            os.close(fd)
-            return False
+            self._close_source(fd)
+            return 0
         if self._log:
             self._log.write(number, data)
         framed = data if self._tty else b"%c\0\0\0%b%b" % (number, len(data).to_bytes(4, "big"), data)
         for client in list(self._clients):
             if client.wants[number]:
                 client.send(framed)
-        return True
+        return len(data)
+
+    def _close_source(self, fd: int) -> None:
+        del self._sources[fd]
+        self.loop.forget(fd)
+        os.close(fd)
 
     def _pour(self) -> None:
         if self._input < 0:
