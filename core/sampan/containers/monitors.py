@@ -8,6 +8,7 @@ container can write to what it finds behind ``/proc/PID/exe`` (the way of CVE-20
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import socket
@@ -323,6 +324,11 @@ def module_path(modules: Iterable[str]) -> list[str]:
     return found
 
 
+@functools.cache
+def _path_of(module: str) -> list[str]:
+    return module_path([module])
+
+
 def _message(launch: Launch) -> dict[str, Any]:
     if launch.kind == "start" and launch.root is None:
         raise Conflict("a container is started with a root file system")
@@ -330,7 +336,7 @@ def _message(launch: Launch) -> dict[str, Any]:
         "key": launch.key,
         "kind": launch.kind,
         "module": launch.module,
-        "path": module_path([launch.module]),
+        "path": _path_of(launch.module),
         "order": messages.dumps(dict(launch.order)),
         "root": launch.root is not None,
         "tty": launch.tty,

@@ -51,6 +51,7 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
         pid, terminal, starter = start(runtime, message, root, streams)
     except StartFailed as failure:
         messages.send(control, ("failed", failure.message, failure.exit_code))
+        _reap_all()
         return 0
     watch = Watch(message, runtime, control, pid, root)
     os.waitpid(starter, 0)  # after the daemon has its answer, for a process takes its time to go
@@ -58,6 +59,13 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     _quiet()
     watch.wait()
     return 0
+
+
+def _reap_all() -> None:
+    """Nobody else could: an orphan goes to the init of its own PID namespace, and a container's may never wait."""
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def complain(message: dict[str, Any], error: BaseException) -> None:

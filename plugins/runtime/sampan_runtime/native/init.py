@@ -54,13 +54,15 @@ def _guarded(report: Any, step: Any, *args: Any) -> None:
 
 
 def sentence(error: OSError) -> str:
-    """What failed, with the last of our own lines that it came through: few of these errors name a file."""
+    """What failed, and in which of our steps: few of these errors name a file."""
     trace = error.__traceback__
-    while trace and trace.tb_next:
+    steps = []
+    while trace:
+        steps.append(trace.tb_frame.f_code.co_name.strip("_"))
         trace = trace.tb_next
-    where = f"{trace.tb_frame.f_code.co_name}:{trace.tb_lineno}" if trace else "?"
-    name = error.filename.decode(errors="replace") if isinstance(error.filename, bytes) else error.filename
-    return f"preparing the container failed in {where}{f' ({name})' if name else ''}: {(error.strerror or '').lower()}"
+    name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else ""
+    where = " ".join(filter(None, [name, f"({', '.join(steps[1:])})"]))
+    return f"the container could not be prepared: {where}: {(error.strerror or '').lower()}"
 
 
 def _init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report: Any) -> None:
