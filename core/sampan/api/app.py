@@ -36,6 +36,9 @@ class App:
         self._workers = workers
 
     def answer(self, request: Request) -> Answer | Awaitable[Answer]:
+        log.debug("%s %s", request.method, request.path)
+        if "origin" in request.headers:
+            return failures.refuse(403, "web pages are not served: the request has an Origin header")
         try:
             version, path = split_version(request.path)
         except UnknownVersion as error:

@@ -15,7 +15,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +23,14 @@ from sampan.errors import Conflict, SampanError, Unavailable
 
 if TYPE_CHECKING:
     from sampan.api.listen import Listener
+    from sampan.api.workers import Workers
     from sampan.config import Config
     from sampan.engine import Engine
 
 log = logging.getLogger(__name__)
 
 WORKERS = 64  # calls of the services at once; a stop that waits for its container holds one
+PATIENCE = 5.0  # seconds, at the end, for calls whose clients are gone
 
 
 def run(config: Config) -> int:
@@ -46,21 +47,25 @@ def run(config: Config) -> int:
 
 def _run(config: Config, started: float) -> int:
     from sampan.api.listen import listen
+    from sampan.api.workers import Workers
     from sampan.engine import Engine
 
     engine = Engine(config)
     engine.open()
     try:
         listeners = listen(config.hosts, config.socket_group)
-        with ThreadPoolExecutor(WORKERS, thread_name_prefix="api") as workers:
-            asyncio.run(_serve(engine, workers, listeners, started))
+        workers = Workers(WORKERS)
+        asyncio.run(_serve(engine, workers, listeners, started))
+        workers.shutdown()
+        if not workers.settle(PATIENCE):
+            log.warning("calls that take longer are left behind")
     finally:
         engine.close()
     log.info("stopped; containers live on")
     return 0
 
 
-async def _serve(engine: Engine, workers: ThreadPoolExecutor, listeners: list[Listener], started: float) -> None:
+async def _serve(engine: Engine, workers: Workers, listeners: list[Listener], started: float) -> None:
     from sampan.api.app import App
     from sampan.api.server import Server
 

@@ -6,7 +6,6 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from sampan.api.app import App
 from sampan.api.listen import listen
 from sampan.api.server import Server
+from sampan.api.workers import Workers
 from unit.api.fake_engine import Engine
 
 
@@ -116,12 +116,14 @@ class Daemon:
     async def _serve(self) -> None:
         self.loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        with ThreadPoolExecutor(8) as workers:
-            self.server = Server(App(self.engine, workers))  # type: ignore[arg-type]
-            await self.server.start(listen([f"unix://{self.path}"]))
-            self._ready.set()
-            await self._stop.wait()
-            await self.server.stop()
+        workers = Workers(8)
+        self.server = Server(App(self.engine, workers))  # type: ignore[arg-type]
+        await self.server.start(listen([f"unix://{self.path}"]))
+        self._ready.set()
+        await self._stop.wait()
+        await self.server.stop()
+        workers.shutdown()
+        assert workers.settle(10), "a worker thread hangs"
 
     def call(self, function: Any, *args: Any) -> None:
         self.loop.call_soon_threadsafe(function, *args)

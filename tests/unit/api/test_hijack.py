@@ -106,6 +106,22 @@ def test_the_containers_end_closes_the_connection_even_under_a_client_that_sends
     assert wire.file.read() == b"bye"
 
 
+def test_the_last_words_of_a_container_that_stopped_listening(far: Daemon, wire: Wire) -> None:
+    for _ in range(20):
+        client = Wire(far.path)
+        client.send(attach())
+        client.head()
+        end = container_end(far)
+        end.shutdown(socket.SHUT_RD)
+        client.send("x" * 10_000)
+        end.sendall(b"last words")
+        client.send("x" * 10_000)
+        end.close()
+        assert client.file.read() == b"last words"
+        client.close()
+        far.engine.containers.attached.clear()
+
+
 def test_a_client_that_leaves_lets_go_of_the_container(far: Daemon, wire: Wire) -> None:
     wire.send(attach())
     wire.head()

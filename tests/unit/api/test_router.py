@@ -92,6 +92,11 @@ def test_what_is_not_built_says_so(wire: Wire) -> None:
     assert (answer.status, answer.message) == (501, "swarm mode is not supported by this engine yet (GET /swarm)")
 
 
+def test_web_pages_are_not_served(wire: Wire) -> None:
+    """A page in a browser can send POST without a body to a daemon on the loopback interface."""
+    assert wire.ask("POST", "/containers/web/stop", Origin="http://somewhere").status == 403
+
+
 def test_twice_declared_is_refused() -> None:
     table = Routes()
     table.get("/x")(lambda call: None)

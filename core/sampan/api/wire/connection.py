@@ -205,7 +205,7 @@ class Connection(asyncio.Protocol):
             elif isinstance(answer, Stream):
                 await self._stream(answer)
             else:
-                await self._hand_over(answer)
+                self._hand_over(answer)
         except (asyncio.CancelledError, ConnectionError):
             self._transport.close()
         except Exception:
@@ -314,7 +314,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             raise ConnectionResetError("the client went away")
 
-    async def _hand_over(self, hijack: Hijack) -> None:
+    def _hand_over(self, hijack: Hijack) -> None:
         request = self._request
         assert request is not None
         head = f"Content-Type: {hijack.content_type}\r\n"
@@ -322,16 +322,18 @@ class Connection(asyncio.Protocol):
             head = f"HTTP/1.1 101 UPGRADED\r\n{head}Connection: Upgrade\r\nUpgrade: tcp\r\n"
         else:
             head = f"HTTP/1.1 200 OK\r\n{head}"
-        self._transport.write(head.encode() + self._app.headers + b"\r\n")
-        tunnel = self._tunnel = Tunnel(self._transport, self._ahead)
-        self._let_go()
-        if self._client_ended and not tunnel.client_ended():
-            self._transport.close()
-        try:
-            await self._loop.connect_accepted_socket(lambda: tunnel, hijack.peer)
-        except BaseException:
+        if self._transport.is_closing():
             hijack.peer.close()
-            raise
+            return
+        self._transport.write(head.encode() + self._app.headers + b"\r\n")
+        self._tunnel = Tunnel(self._transport, hijack.peer)
+        if self._draining:
+            self._tunnel.client_is_slow()
+        self._let_go()
+        self._tunnel.client_sent(self._ahead)
+        self._ahead = b""
+        if self._client_ended and not self._tunnel.client_ended():
+            self._transport.close()
 
     # flow
 

@@ -2,14 +2,135 @@
 
 Each side's end of file is passed on to the other as what it is: the client's as a shutdown for writing, so that a
 container's standard input ends while its output goes on; the container's as the end of the connection.
+
+The container's socket is not one of asyncio's transports: those give up reading when writing fails, and the last words
+of a container that closed its input early would be lost.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import select
+import socket
 
 LINGER = 10.0  # seconds in which a client may still read and leave, once its container has ended
+PIECE = 256 * 1024
+HIGH = 256 * 1024  # bytes waiting for a slow container before the client is held back
+
+
+class Tunnel:
+    """``peer`` is non-blocking and belongs to the tunnel. The connection calls the ``client_…`` methods."""
+
+    def __init__(self, client: asyncio.Transport, peer: socket.socket) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._peer = peer
+        self._waiting = bytearray()  # for the container
+        self._client_ended = False
+        self._client_gone = False
+        self._deaf = False  # the container takes no more input
+        self._ended = False
+        self._loop.add_reader(peer, self._readable)
+
+    # the container's socket
+
+    def _readable(self) -> None:
+        try:
+            data = self._peer.recv(PIECE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._client.write(data)
+        else:
+            self._end()
+
+    def _writable(self) -> None:
+        self._send()
+        if not self._waiting:
+            self._loop.remove_writer(self._peer)
+
+    def _send(self) -> None:
+        try:
+            sent = self._peer.send(self._waiting)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._deaf = True
+            sent = len(self._waiting)
+        del self._waiting[:sent]
+        if len(self._waiting) <= HIGH // 2:
+            self._client.resume_reading()
+        if not self._waiting:
+            self._input_is_through()
+
+    def _input_is_through(self) -> None:
+        if self._client_gone:
+            self._close()
+        elif self._client_ended:
+            with contextlib.suppress(OSError):
+                self._peer.shutdown(socket.SHUT_WR)
+
+    def _end(self) -> None:
+        """Closing while the client still sends would reset the connection and could lose the last output."""
+        self._close()
+        if self._client.is_closing():
+            return
+        self._client.resume_reading()
+        if self._client_ended or not self._client.can_write_eof():
+            self._client.close()
+        else:
+            self._client.write_eof()
+            self._loop.call_later(LINGER, self._client.abort)
+
+    def _close(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._loop.remove_reader(self._peer)
+            self._loop.remove_writer(self._peer)
+            self._peer.close()
+
+    # the client's connection
+
+    def client_sent(self, data: bytes) -> None:
+        if self._ended or self._deaf or not data:
+            return
+        idle = not self._waiting
+        self._waiting += data
+        if idle:
+            self._send()
+            if self._waiting:
+                self._loop.add_writer(self._peer, self._writable)
+        if len(self._waiting) > HIGH:
+            self._client.pause_reading()
+
+    def client_ended(self) -> bool:
+        """The client sends no more. Returns whether the connection stays open for the container's output."""
+        if self._ended or hung_up(self._client):
+            return False
+        self._client_ended = True
+        if not self._waiting:
+            self._input_is_through()
+        return True
+
+    def client_lost(self) -> None:
+        """What it had sent still arrives."""
+        if self._ended:
+            return
+        self._client_gone = True
+        self._loop.remove_reader(self._peer)
+        if not self._waiting:
+            self._close()
+
+    def client_is_slow(self) -> None:
+        if not self._ended:
+            self._loop.remove_reader(self._peer)
+
+    def client_caught_up(self) -> None:
+        if not self._ended and not self._client_gone:
+            self._loop.add_reader(self._peer, self._readable)
 
 
 def hung_up(transport: asyncio.Transport) -> bool:
@@ -17,88 +138,3 @@ def hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLHUP)
     return any(events & select.POLLHUP for _, events in poll.poll(0))
-
-
-class Tunnel(asyncio.Protocol):
-    """The container's side of the stream; the connection calls the ``client_…`` methods, at any time: what the client
-    does before the container's socket is connected is done to it then."""
-
-    def __init__(self, client: asyncio.Transport, early: bytes = b"") -> None:
-        self._client = client
-        self._container: asyncio.Transport | None = None
-        self._early = early
-        self._client_ended = False
-        self._client_slow = False
-        self._client_gone = False
-        self._ended = False
-
-    # the container's socket
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._container = transport
-        if self._early:
-            transport.write(self._early)
-            self._early = b""
-        if self._client_gone:
-            transport.close()
-        elif self._client_ended:
-            transport.write_eof()
-        if self._client_slow:
-            transport.pause_reading()
-
-    def data_received(self, data: bytes) -> None:
-        self._client.write(data)
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, error: Exception | None) -> None:
-        """Closing while the client still sends would reset the connection and lose the last output on TCP."""
-        self._ended = True
-        if self._client.is_closing():
-            return
-        self._client.resume_reading()
-        if self._client.can_write_eof():
-            self._client.write_eof()
-            asyncio.get_running_loop().call_later(LINGER, self._client.abort)
-        else:
-            self._client.close()
-
-    def pause_writing(self) -> None:
-        self._client.pause_reading()
-
-    def resume_writing(self) -> None:
-        self._client.resume_reading()
-
-    # the client's connection
-
-    def client_sent(self, data: bytes) -> None:
-        if self._container is None:
-            self._early += data
-        elif not self._ended:
-            self._container.write(data)
-
-    def client_ended(self) -> bool:
-        """The client sends no more. Returns whether the connection stays open for the container's output."""
-        if self._ended or hung_up(self._client):
-            return False
-        self._client_ended = True
-        if self._container:
-            self._container.write_eof()
-        return True
-
-    def client_lost(self) -> None:
-        self._client_gone = True
-        if self._container:
-            self._container.close()
-
-    def client_is_slow(self) -> None:
-        self._client_slow = True
-        if self._container and not self._ended:
-            self._container.pause_reading()
-
-    def client_caught_up(self) -> None:
-        self._client_slow = False
-        if self._container and not self._ended:
-            self._container.resume_reading()
