@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import socket
-import tempfile
 import threading
 import time
 import uuid
@@ -27,6 +26,8 @@ from sampan.testing.runtime.spec import process_of
 
 PATIENCE = 30.0
 """Seconds after which anything that a runtime does counts as hanging."""
+
+_SYSTEM = ("/proc", "/dev", "/sys", "/etc", "/bin", "/lib", "/usr", "/root", "/boot")
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -278,8 +279,7 @@ class Containers:
     def host_mounts(self) -> list[str]:
         """The host's mounts, without those of others who are at work on this machine at the same time."""
         lines = Path("/proc/self/mountinfo").read_text().splitlines()
-        busy = (tempfile.gettempdir(), "/run/", "/var/")
-        return [line for line in lines if not line.split()[4].startswith(busy) or str(self.directory) in line]
+        return [line for line in lines if line.split()[4].startswith(_SYSTEM) or str(self.directory) in line]
 
     def _mounts(self) -> set[str]:
         targets = (line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines())
