@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import signal
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WORKERS = 64  # calls of the services at once; a stop that waits for its container holds one
-PATIENCE = 5.0  # seconds, at the end, for calls whose clients are gone
+PATIENCE = 1.0  # seconds, at the end, for calls whose clients are gone
 
 
 def run(config: Config) -> int:
@@ -76,6 +77,7 @@ async def _serve(engine: Engine, workers: Workers, listeners: list[Listener], st
     loop.add_signal_handler(signal.SIGHUP, lambda: log.info("SIGHUP is ignored: restart to read the configuration"))
     server = Server(App(engine, workers))
     await server.start(listeners)
+    gc.freeze()  # what is there now stays: the collector need not walk through it again and again
     hosts = ", ".join(listener.host for listener in listeners)
     ready = f"sampan {__version__} is ready after {time.monotonic() - started:.2f} s on {hosts}"
     print(ready, file=sys.stderr, flush=True)
