@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from sampan.linux.syscalls import SYS_CLONE3, SYS_CLOSE_RANGE, call, holding_gil, syscall
+from sampan.linux.syscalls import SYS_CLONE3, SYS_CLOSE_RANGE, SYS_RT_SIGACTION, call, holding_gil, syscall
 
 CLONE_PARENT = 0x00008000
 CLONE_INTO_CGROUP = 0x200000000
@@ -65,6 +65,17 @@ def prctl(option: int, value: int | bytes = 0) -> None:
     word = value if isinstance(value, bytes) else ctypes.c_ulong(value)
     zero = ctypes.c_ulong(0)
     call("prctl", ctypes.c_int(option), word, zero, zero, zero, what="prctl")
+
+
+RESERVED_SIGNALS = (32, 33)
+"""The C library keeps these to itself: its functions, and so Python's, refuse them (nptl(7))."""
+
+
+def default_reserved_signals() -> None:
+    """Give the reserved signals their default action. GNU make, among others, starts programs that ignore them."""
+    default = bytes(32)  # struct sigaction of the kernel: SIG_DFL, no flags, no restorer, an empty mask
+    for number in RESERVED_SIGNALS:
+        syscall(SYS_RT_SIGACTION, number, default, 0, 8, what="rt_sigaction")
 
 
 def close_all_but(kept: int) -> None:

@@ -173,8 +173,9 @@ def _become(order: dict[str, Any], report: Any) -> None:
 def _default_signals() -> None:
     """Ignored signals stay ignored over execve, and Python ignores some."""
     for number in range(1, _LAST_SIGNAL + 1):
-        if number not in (_signal.SIGKILL, _signal.SIGSTOP, 32, 33):  # 32 and 33 are the C library's own
+        if number not in (_signal.SIGKILL, _signal.SIGSTOP, *process.RESERVED_SIGNALS):
             _signal.signal(number, _signal.SIG_DFL)
+    process.default_reserved_signals()
     _signal.pthread_sigmask(_signal.SIG_SETMASK, [])
 
 
