@@ -104,6 +104,8 @@ def settings(args: Args, config: Config) -> dict[str, Any]:
     found: dict[str, Any] = {SETTINGS[flag]: value for flag, value in values.items() if value is not None}
     if args.log_level is not None:
         found["log_level"] = LEVELS[args.log_level]
+    if args.bip is not None:
+        found[SETTINGS["bip"]] = _subnet(args.bip)
     if args.debug:
         found["log_level"] = "debug"
     hosts = args.host or [args.server] * bool(args.server)
@@ -117,6 +119,20 @@ def settings(args: Args, config: Config) -> dict[str, Any]:
     if args.storage_opt:
         found["storage.options"] = _storage_options(args, config)
     return found
+
+
+def _subnet(bip: str) -> str:
+    """Docker's ``--bip`` is the bridge's address; here the bridge always has the first address of its subnet."""
+    import ipaddress
+
+    try:
+        interface = ipaddress.ip_interface(bip)
+    except ValueError:
+        return bip  # the configuration says what is allowed
+    if interface.ip not in (interface.network.network_address, interface.network.network_address + 1):
+        first = interface.network.network_address + 1
+        raise Usage(f"--bip {bip}: the bridge gets the first address of its subnet, {first}", code=1)
+    return str(interface.network)
 
 
 def _listening(host: str) -> str:
@@ -139,7 +155,4 @@ def check(config: Config) -> None:
     """More than the file's form: the drivers that it names must exist and accept their options."""
     from sampan.plugins import Drivers
 
-    drivers = Drivers(config, "00000000")
-    drivers.storage()
-    drivers.network(config.network.driver)
-    drivers.runtime()
+    Drivers(config, "00000000").validate()
