@@ -7,10 +7,11 @@ import logging
 from collections.abc import Awaitable
 from typing import Protocol
 
-from sampan.api.wire.answer import REASONS, Answer, Hijack, Reply, Stream, date_header
+from sampan.api.wire.answer import Answer, Hijack, Reply, Stream
 from sampan.api.wire.body import Body
 from sampan.api.wire.chunked import ChunkedReader
 from sampan.api.wire.request import BadRequest, HeadReader, Request
+from sampan.api.wire.sender import Sender
 from sampan.api.wire.tunnel import Tunnel
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Connection(asyncio.Protocol):
         self._live = live
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
+        self._sender: Sender
         self.closed = self._loop.create_future()
         self._head = HeadReader()
         self._head_timer: asyncio.TimerHandle | None = None
@@ -54,13 +56,13 @@ class Connection(asyncio.Protocol):
         self._tunnel: Tunnel | None = None
         self._client_ended = False
         self._closing = False  # no request after the one being answered
-        self._draining: asyncio.Future[None] | None = None
 
     # asyncio's callbacks
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._sender = Sender(transport, self._app.headers)
         self._live.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -96,17 +98,14 @@ class Connection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
+        self._sender.pause()
         if self._tunnel:
             self._tunnel.client_is_slow()
-        elif self._draining is None:
-            self._draining = self._loop.create_future()
 
     def resume_writing(self) -> None:
+        self._sender.resume()
         if self._tunnel:
             self._tunnel.client_caught_up()
-        if self._draining and not self._draining.done():
-            self._draining.set_result(None)
-        self._draining = None
 
     # the server's wishes
 
@@ -182,7 +181,7 @@ class Connection(asyncio.Protocol):
     def _send_continue(self) -> None:
         if self._request and self._request.expects_continue:
             self._request.headers["expect"] = ""
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._sender.proceed()
 
     def _refuse(self, error: BadRequest) -> None:
         """After bytes that make no sense, nothing that follows does."""
@@ -249,90 +248,45 @@ class Connection(asyncio.Protocol):
         self._let_go()
         self._loop.call_later(DISCARD_TIMEOUT, self._transport.abort)
 
-    def _head_of(self, status: int, content_type: str, framing: str) -> list[bytes]:
-        keep = self._request is not None and self._request.keep_alive and not self._closing
-        if self._request and self._request.body and not self._request.body.ended:
-            keep = False
-        kind = f"Content-Type: {content_type}\r\n" if content_type else ""
-        close = "" if keep else "Connection: close\r\n"
-        status_line = f"HTTP/1.1 {status} {REASONS.get(status, 'Unknown')}\r\n"
-        return [status_line.encode(), self._app.headers, date_header(), f"{kind}{framing}{close}".encode()]
-
     def _reply(self, reply: Reply) -> None:
-        empty = reply.status in (204, 304)
-        framing = "" if empty else f"Content-Length: {len(reply.body)}\r\n"
-        parts = self._head_of(reply.status, "" if empty else reply.content_type, framing)
-        parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in reply.headers.items()]
-        parts.append(b"\r\n")
-        if not empty and not (self._request and self._request.method == "HEAD"):
-            parts.append(reply.body)
-        self._transport.write(b"".join(parts))
+        self._sender.reply(reply, self._request, keep=self._stays_open())
+
+    def _stays_open(self) -> bool:
+        request = self._request
+        if request is None or self._closing or not request.keep_alive:
+            return False
+        return request.body is None or request.body.ended
 
     async def _stream(self, stream: Stream) -> None:
+        request = self._request
+        assert request is not None
+        self._streaming = stream.live
         try:
-            await self._send_pieces(stream)
-        finally:
-            await stream.chunks.aclose()
-
-    async def _send_pieces(self, stream: Stream) -> None:
-        first = b""
-        if stream.live:
-            self._streaming = True
-            if self._client_ended:
+            if stream.live and self._client_ended:
                 return
-        else:
             try:
-                first = await anext(stream.chunks, b"")
+                first = b"" if stream.live else await anext(stream.chunks, b"")
             except Exception as error:
                 self._reply(self._app.failure(error))
                 return
-        assert self._request is not None
-        chunked = self._request.version == "1.1"
-        if not chunked:
-            self._closing = True
-        framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
-        self._transport.write(b"".join([*self._head_of(stream.status, stream.content_type, framing), b"\r\n"]))
-        await self._send(first, chunked)
-        try:
-            async for chunk in stream.chunks:
-                await self._send(chunk, chunked)
-        except ConnectionError:
-            raise
-        except Exception as error:
-            log.warning("a stream was cut off: %s", error, exc_info=error)
-            self._transport.abort()  # the missing last chunk tells the client that this is not all
-            return
-        if chunked:
-            self._transport.write(b"0\r\n\r\n")
-
-    async def _send(self, data: bytes, chunked: bool) -> None:
-        if not data:
-            return
-        self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
-        if self._draining:
-            await self._draining
-        if self._transport.is_closing():
-            raise ConnectionResetError("the client went away")
+            self._closing = self._closing or request.version == "1.0"
+            await self._sender.stream(stream, first, request, keep=self._stays_open())
+        finally:
+            await stream.chunks.aclose()
 
     def _hand_over(self, hijack: Hijack) -> None:
-        request = self._request
-        assert request is not None
-        head = f"Content-Type: {hijack.content_type}\r\n"
-        if request.upgrade:
-            head = f"HTTP/1.1 101 UPGRADED\r\n{head}Connection: Upgrade\r\nUpgrade: tcp\r\n"
-        else:
-            head = f"HTTP/1.1 200 OK\r\n{head}"
+        assert self._request is not None
         if self._transport.is_closing():
             hijack.peer.close()
             return
-        self._transport.write(head.encode() + self._app.headers + b"\r\n")
-        self._tunnel = Tunnel(self._transport, hijack.peer)
-        if self._draining:
-            self._tunnel.client_is_slow()
+        self._sender.hand_over(hijack.content_type, upgrade=bool(self._request.upgrade))
+        tunnel = self._tunnel = Tunnel(self._transport, hijack.peer)
+        if self._sender.is_full:
+            tunnel.client_is_slow()
         self._let_go()
-        self._tunnel.client_sent(self._ahead)
+        tunnel.client_sent(self._ahead)
         self._ahead = b""
-        if self._client_ended and not self._tunnel.client_ended():
+        if self._client_ended and not tunnel.client_ended():
             self._transport.close()
 
     # flow
