@@ -34,8 +34,13 @@ def run(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_stdout()
         return CLOSED_PIPE
+
+
+def _give_up_stdout() -> None:
+    """What is still in its buffer would only raise again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _told(words: Sequence[str]) -> int:
@@ -55,6 +60,7 @@ def _told(words: Sequence[str]) -> int:
         return failure.code
     except OSError as error:
         _debug()
+        _give_up_stdout()
         tell(f"sampan: {error.filename or 'input or output'}: {error.strerror or error}")
     except Exception as error:
         _debug()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sampan.cli import wire
-from sampan.cli.failures import CannotConnect, Refused
+from sampan.cli.failures import CannotConnect, Failure, Refused
 from sampan.cli.http import Connection, Response, connect, quoted, upload
 
 TYPE_CHECKING = False
@@ -73,7 +73,9 @@ class Client:
             upload(connection, source)
 
         self.ping()  # a connection that died, or a daemon to be started, shows before the stream is used up
-        return self._checked(self._exchange(send))
+        response = self._exchange(send)
+        response.reusable = False  # an early answer leaves it in the middle of a request
+        return self._checked(response)
 
     def converse(self, path: str, query: Mapping[str, object] | None = None, body: object = None) -> Connection:
         """Takes a connection over: what is sent on it goes to the process, what comes are its streams."""
@@ -93,7 +95,9 @@ class Client:
 
     def _head(self, method: str, path: str, query: Mapping[str, object] | None, more: str) -> str:
         words = "&".join(_pairs(query or {}))
-        target = f"/v{self.version}{path}{'?' if words else ''}{words}"
+        if "//" in path or path.endswith("/"):
+            raise Failure("a name on the command line is empty")
+        target = f"/v{self.version}{quoted(path)}{'?' if words else ''}{words}"
         return f"{method} {target} HTTP/1.1\r\nHost: sampan\r\nUser-Agent: sampan\r\n{more}\r\n"
 
     def _exchange(self, send: Callable[[Connection], None]) -> Response:

@@ -189,6 +189,25 @@ def test_a_closed_pipe_ends_quietly(daemon: Daemon) -> None:
     assert Path(f"{daemon.path}.code").read_text() == "141\n"
 
 
+def test_a_full_disk_is_told_once(daemon: Daemon) -> None:
+    daemon.on("GET /containers/json", [])
+    command = [sys.executable, "-m", "sampan.cli", "-H", f"unix://{daemon.path}", "ps"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"sampan: input or output: No space left on device\n")
+
+
+def test_names_stay_names(daemon: Daemon, sampan: Sampan) -> None:
+    """What is typed as a name can neither reach another resource nor write a request of its own."""
+    sampan("stop", "a?x=1", "b/../c d\r\nX: y", "ä%2e")
+    assert [request.path for request in daemon.requests] == [
+        "/containers/a?x=1/stop",
+        "/containers/b/../c d\r\nX: y/stop",
+        "/containers/ä%2e/stop",
+    ]
+    assert sampan("stop", "").err == "sampan: a name on the command line is empty\n"
+
+
 def test_ps_imports_next_to_nothing(daemon: Daemon) -> None:
     """What makes a command slow to start: each of these costs as much as Python's own start, or half of it."""
     daemon.on("GET /containers/json", [])
