@@ -7,11 +7,12 @@ import logging
 import os
 import secrets
 from contextlib import ExitStack
+from pathlib import Path
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.execs import Execs
-from sampan.containers.monitors import Monitors
+from sampan.containers.monitors import Exit, Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
@@ -43,16 +44,17 @@ class Engine:
     def __init__(self, config: Config) -> None:
         self.config = config
         self.events = EventBus()
-        self._lock = -1
+        self._locks: list[int] = []
 
     def open(self) -> None:
         """Bring everything up, and everything that an earlier daemon left into a true state.
 
-        ``Conflict`` if another daemon serves this data root; ``Unavailable`` if a default driver cannot work here.
+        ``Conflict`` if another daemon serves one of these roots; ``Unavailable`` if a default driver cannot work here.
         """
         with ExitStack() as undo:
-            self._lock = _lock(self.config)
-            undo.callback(os.close, self._lock)
+            undo.callback(self._unlock)
+            self._locks.append(_lock(self.config.data_root, "lock"))
+            self._locks.append(_lock(self.config.exec_root, "daemon.lock"))  # the two roots may be one directory
             self._make(undo)
             self._restore()
             undo.pop_all()
@@ -67,7 +69,7 @@ class Engine:
         self.events.subscribe(self.drivers.hooks.event)
         self.images = Images(config, self.state, self.events, self.drivers)
         self.networks = Networks(config, self.state, self.events, self.drivers)
-        self.monitors = Monitors(self._monitor_modules(), lambda key, exit_: self.containers.exited(key, exit_))
+        self.monitors = Monitors(self._monitor_modules(), self._exited, config.exec_root / "launching")
         self.containers = Containers(self._parts())
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
@@ -82,8 +84,15 @@ class Engine:
             self.containers.close,
             self.networks.close,
             self.state.close,
-            lambda: os.close(self._lock),
+            self._unlock,
         )
+
+    def _unlock(self) -> None:
+        while self._locks:
+            os.close(self._locks.pop())
+
+    def _exited(self, key: str, exit_: Exit) -> None:
+        self.containers.exited(key, exit_)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -128,16 +137,15 @@ class Engine:
             log.error("the storage driver %s could not clean up: %s", name, error)
 
 
-def _lock(config: Config) -> int:
-    """flock(2) on the data root: the kernel takes it back however the daemon ends."""
-    config.data_root.mkdir(parents=True, exist_ok=True, mode=0o711)
-    config.exec_root.mkdir(parents=True, exist_ok=True, mode=0o711)
-    fd = os.open(config.data_root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _lock(root: Path, name: str) -> int:
+    """flock(2) on a root: the kernel takes it back however the daemon ends."""
+    root.mkdir(parents=True, exist_ok=True, mode=0o711)
+    fd = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
-        raise Conflict(f"another sampan daemon is already using {config.data_root}") from None
+        raise Conflict(f"another sampan daemon is already using {root}") from None
     return fd
 
 

@@ -8,7 +8,9 @@ container can write to what it finds behind ``/proc/PID/exe`` (the way of CVE-20
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
+import logging
 import os
 import select
 import socket
@@ -27,10 +29,13 @@ import sampan
 from sampan.errors import Conflict, Internal, NotFound, StartFailed, Unavailable
 from sampan.linux import messages, mounts
 
+log = logging.getLogger(__name__)
+
 _START = (
     "import sys; sys.path[:0] = {path!r}; "
     "from sampan.monitor import launcher; launcher.main({fd}, {path!r}, {modules!r})"
 )
+_LAUNCHES = 10.0  # seconds for what an earlier daemon was about to start
 _SOCKET = "monitor.sock"
 _STATUS = "status"
 
@@ -92,9 +97,18 @@ class _Status(msgspec.Struct):
 
 
 class Monitors:
-    """All monitors of this daemon. Thread-safe. ``on_exit`` is called from one watching thread and must be quick."""
+    """All monitors of this daemon. Thread-safe. ``on_exit`` is called from one watching thread and must be quick.
 
-    def __init__(self, modules: Iterable[str], on_exit: Callable[[str, Exit], None]) -> None:
+    ``launching`` is a file that is locked by whoever may still start something: the launcher, and each monitor until
+    it can be found by :meth:`adopt`. A daemon that follows one which was killed waits for that, or it would take the
+    late-comers for lost, clean up after them, and then they would come.
+    """
+
+    def __init__(
+        self, modules: Iterable[str], on_exit: Callable[[str, Exit], None], launching: Path | None = None
+    ) -> None:
+        self._launching = launching
+        self._lock_of_launches = subprocess.DEVNULL
         self._modules = list(modules)
         self._on_exit = on_exit
         self._lock = threading.Lock()
@@ -109,7 +123,9 @@ class Monitors:
         self._thread = threading.Thread(target=self._watch, name="monitors", daemon=True)
 
     def open(self) -> None:
-        """Start the launcher and the watching thread."""
+        """Start the launcher and the watching thread, when nobody else starts anything any more."""
+        if self._launching:
+            self._lock_of_launches = _sole_right(self._launching)
         with self._lock:
             self._launcher = self._execute_launcher()
         self._thread.start()
@@ -127,6 +143,9 @@ class Monitors:
             for control in self._controls.values():
                 control.close()
             self._controls.clear()
+            if self._lock_of_launches >= 0:
+                os.close(self._lock_of_launches)
+                self._lock_of_launches = subprocess.DEVNULL
 
     @staticmethod
     def stream(*, stdin: bool, stdout: bool, stderr: bool) -> tuple[socket.socket, Stream]:
@@ -299,7 +318,7 @@ class Monitors:
                 [sys.executable, "-I", "-S", "-E", "-B", "-c", code],
                 executable=f"/proc/self/fd/{interpreter}",
                 pass_fds=[theirs.fileno(), interpreter],
-                stdin=subprocess.DEVNULL,
+                stdin=self._lock_of_launches,  # whatever comes of this process holds the lock by its standard input
                 stdout=subprocess.DEVNULL,
             )
         finally:
@@ -309,6 +328,23 @@ class Monitors:
 
 
 _SO_SNDBUFFORCE = 32  # socket(7): beyond net.core.wmem_max, with CAP_NET_ADMIN
+
+
+def _sole_right(path: Path) -> int:
+    """A descriptor with an exclusive flock(2), which goes to all who inherit it and ends with the last of them."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + _LAUNCHES
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                log.error("what an earlier daemon was starting hangs for %.0f seconds: going on without it", _LAUNCHES)
+                return fd
+            time.sleep(0.005)
+        else:
+            return fd
 
 
 def module_path(modules: Iterable[str]) -> list[str]:

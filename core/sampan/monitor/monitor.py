@@ -50,8 +50,8 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     try:
         pid, terminal, starter = start(runtime, message, root, streams)
     except StartFailed as failure:
-        messages.send(control, ("failed", failure.message, failure.exit_code))
-        _reap_all()
+        _try_to_send(control, ("failed", failure.message, failure.exit_code))
+        _end_all()
         return 0
     watch = Watch(message, runtime, control, pid, root)
     os.waitpid(starter, 0)  # after the daemon has its answer, for a process takes its time to go
@@ -61,8 +61,15 @@ def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> 
     return 0
 
 
-def _reap_all() -> None:
-    """Nobody else could: an orphan goes to the init of its own PID namespace, and a container's may never wait."""
+def _end_all() -> None:
+    """A start has failed, so nothing of it may live: the starter may have died after the process was made.
+
+    Nobody else could reap them: an orphan goes to the init of its own PID namespace, and a container's may never wait.
+    """
+    with suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_CHILDREN
+        fd = os.open("/proc/thread-self/children", os.O_RDONLY | os.O_CLOEXEC)
+        for pid in os.read(fd, 4096).split():
+            os.kill(int(pid), _signal.SIGKILL)
     with suppress(ChildProcessError):
         while True:
             os.wait()
@@ -85,7 +92,9 @@ def _call_me(name: str) -> None:
 
 def _quiet() -> None:
     # The daemon's standard error is for what goes wrong at the start: whoever reads it must see it end with the daemon.
-    null = os.open("/dev/null", os.O_WRONLY | os.O_CLOEXEC)
+    # Our standard input is the lock by which a new daemon waits for those that it could not find yet.
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
     os.dup2(null, 2)
     os.close(null)
 
@@ -166,10 +175,11 @@ class Watch:
         self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
         self._started = ("started", pid, os.getpid(), self._at)
         self._directory = -1
+        self._listener: Any = None
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._keep_status("")
-        messages.send(control, self._started)
+        _try_to_send(control, self._started)
         self._add_control(control)
 
     def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:
@@ -211,6 +221,9 @@ class Watch:
         starved = self._runtime.ended(order)
         at = time.time_ns()
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
+        if self._listener:  # whoever looks for us from now on reads the status
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
         self._relay.drain()
         self._relay.dismiss()
         for control in self._controls:

@@ -18,12 +18,14 @@ def config(tmp_path: Path) -> Config:
     return Config(data_root=tmp_path / "data", exec_root=tmp_path / "run")
 
 
-def test_one_daemon_per_data_root(config: Config) -> None:
-    held = engine._lock(config)
-    with pytest.raises(Conflict, match="another sampan daemon is already using"):
+@pytest.mark.parametrize(("root", "name"), [("data_root", "lock"), ("exec_root", "daemon.lock")])
+def test_one_daemon_per_root(config: Config, root: str, name: str) -> None:
+    held = engine._lock(getattr(config, root), name)
+    with pytest.raises(Conflict, match=f"another sampan daemon is already using {getattr(config, root)}"):
         engine.Engine(config).open()
     os.close(held)
-    os.close(engine._lock(config))
+    for each, lock in ((config.data_root, "lock"), (config.exec_root, "daemon.lock")):
+        os.close(engine._lock(each, lock))
 
 
 def test_the_instance_stays_the_same(tmp_path: Path) -> None:
