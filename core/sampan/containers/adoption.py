@@ -15,6 +15,7 @@ from sampan.containers.monitors import Exit, Started
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE
+from sampan.errors import SampanError
 from sampan.types import Container, Status
 
 log = logging.getLogger(__name__)
@@ -64,9 +65,24 @@ def _lives(parts: Parts, entry: Entry) -> bool:
     news = parts.monitors.adopt(entry.record.id, parts.bundle(entry.record.id))
     if isinstance(news, Started):
         state.pid, state.monitor, state.started_at = news.pid, news.monitor, timestamps.text(news.at)
+        _freeze_or_thaw(parts, entry.record)
         return True
     ended(state, news or Exit(UNKNOWN, False, time.time_ns(), lost=True), entry.cause)
     return False
+
+
+def _freeze_or_thaw(parts: Parts, record: Container) -> None:
+    """As the record says: the last daemon may have died between the one and the other."""
+    runtime = parts.runtime(record)
+    if not runtime.features().pause:
+        return
+    try:
+        if record.state.status is Status.PAUSED:
+            runtime.pause(record.id)
+        else:
+            runtime.resume(record.id)
+    except (SampanError, OSError) as error:
+        log.warning("container %s could not be made %s: %s", record.name, record.state.status, error)
 
 
 def _free(record: Container) -> None:

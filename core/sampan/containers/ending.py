@@ -21,6 +21,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
 from sampan.errors import Conflict, SampanError
 from sampan.types import Container, ExitCause, State, Status
+from sampan.undo import teardown
 
 log = logging.getLogger(__name__)
 
@@ -126,10 +127,12 @@ class Endings:
 
         def clean() -> None:
             try:
-                parts.monitors.forget(record.id)
-                parts.runtime(record).remove(record.id)
-                parts.storage(record).unmount(record.id)
-                shutil.rmtree(parts.bundle(record.id), ignore_errors=True)
+                teardown(
+                    lambda: parts.monitors.forget(record.id),
+                    lambda: parts.runtime(record).remove(record.id),
+                    lambda: parts.storage(record).unmount(record.id),
+                    lambda: shutil.rmtree(parts.bundle(record.id), ignore_errors=True),
+                )
             finally:
                 entry.settled.set()
 
@@ -145,8 +148,10 @@ class Endings:
         def clean() -> None:
             try:
                 entry.settled.wait(PATIENCE)
-                parts.storage(record).remove(record.id)
-                shutil.rmtree(parts.directory(record.id), ignore_errors=True)
+                teardown(
+                    lambda: parts.storage(record).remove(record.id),
+                    lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
+                )
             finally:
                 with self._lock:
                     self._pending[record.image] -= 1

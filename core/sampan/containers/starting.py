@@ -72,6 +72,8 @@ class Starter:
         parts, record = self._parts, entry.record
         bundle = parts.bundle(record.id)
         undo.push(shutil.rmtree, bundle, True)
+        if bundle.exists():  # what an earlier run left would be taken for news of this one
+            shutil.rmtree(bundle, ignore_errors=True)
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
         joining = self._join(record, undo)
         storage = parts.storage(record)

@@ -102,6 +102,8 @@ class Stopper:
         if asked:
             entry.cause = ExitCause.ASKED
             record.state.stopped_by_user = True
+            if record.host_config["RestartPolicy"]["Name"] == "unless-stopped":  # the next daemon must know, too
+                self._parts.save(record)
         try:
             self._parts.runtime(record).signal(record.id, record.state.pid, number)
         except NotFound:
