@@ -62,6 +62,7 @@ class Engine:
         self.config = self.root / "config.yaml"
         self.config.write_text(yaml.safe_dump(self._configuration(settings)))
         self.daemon: subprocess.Popen[bytes] | None = None
+        self.program = [sys.executable, "-m", "sampan.cli"]
         self._has_image = False
 
     def __enter__(self) -> Engine:
@@ -87,7 +88,7 @@ class Engine:
     def start(self) -> None:
         """Start the daemon, or start it again, and wait until it answers."""
         log = (self.root / "daemon.log").open("ab")
-        command = [sys.executable, "-m", "sampan.cli", "daemon", "--config-file", str(self.config)]
+        command = [*self.program, "daemon", "--config-file", str(self.config)]
         self.daemon = subprocess.Popen(
             [*self.net.enter(self.net.inside), *command],
             stdin=subprocess.DEVNULL,

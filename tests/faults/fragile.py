@@ -1,0 +1,141 @@
+"""An engine whose processes can be killed at any act, and the proof that it recovers from it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from faults.fuse import DAEMON, NEVER, Fuse
+from harness import Engine, Leftovers
+from harness.engine import PATIENCE
+
+IMAGE = "small:latest"
+PROGRAMS = ("busybox", "sh", "sleep", "echo")
+
+
+class Fragile(Engine):
+    """Like any engine, but with a :class:`Fuse` in all its processes, and a small image."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.fuse = Fuse(self.root / "fuse")
+        self.program = [sys.executable, str(Path(__file__).parent / "crashing.py"), str(self.fuse.path)]
+
+    def __enter__(self) -> Fragile:
+        super().__enter__()
+        self.sampan("image", "from-host", "-t", IMAGE, *PROGRAMS).ok()
+        self.sampan("run", "--rm", "-p", "7070:70", IMAGE, "true").ok()
+        return self
+
+    def recover(self) -> bool:
+        """Start a new daemon if the old one is dead, or about to be; was it?"""
+        assert self.daemon is not None
+        if self.fuse.role == DAEMON and self.fuse.where:
+            self.daemon.wait(PATIENCE)
+        if self.daemon.poll() is None:
+            return False
+        self.start()
+        return True
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """A request whose daemon may die over it: the answer, or None."""
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):  # progress is no JSON document
+            return self.api(method, path, body)[1]
+        return None
+
+    # ── truth ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def check_truth(self) -> None:
+        """What the engine says of its containers is so: those that run can be used, of the others nothing runs."""
+        for each in self.api("GET", "/containers/json?all=true")[1]:
+            status, told = self.api("GET", f"/containers/{each['Id']}/json")
+            if status == 404:  # one that is removed at its end has just ended
+                continue
+            state, ident = told["State"], told["Id"]
+            inside = self.inside_of(ident)
+            if state["Paused"]:
+                assert self.api("POST", f"/containers/{ident}/unpause")[0] == 204
+            if state["Running"]:
+                assert state["Pid"] in inside, f"it is said to run as {state['Pid']}, and there are {inside}"
+                assert self.runs(ident, "true") == 0, "nothing can be executed in a running container"
+            else:
+                self.wait_until(lambda ident=ident: not self.inside_of(ident), f"nothing runs in {state}")  # type: ignore[misc]
+                assert state["Pid"] == 0
+                assert state["Status"] in ("created", "exited"), state
+
+    def runs(self, container: str, *command: str) -> int:
+        """The exit code of a command in a running container."""
+        body = {"Cmd": command, "AttachStdout": True}
+        status, made = self.api("POST", f"/containers/{container}/exec", body)
+        assert status == 201, made
+        self.api("POST", f"/exec/{made['Id']}/start", {})
+        return int(self.api("GET", f"/exec/{made['Id']}/json")[1]["ExitCode"])
+
+    def inside_of(self, container: str) -> list[int]:
+        """The processes of a container, as its cgroup knows them."""
+        found: set[int] = set()
+        for path in self.leftovers().cgroups:
+            if path.endswith(container):
+                with contextlib.suppress(OSError):
+                    found.update(map(int, Path(path, "cgroup.procs").read_text().split()))
+        return sorted(found)
+
+    # ── and nothing but the truth ──────────────────────────────────────────────────────────────────────────────
+
+    def things(self) -> Leftovers:
+        """What there is, without the daemon's and the launcher's own processes, which a restart changes."""
+        assert self.daemon is not None
+        found = self.leftovers()
+        own = {self.daemon.pid, *children(self.daemon.pid)}
+        others = frozenset(each for each in found.processes if int(each.split()[0]) not in own)
+        return msgspec.structs.replace(found, processes=others)
+
+    def clean(self) -> None:
+        """Remove all containers, all networks of a test's and all images but the one."""
+        self.remove_containers()
+        for network in self.api("GET", "/networks")[1]:
+            if network["Name"] not in ("bridge", "host", "none"):
+                status, told = self.api("DELETE", f"/networks/{network['Id']}")
+                assert status == 204, told
+        for image in self.api("GET", "/images/json?all=true")[1]:
+            for name in image["RepoTags"] or [image["Id"]]:
+                if name != IMAGE:
+                    status, told = self.api("DELETE", f"/images/{name}?force=true")
+                    assert status == 200, told
+
+    def nothing_beyond(self, before: Leftovers, patience: float = 10.0) -> None:
+        deadline = time.monotonic() + patience
+        while extra := self.things().beyond(before):
+            assert time.monotonic() < deadline, f"left behind: {extra}"
+            time.sleep(0.02)
+
+    def works(self) -> None:
+        """A container with all that there is can be run."""
+        assert self.sampan("run", "--rm", "-p", "7070:70", IMAGE, "echo", "aboard").out == "aboard"
+
+    def count(self, role: int, act: Any) -> int:
+        """How many acts ``role`` needs for something."""
+        self.fuse.light(role)
+        act(self)
+        if role != DAEMON:  # the last ones come after the answer
+            time.sleep(0.3)
+        return NEVER - self.fuse.put_out()
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        found += [int(word) for word in (task / "children").read_text().split()]
+    return found
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)

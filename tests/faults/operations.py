@@ -1,0 +1,92 @@
+"""What an engine can be asked for, each with what must be there first: the places where it may die."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from faults.fragile import IMAGE, Fragile
+
+PORT = {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}]}}}
+LONG: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sleep", "1000"], "StopSignal": "SIGKILL", **PORT}
+SHORT: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sh", "-c", "echo words; exit 7"], **PORT}
+BRIEF: dict[str, Any] = {**SHORT, "HostConfig": {**SHORT["HostConfig"], "AutoRemove": True}}
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """``prepare`` is done by a whole engine; somebody dies while it does ``act``."""
+
+    act: Callable[[Fragile], object]
+    prepare: Callable[[Fragile], object] = lambda _engine: None
+
+
+def create(engine: Fragile, body: dict[str, Any] = LONG) -> None:
+    engine.ask("POST", "/containers/create?name=boat", body)
+
+
+def ask(engine: Fragile, *verbs: str) -> None:
+    """POST these in turn, as far as they come."""
+    for verb in verbs:
+        engine.ask("POST", f"/containers/boat/{verb}")
+
+
+def started(engine: Fragile, body: dict[str, Any] = LONG) -> None:
+    create(engine, body)
+    ask(engine, "start")
+
+
+def on_two_networks(engine: Fragile) -> None:
+    engine.ask("POST", "/networks/create", {"Name": "sea"})
+    engine.ask("POST", "/networks/create", {"Name": "lake", "Internal": True})
+    wish = {"EndpointsConfig": {"sea": {}, "lake": {}}}
+    create(engine, {**LONG, "HostConfig": {**PORT["HostConfig"], "NetworkMode": "sea"}, "NetworkingConfig": wish})
+
+
+def executed(engine: Fragile) -> None:
+    made = engine.ask("POST", "/containers/boat/exec", {"Cmd": ["true"], "AttachStdout": True})
+    if made:
+        engine.ask("POST", f"/exec/{made['Id']}/start", {})
+
+
+def loaded(engine: Fragile) -> None:
+    engine.ask("POST", "/images/load", (engine.root / "other.tar").read_bytes())
+
+
+def archived(engine: Fragile) -> None:
+    """An image of another engine's, so to say: its archive, and no trace of it here."""
+    archive = engine.root / "other.tar"
+    if not archive.exists():
+        engine.sampan("image", "from-host", "-t", "other", "busybox", "ls").ok()
+        engine.sampan("save", "-o", archive, "other").ok()
+        engine.sampan("rmi", "other").ok()
+
+
+def _loaded_before(engine: Fragile) -> None:
+    archived(engine)
+    loaded(engine)
+
+
+OPERATIONS = {
+    "create": Operation(create),
+    "start": Operation(lambda engine: ask(engine, "start"), create),
+    "start on two networks": Operation(lambda engine: ask(engine, "start"), on_two_networks),
+    "run to the end": Operation(lambda engine: ask(engine, "start", "wait"), lambda engine: create(engine, SHORT)),
+    "run and remove": Operation(lambda engine: (started(engine, BRIEF), ask(engine, "wait?condition=removed"))),
+    "exec": Operation(executed, started),
+    "stop": Operation(lambda engine: ask(engine, "stop"), started),
+    "restart": Operation(lambda engine: ask(engine, "restart"), started),
+    "pause, unpause": Operation(lambda engine: ask(engine, "pause", "unpause"), started),
+    "rename": Operation(lambda engine: ask(engine, "rename?name=ship", "rename?name=boat"), create),
+    "remove by force": Operation(lambda engine: engine.ask("DELETE", "/containers/boat?force=true"), started),
+    "remove": Operation(lambda engine: engine.ask("DELETE", "/containers/boat"), create),
+    "create a network": Operation(lambda engine: engine.ask("POST", "/networks/create", {"Name": "sea"})),
+    "remove a network": Operation(
+        lambda engine: engine.ask("DELETE", "/networks/sea"),
+        lambda engine: engine.ask("POST", "/networks/create", {"Name": "sea"}),
+    ),
+    "load an image": Operation(loaded, archived),
+    "remove an image": Operation(lambda engine: engine.ask("DELETE", "/images/other"), _loaded_before),
+    "tag an image": Operation(lambda engine: engine.ask("POST", f"/images/{IMAGE}/tag?repo=again&tag=1")),
+}

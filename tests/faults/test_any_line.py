@@ -1,0 +1,82 @@
+"""Whoever of an engine's processes dies, at whatever act: all is true afterwards, and nothing is left behind.
+
+``make test`` tries a few acts of each operation, others each day; ``make faults`` tries them all.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import random
+from collections.abc import Iterator
+from http.client import HTTPException
+
+import pytest
+
+from faults.fragile import Fragile
+from faults.fuse import DAEMON, ROLES
+from faults.operations import OPERATIONS
+from harness import Leftovers
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(7200 if os.environ.get("SAMPAN_FAULTS") else 120)]
+
+ALL = bool(os.environ.get("SAMPAN_FAULTS"))
+SEED = os.environ.get("SAMPAN_FAULTS_SEED") or datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+FEW = 3
+MORTALS = [
+    *(("daemon", name) for name in OPERATIONS),
+    *(("launcher", name) for name in ("start", "exec")),
+    *((role, name) for role in ("monitor", "starter", "init") for name in ("start", "run and remove", "exec")),
+]
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[Fragile]:
+    with Fragile() as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def before(fragile: Fragile) -> Leftovers:
+    fragile.works()
+    fragile.wait_until(lambda: fragile.things().links == {"lo", "up0", fragile.bridge}, "the last links are gone")
+    return fragile.things()
+
+
+@pytest.mark.parametrize(("role", "name"), MORTALS, ids=[f"{role}: {name}" for role, name in MORTALS])
+def test_death_at_any_act(fragile: Fragile, before: Leftovers, role: str, name: str) -> None:
+    operation = OPERATIONS[name]
+    operation.prepare(fragile)
+    acts = fragile.count(ROLES[role], operation.act)
+    fragile.clean()
+    assert acts > 0, f"the {role} does nothing here: what is this test for?"
+    failures = {}
+    for act in _chosen(role, name, acts):
+        try:
+            _try(fragile, before, role, name, act)
+        except (AssertionError, OSError, HTTPException) as failure:
+            failures[f"{act} of {acts}, {fragile.fuse.where}"] = f"{type(failure).__name__}: {failure}"[:1500]
+            fragile.kill()
+            fragile.start()
+            fragile.clean()
+    assert not failures, "\n\n".join(f"{where}: {what}" for where, what in failures.items())
+
+
+def _try(engine: Fragile, before: Leftovers, role: str, name: str, act: int) -> None:
+    OPERATIONS[name].prepare(engine)
+    engine.fuse.light(ROLES[role], act)
+    OPERATIONS[name].act(engine)
+    engine.fuse.put_out()
+    died = engine.recover()
+    assert died <= (ROLES[role] == DAEMON), "the daemon died of another's death"
+    engine.check_truth()
+    engine.clean()
+    engine.nothing_beyond(before)
+    if not act % 8:
+        engine.works()
+
+
+def _chosen(role: str, name: str, acts: int) -> list[int]:
+    if ALL:
+        return list(range(1, acts + 1))
+    return sorted(random.Random(f"{SEED} {role} {name}").sample(range(1, acts + 1), min(FEW, acts)))  # noqa: S311
