@@ -29,7 +29,8 @@ def _json_lines(rows: Sequence[Row]) -> None:
     import json
 
     for row in rows:
-        print(json.dumps({key: value for key, value in sorted(row.items()) if not callable(value)}, ensure_ascii=False))
+        fields = {key: value for key, value in sorted(row.items()) if not callable(value)}
+        print(json.dumps(fields, separators=(",", ":"), ensure_ascii=False))
 
 
 def _templated(rows: Sequence[Row], form: str, headers: Mapping[str, str]) -> None:

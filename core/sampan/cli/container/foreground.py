@@ -95,9 +95,13 @@ class Foreground:
         from sampan.cli import wire
 
         self._await(waiting, signals)
-        answer = wire.loads(waiting.body() or b"null")
+        try:
+            answer = wire.loads(waiting.body() or b"null")
+        except (OSError, ValueError, CannotConnect):
+            answer = None
         if not isinstance(answer, dict):
-            raise CannotConnect("The daemon hung up before the container ended", DAEMON_FAILED)
+            lost = "The daemon went away before the container ended; the container may still run (see sampan ps)"
+            raise CannotConnect(lost, DAEMON_FAILED)
         if (error := answer.get("Error")) and error.get("Message"):
             raise Failure(error["Message"], DAEMON_FAILED)
         return int(answer["StatusCode"])
