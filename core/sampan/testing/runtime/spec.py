@@ -84,19 +84,17 @@ def _mount(destination: str, kind: str, source: str, options: list[str]) -> dict
 
 def _device_rules() -> list[dict[str, Any]]:
     """Nothing but making nodes, the memory devices, terminals and those of the container's own devpts."""
-    allowed = [
-        ("c", 1, 3),
-        ("c", 1, 5),
-        ("c", 1, 7),
-        ("c", 1, 8),
-        ("c", 1, 9),
-        ("c", 5, 0),
-        ("c", 5, 2),
-        ("c", 136, -1),
-    ]
     return [
         {"allow": False, "access": "rwm"},
         {"allow": True, "type": "c", "access": "m"},
         {"allow": True, "type": "b", "access": "m"},
-        *({"allow": True, "type": kind, "major": a, "minor": b, "access": "rwm"} for kind, a, b in allowed),
+        *(_allowed(major, minor) for major, minor in _DEVICES),
     ]
+
+
+_DEVICES = ((1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 2), (136, None))
+
+
+def _allowed(major: int, minor: int | None) -> dict[str, Any]:
+    rule = {"allow": True, "type": "c", "major": major, "access": "rwm"}
+    return rule if minor is None else {**rule, "minor": minor}

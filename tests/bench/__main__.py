@@ -1,0 +1,76 @@
+"""How fast, side by side: ``make bench``, or ``python tests/bench --help``.
+
+Everything that is compared takes turns in one run, on one machine, so that noise falls on all alike: read the ratios.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the harness of the tests
+
+import api_calls
+import bare_runtimes
+import cli_runs
+import idle_memory
+from machine import describe
+from reporting import Part, as_json, show
+from scratch import Scratch
+
+PARTS: dict[str, Callable[[Scratch, int], Part]] = {
+    "a": cli_runs.measure,
+    "b": api_calls.measure,
+    "c": bare_runtimes.measure,
+    "d": idle_memory.measure,
+}
+
+
+def main() -> int:
+    options = _options()
+    if os.geteuid() != 0:
+        print("the bench starts engines and containers: run it as root", file=sys.stderr)
+        return 1
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    parts: dict[str, Part] = {}
+    with ExitStack() as stack:
+        scratch = stack.enter_context(Scratch(quiet=options.quiet))
+        print(describe(scratch), flush=True)
+        try:
+            for letter in options.only:
+                parts[letter] = PARTS[letter](scratch, options.runs)
+                print("\n" + show(letter, parts[letter]), flush=True)
+        except KeyboardInterrupt:
+            print("\ninterrupted: cleaning up", file=sys.stderr)
+            return 130
+        finally:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was started must not be left behind
+    print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
+    if options.json:
+        options.json.write_text(json.dumps(as_json(parts), indent=1) + "\n")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only",
+        type=lambda text: [letter for letter in PARTS if letter in text.split(",")] or parser.error("only what?"),
+        default=list(PARTS),
+        metavar="a,b,c,d",
+        help="a: docker run; b: API calls; c: the runtime alone; d: memory",
+    )
+    parser.add_argument("-n", "--runs", type=int, default=11, help="runs of each measurement (default: 11)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")
+    parser.add_argument("-q", "--quiet", action="store_true", help="do not tell what is being done meanwhile")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""Tables of medians and ratios."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+Times = list[float]
+OURS = "sampan"
+
+
+@dataclass
+class Goal:
+    """What the ratio of two subjects ought to be: ``text`` such as ``≥ 6``."""
+
+    rival: str
+    text: str
+    reached: Callable[[float], bool]
+    ours_first: bool = False
+    """The ratio is ours divided by theirs, not theirs divided by ours."""
+
+    def ratio(self, ours: float, theirs: float) -> float:
+        return ours / theirs if self.ours_first else theirs / ours
+
+
+def at_least(rival: str, factor: float) -> Goal:
+    return Goal(rival, f"≥ {factor:g}", lambda ratio: ratio >= factor)
+
+
+def at_most(rival: str, share: float) -> Goal:
+    return Goal(rival, f"≤ {share:g}", lambda ratio: ratio <= share, ours_first=True)
+
+
+@dataclass
+class Row:
+    name: str
+    figures: dict[str, Times]
+    goal: Goal | None = None
+
+
+@dataclass
+class Part:
+    """One table. ``unit`` is ``ms`` (figures in seconds) or ``kB``; ``notes`` stand below it."""
+
+    title: str
+    unit: str
+    rows: list[Row] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def show(letter: str, part: Part) -> str:
+    subjects = list(dict.fromkeys(name for row in part.rows for name in row.figures))
+    head = ["", *subjects, "ratio", "goal"]
+    body = [_cells(row, subjects, part.unit) for row in part.rows]
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    lines = [f"({letter}) {part.title} [{part.unit}, median]"]
+    lines += ["  " + _line(cells, widths) for cells in [head, *body]]
+    return "\n".join(lines + [f"  · {note}" for note in part.notes])
+
+
+def _cells(row: Row, subjects: Iterable[str], unit: str) -> list[str]:
+    middle = {name: statistics.median(figures) for name, figures in row.figures.items()}
+    cells = [row.name, *(_figure(middle.get(name), unit) for name in subjects)]
+    if row.goal is None or row.goal.rival not in middle or OURS not in middle:
+        return [*cells, "", ""]
+    ratio = row.goal.ratio(middle[OURS], middle[row.goal.rival])
+    name = f"{OURS}/{row.goal.rival}" if row.goal.ours_first else f"{row.goal.rival}/{OURS}"
+    mark = "reached" if row.goal.reached(ratio) else "NOT reached"
+    return [*cells, f"{name} {ratio:.2f}", f"{row.goal.text} {mark}" if row.goal.text else ""]
+
+
+def _figure(value: float | None, unit: str) -> str:
+    if value is None:
+        return "–"
+    return f"{value * 1000:.1f}" if unit == "ms" else f"{value:.0f}"
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    first, *rest = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "   ".join([first.strip().ljust(widths[0]), *rest]).rstrip()
+
+
+def ratio_to(rival: str) -> Goal:
+    """A ratio without a goal."""
+    return Goal(rival, "", lambda _: True)
+
+
+def as_json(parts: dict[str, Part]) -> dict[str, Any]:
+    return {
+        letter: {
+            "title": part.title,
+            "unit": "s" if part.unit == "ms" else part.unit,
+            "rows": {row.name: row.figures for row in part.rows},
+            "notes": part.notes,
+        }
+        for letter, part in parts.items()
+    }
