@@ -25,6 +25,7 @@ SYS_PIVOT_ROOT = 41 if ARM64 else 155
 SYS_RT_SIGACTION = 134 if ARM64 else 13
 SYS_CAPSET = 91 if ARM64 else 126
 SYS_SECCOMP = 277 if ARM64 else 317
+SYS_BPF = 280 if ARM64 else 321
 
 _syscall = libc.syscall
 _syscall.restype = ctypes.c_long

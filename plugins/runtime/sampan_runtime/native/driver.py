@@ -119,8 +119,8 @@ class Native(RuntimeDriver):
         return self._filters.program(linux["seccomp"]) if linux.get("seccomp") else None
 
     def _forbid_device_nodes(self, made: dict[str, Any]) -> None:
-        """Version 2 has no device controller but BPF programs: until we load one, nobody may make device nodes,
-        for a node of the host's disk would be as good as the disk."""
+        """Where neither a controller nor a BPF program makes device rules hold, nobody may make device nodes: one of
+        the host's disk would be as good as the disk."""
         node = 1 << capabilities.NAMES.index("MKNOD")
         with contextlib.suppress(KeyError):
             made["capabilities"] = {name: mask & ~node for name, mask in made["capabilities"].items()}

@@ -6,11 +6,12 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import Any
 
 from sampan.drivers.errors import Invalid, Unavailable
-from sampan.linux import cgroups
-from sampan_runtime.native import limits
+from sampan.linux import bpf, cgroups
+from sampan_runtime.native import devices, limits
 
 _PARENT = "sampan-{}"
 _FREEZE_PATIENCE = 10.0  # seconds
@@ -27,7 +28,16 @@ class Groups:
 
     @property
     def controls_devices(self) -> bool:
-        return "devices" in self._found
+        """Is there something here that makes device rules hold: version 1's controller, or a program in version 2?"""
+        return "devices" in self._found or self._takes_programs
+
+    @cached_property
+    def _takes_programs(self) -> bool:
+        try:
+            os.close(bpf.load_device_program(devices.program([])))
+        except OSError:
+            return False
+        return self.unified is not None
 
     def order(self, container: str, resources: Mapping[str, Any]) -> dict[str, Any]:
         """What the monitor's half makes, joins and removes."""
@@ -39,6 +49,7 @@ class Groups:
             "v2": v2,
             "v2_root": self.unified if self.unified and not self.places else "",
             "limits": self.writes(container, resources),
+            "device_program": self._device_program(resources),
             "oom": self._oom_file(container),
         }
 
@@ -52,6 +63,11 @@ class Groups:
             for controller, name, value in limits.version_1(resources)
             if controller in self._found and self._offers(controller, name)
         ]
+
+    def _device_program(self, resources: Mapping[str, Any]) -> bytes:
+        """What judges the use of devices where version 1's controller does not; empty if nothing has to."""
+        rules = resources.get("devices") or ()
+        return devices.program(rules) if rules and "devices" not in self._found and self._takes_programs else b""
 
     def _offers(self, controller: str, name: str) -> bool:
         """Kernels are built without swap accounting or weights; the root of a hierarchy tells."""

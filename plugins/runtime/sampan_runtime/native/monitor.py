@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sampan.errors import StartFailed
-from sampan.linux import cgroups, messages, namespaces, process
+from sampan.linux import bpf, cgroups, messages, namespaces, process
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime.native import init
@@ -79,7 +79,20 @@ def _make_cgroups(order: dict[str, Any]) -> int | None:
         except OSError as error:
             reason = f"the kernel refused {value!r} for {os.path.basename(path)}: {error.strerror}"  # noqa: PTH119
             raise StartFailed(reason, 128) from None
-    return os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if order["v2"] else None
+    return _open_unified(order)
+
+
+def _open_unified(order: dict[str, Any]) -> int | None:
+    """The version 2 group that the init is born in, with the rules for devices in force."""
+    if not order["v2"]:
+        return None
+    group = os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if order["device_program"]:
+        try:
+            bpf.guard_devices(group, order["device_program"])
+        except OSError as error:
+            raise StartFailed(f"the kernel refused the rules for devices: {error.strerror}", 128) from None
+    return group
 
 
 def _join(path: bytes, flag: int) -> None:
