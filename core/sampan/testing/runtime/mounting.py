@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
 import pytest
 
+from sampan.linux import mounts
 from sampan.testing.runtime.base import Base
 from sampan.testing.runtime.containers import Containers
 from sampan.testing.runtime.spec import MASKED, READ_ONLY, command
@@ -43,6 +45,22 @@ class MountTests(Base):
         outcome = containers.run(command("sh", "-c", "echo x > /data/file", mounts=[mount]))
         assert "Read-only file system" in outcome.err
         assert list(source.iterdir()) == []
+
+    def test_what_is_mounted_on_a_root_from_a_shared_mount_stays_inside(self, containers: Containers) -> None:
+        """systemd makes all of a machine's mounts shared."""
+        root = containers.root()
+        tree = mounts.bind(root)
+        mounts.attach(tree, root)
+        os.close(tree)
+        try:
+            mounts.mount("none", root, None, mounts.MS_SHARED)
+            before = containers.host_mounts()
+            running = containers.start(command("sleep", "1000"), root=root)
+            assert containers.host_mounts() == before
+            containers.driver.remove(running.key)
+            running.wait()
+        finally:
+            mounts.detach(root)
 
     def test_a_file_bound_in_covers_the_images(self, containers: Containers) -> None:
         source = containers.directory / "hosts"

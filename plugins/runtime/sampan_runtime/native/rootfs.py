@@ -30,6 +30,8 @@ _LINKS_IN_A_ROW = 40  # as many as the kernel follows (path_resolution(7))
 def build(order: dict[str, Any], root: int) -> None:
     """Attach ``root``, mount everything on it, and make it the calling process's root directory."""
     mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    # A copy of a part of a shared mount is its peer: what is mounted on the one would show up on the other.
+    mounts.set_attributes(root, propagation=mounts.MS_PRIVATE, recursive=True)
     mounts.attach(root, os.fsdecode(order["rootfs"]))
     for kind, target, source, flags, propagation, data in order["mounts"]:
         if kind == "bind":
