@@ -73,8 +73,8 @@ def daemon(args: Args) -> int:
 
     try:
         config = configuration(args)
+        check(config)
         if args.validate:
-            check(config)
             print("configuration OK")
             return 0
     except SampanError as error:
