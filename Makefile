@@ -7,14 +7,16 @@ STAMPS := .stamps
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 # make test ARGS="tests/unit/config -k size"     JOBS=4
+# make test-vm ARGS="tests/engine -k limits"     VM="--layout hybrid"
 ARGS ?=
+VM ?=
 JOBS ?= 2
 
-.PHONY: help setup demo test check bench format clean
+.PHONY: help setup demo test test-vm check bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(STAMPS)/venv $(STAMPS)/system ## .venv and the system packages that the engine needs
 
@@ -23,6 +25,9 @@ demo: setup ## the first container, through all of it, in a scratch root (needs 
 
 test: check $(STAMPS)/tests ## everything: checks, then all tests (those of the kernel's work need root)
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+test-vm: setup ## the tests of the kernel's work on Linux 6.1 with cgroup v2, in a virtual machine (slow)
+	$(BIN)/python tests/vm --cache $(STAMPS)/vm $(VM) -- $(ARGS)
 
 check: $(STAMPS)/venv ## style, types, and who may import whom
 	$(BIN)/ruff check
