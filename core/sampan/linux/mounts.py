@@ -48,6 +48,7 @@ _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CMD_CREATE = 0, 1, 6
 _MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
 
+_layers_are_a_page = False
 _PAGE = 4096  # mount(2) copies at most a page of options
 
 
@@ -97,14 +98,20 @@ def overlay(
     (mount(2)): there the mount is made in a thread with a mount namespace and a working directory of its own, so
     that names can be short and nothing is left if the process dies between mounting and cloning.
     """
+    global _layers_are_a_page
     named = [(key, os.fspath(path)) for key, path in (("upperdir", upper), ("workdir", work)) if path is not None]
     rest = list((options or {}).items())
+    if _layers_are_a_page:
+        return _overlay_by_page([os.fspath(path) for path in lower], dict(named), rest)
     try:
         context = _configure("overlay", [("lowerdir+", os.fspath(path)) for path in lower] + named + rest)
     except OSError as error:
-        if error.errno != errno.EINVAL or error.filename != "overlay: lowerdir+":
+        if error.errno != errno.EINVAL:
             raise
-        return _overlay_by_page([os.fspath(path) for path in lower], dict(named), rest)
+        # An older kernel takes any option at first, and says in the end that it does not know one, not which.
+        made = _overlay_by_page([os.fspath(path) for path in lower], dict(named), rest)
+        _layers_are_a_page = True  # asked once, for it puts each refusal into the kernel's log
+        return made
     try:
         return syscall(SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0, what="overlay")
     finally:
@@ -193,5 +200,5 @@ def _overlay_by_page(lower: list[str], named: dict[str, str], options: list[tupl
     thread.start()
     thread.join()
     if isinstance(result[0], OSError):
-        raise result[0]
+        raise OSError(result[0].errno, result[0].strerror, "overlay")
     return result[0]
