@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
-from sampan.errors import Unavailable
+from sampan.errors import Exhausted, SampanError, Unavailable
 
 SCHEMA = 1
 TABLES = ("meta", "images", "containers", "networks")
@@ -28,6 +28,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o710)
+        self._path = path
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -42,18 +43,29 @@ class State:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of the puts and deletes inside become durable together, or none of them. May be nested."""
+        """All of the puts and deletes inside become durable together, or none of them. May be nested.
+
+        ``Exhausted`` if the disk is full, ``Unavailable`` if the database cannot be written for another reason.
+        """
         with self._lock:
             if self._db.in_transaction:
                 yield
                 return
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
+                self._db.execute("COMMIT")
+            except BaseException as error:
+                if self._db.in_transaction:  # a COMMIT that failed leaves it open, or not: lang_transaction.html
+                    self._db.execute("ROLLBACK")
+                if isinstance(error, sqlite3.OperationalError):
+                    raise self._refusal(error) from error
                 raise
-            self._db.execute("COMMIT")
+
+    def _refusal(self, error: sqlite3.OperationalError) -> SampanError:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            return Exhausted(f"no space is left where {self._path} is: nothing was changed")
+        return Unavailable(f"{self._path} cannot be written: {error}")
 
     def put(self, table: str, ident: str, record: object) -> None:
         body = msgspec.json.encode(record)

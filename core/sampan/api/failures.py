@@ -6,6 +6,7 @@ of the message's words.
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from sampan.api.wire.answer import Reply, json
@@ -27,19 +28,32 @@ STATUS = {
 }
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
+
+
 def message(error: Exception) -> str:
     if isinstance(error, SampanError):
         return error.message
+    if _nothing_left(error):
+        return f"this host has run out of something: {error}"
     return f"an error inside the engine: {type(error).__name__}; the daemon's log has the details"
 
 
 def reply(error: Exception) -> Reply:
+    if _nothing_left(error):
+        log.error("a request failed: %s", error)
+        return refuse(STATUS["exhausted"], message(error))
     if not isinstance(error, SampanError):
         log.error("a request failed: %s", error, exc_info=error)
         return refuse(500, message(error))
     if error.kind == "internal":
         log.error("%s", error, exc_info=error)
     return refuse(STATUS.get(error.kind, 500), error.message)
+
+
+def _nothing_left(error: Exception) -> bool:
+    """Space, or descriptors: the host's trouble, told as such wherever it shows."""
+    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def refuse(status: int, text: str) -> Reply:

@@ -107,5 +107,10 @@ def _remove_empty(directory: Any) -> None:
 def forget(parts: Parts, entry: Entry) -> None:
     """Make the container not exist: durable when this returns. What it left on disk is the cleaner's."""
     parts.state.delete("containers", entry.record.id)
+    drop(parts, entry)
+
+
+def drop(parts: Parts, entry: Entry) -> None:
+    """Make it not exist for this daemon."""
     parts.registry.drop(entry)
     entry.gone = True

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from sampan.containers import restart, timestamps
 from sampan.containers.cleaner import Cleaner
-from sampan.containers.creation import forget
+from sampan.containers.creation import drop, forget
 from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
@@ -81,10 +81,7 @@ class Endings:
         record = entry.record
         removed = record.state.status is Status.REMOVING
         record.spec = {}
-        if removed:
-            forget(self._parts, entry)
-        else:
-            self._parts.save(record)
+        self._keep(entry, removed=removed)
         self._parts.announce(record, "die", exitCode=str(record.state.exit_code))
         self.clean_run(entry)
         if removed:
@@ -95,6 +92,20 @@ class Endings:
         if removed:
             entry.tell("removed")
 
+    def _keep(self, entry: Entry, *, removed: bool) -> None:
+        """Where the record cannot be written (no space, say), the end is told all the same: it has happened."""
+        try:
+            entry.unsaved = False
+            if removed:
+                forget(self._parts, entry)
+            else:
+                self._parts.save(entry.record)
+        except SampanError as error:
+            log.error("the end of container %s could not be written down: %s", entry.record.name, error)
+            entry.unsaved = True
+            if removed:  # the next daemon forgets it, as it does with all such that do not run
+                drop(self._parts, entry)
+
     def remove(self, entry: Entry) -> None:
         """Remove a container that has no process. Call with the entry's lock held."""
         record = entry.record
@@ -104,9 +115,14 @@ class Endings:
             raise Conflict(f"container {record.id} is running")
         if entry.timer:
             entry.timer.cancel()
-        if record.state.status is not Status.REMOVING:
+        before = record.state.status
+        if before is not Status.REMOVING:
             move(record.state, Status.REMOVING)
-        forget(self._parts, entry)
+        try:
+            forget(self._parts, entry)
+        except SampanError:
+            record.state.status = before
+            raise
         for _, stream in entry.streams:
             stream.theirs.close()
         entry.streams.clear()
@@ -131,13 +147,19 @@ class Endings:
                     lambda: parts.monitors.forget(record.id),
                     lambda: parts.runtime(record).remove(record.id),
                     lambda: parts.storage(record).unmount(record.id),
-                    lambda: shutil.rmtree(parts.bundle(record.id), ignore_errors=True),
+                    lambda: self._drop_bundle(entry),
                 )
             finally:
                 entry.settled.set()
 
         entry.settled.clear()
         parts.cleaner.later(clean)
+
+    def _drop_bundle(self, entry: Entry) -> None:
+        """Not before the end is durable: the monitor's word in there is what the next daemon would go by."""
+        if entry.unsaved and not entry.gone:
+            self._parts.save(entry.record)
+        shutil.rmtree(self._parts.bundle(entry.record.id), ignore_errors=True)
 
     def clean_all(self, entry: Entry) -> None:
         """What a container leaves: its writable root, its log, an image that was kept for its sake."""

@@ -35,6 +35,7 @@ class Entry:
         self.settled.set()
         self.gone = False
         self.cause: ExitCause | None = None
+        self.unsaved = False  # its end is not in the database
         self.kept = False  # not to be removed at its exit, because it is being restarted
         self.streams: list[tuple[socket, Stream]] = []  # attached before the start
         self.timer: threading.Timer | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import Stats
 from sampan.errors import Conflict, Invalid, NotModified, Unsupported
 from sampan.types import Container, Status
+
+log = logging.getLogger(__name__)
 
 _SETTLE = 20.0  # seconds that removing an image waits for roots of removed containers on it
 
@@ -64,11 +67,14 @@ class Containers:
             self._exits.submit(self._exited, key, exit_)
 
     def _exited(self, key: str, exit_: Exit) -> None:
-        if self.execs.exited(key, exit_):
-            return
-        entry = self._parts.registry.known(key)
-        if entry:
-            self._endings.exited(entry, exit_)
+        try:
+            if self.execs.exited(key, exit_):
+                return
+            entry = self._parts.registry.known(key)
+            if entry:
+                self._endings.exited(entry, exit_)
+        except Exception:
+            log.exception("the end of %s could not be dealt with", key[:12])
 
     def made_from(self, image: str) -> builtins.list[Container]:
         """The containers of an image. Waits a moment for those that are on their way out."""

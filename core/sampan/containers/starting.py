@@ -221,7 +221,10 @@ class Starter:
         entry.streams.clear()
         if state.status is Status.RESTARTING:
             move(state, Status.EXITED)
-        self._parts.save(record)
+        try:
+            self._parts.save(record)
+        except SampanError as problem:
+            error.add_note(f"and while keeping why: {problem}")
         entry.tell("not-running")
 
 
