@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(7200 if os.environ.get("SAMP
 
 ALL = bool(os.environ.get("SAMPAN_FAULTS"))
 SEED = os.environ.get("SAMPAN_FAULTS_SEED") or datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-FEW = 3
+FEW = 2
 MORTALS = [
     *(("daemon", name) for name in OPERATIONS),
     *(("launcher", name) for name in ("start", "exec")),

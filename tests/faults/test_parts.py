@@ -1,0 +1,145 @@
+"""``kill -9`` of a monitor, of the launcher, of a container's init."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import Engine, Leftovers
+
+pytestmark = pytest.mark.root
+
+IMAGE = "small:latest"
+SAMPAN = [sys.executable, "-m", "sampan.cli"]
+LONG = [IMAGE, "sleep", "1000"]
+New = Callable[..., Engine]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine() as running:
+        running.sampan("image", "from-host", "-t", IMAGE, "busybox", "sh", "sleep").ok()
+        running.sampan("run", "--rm", "-p", "8080:80", IMAGE, "true").ok()
+        yield running
+
+
+@pytest.fixture
+def before(engine: Engine) -> Iterator[Leftovers]:
+    engine.wait_until(lambda: engine.leftovers().links == {"lo", "up0", engine.bridge}, "the last links are gone")
+    found = engine.leftovers()
+    yield found
+    engine.remove_containers()
+    engine.assert_as_before(found)
+
+
+def state(engine: Engine, name: str) -> dict[str, Any]:
+    status, told = engine.api("GET", f"/containers/{name}/json")
+    assert status == 200, told
+    return dict(told["State"])
+
+
+def record(engine: Engine, ident: str) -> dict[str, Any]:
+    """What the database has of a container."""
+    with contextlib.closing(sqlite3.connect(f"file:{engine.root}/data/engine.db?mode=ro", uri=True)) as database:
+        [body] = database.execute("SELECT body FROM containers WHERE id = ?", (ident,)).fetchone()
+    return dict(json.loads(body))
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def launcher(engine: Engine) -> int:
+    assert engine.daemon is not None
+    pid = engine.daemon.pid
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    [found] = [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    return found
+
+
+def test_without_its_monitor_a_container_ends(engine: Engine, before: Leftovers) -> None:
+    ident = engine.sampan("run", "-d", "-p", "8080:80", *LONG).out
+    pid = state(engine, ident)["Pid"]
+    os.kill(parent(pid), signal.SIGKILL)
+    assert engine.sampan("wait", ident).out == "137"
+    told = state(engine, ident)
+    assert (told["Status"], told["ExitCode"], told["Pid"]) == ("exited", 137, 0)
+    assert record(engine, ident)["state"]["cause"] == "lost"
+    engine.wait_until(lambda: not Path(f"/proc/{pid}").exists(), "its init has ended")
+    engine.sampan("start", ident).ok()
+    assert state(engine, ident)["Running"]
+
+
+def test_without_its_monitor_one_that_is_removed_at_its_end_is_gone(engine: Engine, before: Leftovers) -> None:
+    ident = engine.sampan("run", "-d", "--rm", *LONG).out
+    os.kill(parent(state(engine, ident)["Pid"]), signal.SIGKILL)
+    engine.wait_until(lambda: engine.api("GET", f"/containers/{ident}/json")[0] == 404, "it is removed")
+    engine.assert_as_before(before)
+
+
+def test_a_monitor_that_died_while_there_was_no_daemon(engine: Engine) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    monitor = parent(state(engine, ident)["Pid"])
+    engine.kill()
+    os.kill(monitor, signal.SIGKILL)
+    engine.start()
+    told = state(engine, ident)
+    assert (told["Status"], told["ExitCode"]) == ("exited", 137)
+    assert record(engine, ident)["state"]["cause"] == "lost"
+    engine.sampan("rm", ident).ok()
+
+
+def test_the_monitor_of_an_exec(engine: Engine, before: Leftovers) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    executing = engine.popen(*SAMPAN, "exec", ident, "sh", "-c", "echo $$; exec sleep 1000", stdout=-1)
+    assert executing.stdout is not None
+    executing.stdout.readline()
+    init = state(engine, ident)["Pid"]
+    [pid] = {pid for pid in inside(engine, ident) if pid != init}
+    os.kill(parent(pid), signal.SIGKILL)
+    assert executing.wait(10) == 137
+    executing.stdout.close()
+    engine.wait_until(lambda: inside(engine, ident) == {init}, "what was executed has ended")
+    assert state(engine, ident)["Running"]
+
+
+def inside(engine: Engine, ident: str) -> set[int]:
+    [path, *_] = [path for path in engine.leftovers().cgroups if path.endswith(ident)]
+    return set(map(int, Path(path, "cgroup.procs").read_text().split()))
+
+
+def test_an_init_that_is_killed(engine: Engine, before: Leftovers) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    os.kill(state(engine, ident)["Pid"], signal.SIGKILL)
+    assert engine.sampan("wait", ident).out == "137"
+    assert record(engine, ident)["state"]["cause"] == "own"
+
+
+def test_without_the_launcher_containers_go_on_and_the_next_one_starts(engine: Engine) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    dead = launcher(engine)
+    os.kill(dead, signal.SIGKILL)
+    assert engine.sampan("exec", ident, "echo", "a word").out == "a word"
+    assert engine.sampan("run", "--rm", IMAGE, "echo", "aboard").out == "aboard"
+    assert state(engine, ident)["Running"]
+    assert launcher(engine) != dead
+    engine.sampan("rm", "-f", ident).ok()
+
+
+def test_a_launcher_that_hangs_keeps_no_start_waiting_for_good(engine: Engine) -> None:
+    """A new daemon waits for what the old one was starting, but not for ever."""
+    hanging = launcher(engine)
+    os.kill(hanging, signal.SIGSTOP)
+    engine.kill()
+    engine.start()
+    assert engine.sampan("run", "--rm", IMAGE, "echo", "aboard").out == "aboard"
+    os.kill(hanging, signal.SIGKILL)
