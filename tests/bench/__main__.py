@@ -37,7 +37,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("the bench starts engines and containers: run it as root", file=sys.stderr)
         return 1
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     parts: dict[str, Part] = {}
     with ExitStack() as stack:
         scratch = stack.enter_context(Scratch(quiet=options.quiet))
@@ -49,8 +50,12 @@ def main() -> int:
         except KeyboardInterrupt:
             print("\ninterrupted: cleaning up", file=sys.stderr)
             return 130
+        except (AssertionError, RuntimeError) as error:
+            print(f"\n{error}", file=sys.stderr)
+            return 1
         finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was started must not be left behind
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)  # what was started must not be left behind
     print(f"\nload at the end: {os.getloadavg()[0]:.1f}")
     if options.json:
         options.json.write_text(json.dumps(as_json(parts), indent=1) + "\n")
