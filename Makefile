@@ -12,7 +12,7 @@ ARGS ?=
 VM ?=
 JOBS ?= 2
 
-.PHONY: help setup demo test test-vm check bench format clean
+.PHONY: help setup demo test faults test-vm check bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,6 +28,9 @@ test: check $(STAMPS)/tests ## everything: checks, then all tests (those of the 
 
 test-vm: setup ## the tests of the kernel's work on Linux 6.1 with cgroup v2, in a virtual machine (slow)
 	$(BIN)/python tests/vm --cache $(STAMPS)/vm $(VM) -- $(ARGS)
+
+faults: setup $(STAMPS)/tests ## kill every process of an engine after every act of each operation (root; half an hour)
+	SAMPAN_FAULTS=all $(BIN)/pytest tests/faults/test_any_line.py $(ARGS)
 
 check: $(STAMPS)/venv ## style, types, and who may import whom
 	$(BIN)/ruff check
