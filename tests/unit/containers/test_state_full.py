@@ -14,9 +14,14 @@ def test_what_has_no_room_is_refused_and_changes_nothing(tmp_path: Path) -> None
     state = State(tmp_path / "engine.db")
     state.put("meta", "small", "before")
     state._db.execute("PRAGMA max_page_count=20")
-    with pytest.raises(Exhausted, match="no space is left"), state.transaction():
-        state.put("meta", "small", "after")
-        state.put("meta", "large", "x" * 200_000)
+
+    def both() -> None:
+        with state.transaction():
+            state.put("meta", "small", "after")
+            state.put("meta", "large", "x" * 200_000)
+
+    with pytest.raises(Exhausted, match="no space is left"):
+        both()
     assert state.load("meta", str) == {"small": "before"}
     state.put("meta", "small", "later")
     state.close()
