@@ -69,10 +69,18 @@ def make(directory: str) -> None:
         make(os.path.dirname(directory))  # noqa: PTH120
         make(directory)
         return
-    parent = os.path.dirname(directory)  # noqa: PTH120
     for name in ("cpuset.cpus", "cpuset.mems"):
         if os.access(f"{directory}/cgroup.clone_children", os.F_OK) and os.access(f"{directory}/{name}", os.F_OK):
-            write(f"{directory}/{name}", read(f"{parent}/{name}").strip())
+            _inherit(directory, name)
+
+
+def _inherit(directory: str, name: str) -> str:
+    """Another process may just have made the group above and not have come to filling it: then we do."""
+    value = read(f"{directory}/{name}").strip()
+    if not value:
+        value = _inherit(os.path.dirname(directory), name)  # noqa: PTH120
+        write(f"{directory}/{name}", value)
+    return value
 
 
 def delegate(root: str, directory: str) -> None:
