@@ -13,11 +13,11 @@ trap 'farewell 99' EXIT
 
 mount_unified() { mkdir -p "$1" && mount -t cgroup2 -o nosuid,nodev,noexec none "$1"; }
 
-# The hybrid layout that has no version 1 hierarchy of devices.
+# Some controllers in version 1, the memory's and that of processes in version 2, and none for devices.
 mount_hybrid() {
     mount -t tmpfs -o mode=755 none /sys/fs/cgroup
     mount_unified /sys/fs/cgroup/unified
-    for controllers in cpu,cpuacct cpuset memory pids blkio freezer; do
+    for controllers in cpu,cpuacct cpuset blkio freezer; do
         mkdir "/sys/fs/cgroup/$controllers"
         mount -t cgroup -o "$controllers" none "/sys/fs/cgroup/$controllers"
     done

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Collection, Mapping
 from functools import cached_property
@@ -23,6 +24,7 @@ class Groups:
     def __init__(self, instance: str) -> None:
         self._parent = _PARENT.format(instance)
         self._found = cgroups.hierarchies()
+        self._probing = threading.Lock()
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
         self.unified = self._found.get(cgroups.V2)
 
@@ -47,7 +49,7 @@ class Groups:
             "cgroups": directories,
             "tasks": [f"{each}/tasks" for each in directories if each != v2],
             "v2": v2,
-            "v2_root": self.unified if self.unified and not self.places else "",
+            "v2_root": self.unified if self._controllers_2 else "",
             "limits": self.writes(container, resources),
             "device_program": self._device_program(resources),
             "oom": self._oom_file(container),
@@ -55,14 +57,25 @@ class Groups:
 
     def writes(self, container: str, resources: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Control files and their new values; what this host has no controller or file for is left out."""
-        if not self.places:
-            base = self._in(self.unified or "", container)
-            return [(f"{base}/{name}", value) for _, name, value in limits.version_2(resources)]
-        return [
+        found = [
             (f"{self._in(self._found[controller], container)}/{name}", value)
             for controller, name, value in limits.version_1(resources)
             if controller in self._found and self._offers(controller, name)
         ]
+        if self._controllers_2:
+            found += [
+                (f"{self._in(self.unified or '', container)}/{name}", value)
+                for controller, name, value in limits.version_2(resources)
+                if controller in self._controllers_2 and self._offers_2(name)
+            ]
+        return found
+
+    @cached_property
+    def _controllers_2(self) -> frozenset[str]:
+        """What version 2 limits here: what it has, unless version 1 has it."""
+        if not self.unified:
+            return frozenset()
+        return limits.CONTROLLERS_2 & frozenset(cgroups.read(f"{self.unified}/cgroup.controllers").split())
 
     def _device_program(self, resources: Mapping[str, Any]) -> bytes:
         """What judges the use of devices where version 1's controller does not; empty if nothing has to."""
@@ -72,6 +85,22 @@ class Groups:
     def _offers(self, controller: str, name: str) -> bool:
         """Kernels are built without swap accounting or weights; the root of a hierarchy tells."""
         return name not in limits.OPTIONAL or os.access(f"{self._found[controller]}/{name}", os.F_OK)
+
+    def _offers_2(self, name: str) -> bool:
+        return name not in limits.OPTIONAL_2 or name in self._files_2
+
+    @cached_property
+    def _files_2(self) -> frozenset[str]:
+        """The control files that a version 2 group has here. The root has few of them: a group is made to see."""
+        root = self.unified or ""
+        probe = f"{root}/{self._parent}-probe"
+        with self._probing:
+            cgroups.make(probe)
+            try:
+                cgroups.delegate(root, root)
+                return frozenset(os.listdir(probe))  # noqa: PTH208 - names
+            finally:
+                cgroups.remove(probe)
 
     def directories(self, container: str) -> list[str]:
         places = [*self.places, *([self.unified] if self.unified else [])]

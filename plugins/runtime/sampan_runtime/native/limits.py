@@ -15,6 +15,12 @@ Write = tuple[str, str, str]
 OPTIONAL = {"memory.memsw.limit_in_bytes", "memory.swappiness", "blkio.weight"}
 """Version 1 files that a kernel may have been built without; ``sampan info`` tells, as Docker does."""
 
+OPTIONAL_2 = {"memory.swap.max", "io.weight"}
+"""The same of version 2."""
+
+CONTROLLERS_2 = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
+"""Those of version 2 that :func:`version_2` writes to."""
+
 
 def version_1(resources: Mapping[str, Any]) -> Iterator[Write]:
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
