@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sampan.drivers.errors import Invalid
@@ -87,6 +87,7 @@ def expected(rules: list[dict[str, Any]], wanted: int, kind: int, major: int, mi
 
 
 @given(RULES)
+@settings(deadline=None)
 def test_the_last_rule_that_matches_decides(rules: list[dict[str, Any]]) -> None:
     program = devices.program(rules)
     for wanted, kind, major, minor in itertools.product(WANTED, (BLOCK, CHARACTER), (0, 1, 136, 4095), (0, 3, 7)):
@@ -95,6 +96,7 @@ def test_the_last_rule_that_matches_decides(rules: list[dict[str, Any]]) -> None
 
 
 @given(RULES)
+@settings(deadline=None)
 def test_every_instruction_can_be_reached(rules: list[dict[str, Any]]) -> None:
     """The kernel refuses a program with parts that cannot."""
     program = devices.program(rules)
@@ -178,6 +180,7 @@ def may_open(path: str, flags: int) -> bool:
 
 @pytest.mark.root
 @given(rules=RULES)
+@settings(deadline=None)
 def test_the_kernel_takes_every_program(rules: list[dict[str, Any]]) -> None:
     try:
         os.close(bpf.load_device_program(devices.program([])))
