@@ -60,7 +60,7 @@ def measure(scratch: Scratch, runs: int) -> Part:
 @contextmanager
 def _native(scratch: Scratch) -> Iterator[Callable[[dict[str, Any]], float]]:
     """A function that runs a container with our launcher, a monitor and the native runtime, and takes its time."""
-    base = scratch.directory / "native"
+    base = scratch.run / "native"
     driver = Native(Host(instance=os.urandom(4).hex(), data_root=base, exec_root=base / "run"), Native.Options())
     ends: dict[str, threading.Event] = {}
     codes: dict[str, int] = {}
@@ -110,7 +110,7 @@ def _oci(scratch: Scratch, worker: Worker, spec: dict[str, Any], kind: str) -> d
     found: dict[str, Callable[[], float]] = {}
     for program in ("crun", "runc"):
         if shutil.which(program):
-            line = [program, "--root", f"{scratch.directory}/{program}", "run", "--bundle", str(bundle)]
+            line = [program, "--root", f"{scratch.run}/{program}", "run", "--bundle", str(bundle)]
             found[program] = _counted(worker, line)
     return found
 
@@ -120,8 +120,8 @@ def _others(scratch: Scratch, worker: Worker, spec: dict[str, Any]) -> dict[str,
     if shutil.which("lxc-execute"):
         file = scratch.directory / "lxc.conf"
         file.write_text(LXC.format(root=scratch.rootfs, name=scratch.name))
-        (scratch.directory / "lxc").mkdir(exist_ok=True)
-        line = ["lxc-execute", "-P", f"{scratch.directory}/lxc", "-f", str(file), "-n"]
+        (scratch.run / "lxc").mkdir(exist_ok=True)
+        line = ["lxc-execute", "-P", f"{scratch.run}/lxc", "-f", str(file), "-n"]
         found["lxc-execute"] = _counted(worker, line, ["--", "true"])
     if shutil.which("unshare"):
         line = ["unshare", "-muinpf", "chroot", str(scratch.rootfs), "/bin/true"]

@@ -19,8 +19,9 @@ PATIENCE = 60.0
 class Dockerd:
     """dockerd with its containerd: as it comes, but for its places and its network namespace."""
 
-    def __init__(self, directory: Path, net: Net, name: str) -> None:
+    def __init__(self, directory: Path, run: Path, net: Net, name: str) -> None:
         self._directory = directory
+        self._run = run
         self._net = net
         self._name = name
         self.host = f"unix://{directory}/s"
@@ -43,7 +44,7 @@ class Dockerd:
             *self._net.enter(self._net.inside),
             "dockerd",
             *("--config-file", f"{base}/daemon.json", "--pidfile", f"{base}/pid", "--host", self.host),
-            *("--data-root", f"{base}/data", "--exec-root", f"{base}/run"),
+            *("--data-root", f"{base}/data", "--exec-root", str(self._run)),
             *("--exec-opt", "native.cgroupdriver=cgroupfs", "--cgroup-parent", self._name),
         ]
         self._daemon = subprocess.Popen(
@@ -78,32 +79,25 @@ class Dockerd:
         return done.stdout.split()
 
     def _processes(self) -> list[int]:
-        """Those that have our directory on their command line."""
+        """Those that have one of our directories on their command line."""
         return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if self._is_ours(pid)]  # noqa: PTH208
 
     def _is_ours(self, pid: int) -> bool:
         try:
-            return os.fsencode(f"{self._directory}/") in Path(f"/proc/{pid}/cmdline").read_bytes()
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
         except OSError:
             return False
+        return any(os.fsencode(f"{each}/") in line for each in (self._directory, self._run))
 
 
 class Podman:
     """podman, which has no daemon: its commands are run in its namespaces by a worker."""
 
-    def __init__(self, directory: Path, net: Net, name: str) -> None:
+    def __init__(self, directory: Path, run: Path, net: Net, name: str) -> None:
         self._directory = directory
         self._worker = Worker(net=net.inside)
-        base = [
-            "podman",
-            "--root",
-            f"{directory}/data",
-            "--runroot",
-            f"{directory}/run",
-            "--cgroup-manager",
-            "cgroupfs",
-        ]
-        self.command = [*base, "--tmpdir", f"{directory}/tmp"]
+        places = ["--root", f"{directory}/data", "--runroot", f"{run}/run", "--tmpdir", f"{run}/tmp"]
+        self.command = ["podman", *places, "--cgroup-manager", "cgroupfs"]
         # Its own defaults are higher than what a machine may let it set.
         limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"]
         self.run_options = ["--cgroup-parent", f"/{name}", *limits]

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from reporting import Times
 
+from sampan.errors import SampanError
+
 WARM_UP = 2
 
 
@@ -24,7 +26,7 @@ def take_turns(
         for name in names[at:] + names[:at]:
             try:
                 seconds = going[name]()
-            except (RuntimeError, OSError) as error:
+            except (RuntimeError, OSError, SampanError) as error:
                 complain(f"{name} failed: {error}")
                 times.pop(name, None)
                 del going[name]

@@ -17,6 +17,7 @@ from rivals import Dockerd, Podman
 
 from harness import Engine
 from harness.net import Net
+from sampan.linux import mounts
 from sampan.testing.runtime import rootfs
 
 IMAGE = "bench:latest"
@@ -36,6 +37,10 @@ class Scratch:
         self.directory.chmod(0o711)  # lxc wants to pass
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         self._stack.callback(self._unmount)
+        # What engines and runtimes keep under /run, which is a tmpfs on a usual machine; images are on the disk.
+        self.run = self.directory / "run"
+        self.run.mkdir()
+        mounts.mount("tmpfs", self.run, "tmpfs", data="mode=711")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,7 +68,7 @@ class Scratch:
     def sampan(self) -> Engine:
         """Our engine as it comes, but for its places."""
         self.tell("starting sampan")
-        engine = self._stack.enter_context(Engine(log_level="warning"))
+        engine = self._stack.enter_context(Engine(log_level="warning", exec_root=f"{self.run}/s"))
         docker(engine.host, "import", str(self.archive), IMAGE)
         return engine
 
@@ -73,7 +78,7 @@ class Scratch:
         if shutil.which("dockerd") is None:
             return None
         self.tell("starting dockerd")
-        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.net("d"), self.name))
+        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.run / "d", self.net("d"), self.name))
         docker(rival.host, "import", str(self.archive), IMAGE)
         return rival
 
@@ -81,7 +86,7 @@ class Scratch:
     def podman(self) -> Podman | None:
         if shutil.which("podman") is None:
             return None
-        rival = self._stack.enter_context(Podman(self.directory / "p", self.net("p"), self.name))
+        rival = self._stack.enter_context(Podman(self.directory / "p", self.run / "p", self.net("p"), self.name))
         rival.run("import", "--quiet", str(self.archive), IMAGE)
         return rival
 
