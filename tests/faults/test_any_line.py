@@ -15,8 +15,8 @@ from http.client import HTTPException
 import pytest
 
 from faults.fragile import Fragile
-from faults.fuse import DAEMON, ROLES
-from faults.operations import OPERATIONS
+from faults.fuse import DAEMON, NEVER, ROLES
+from faults.operations import LONG, OPERATIONS, SHORT
 from harness import Leftovers
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(7200 if "SAMPAN_FAULTS" in os.environ else 120)]
@@ -80,3 +80,43 @@ def _chosen(role: str, name: str, acts: int) -> list[int]:
     if MANY == "all":
         return list(range(1, acts + 1))
     return sorted(random.Random(f"{SEED} {role} {name}").sample(range(1, acts + 1), min(int(MANY), acts)))  # noqa: S311
+
+
+def test_death_at_any_act_of_a_start(fragile: Fragile, before: Leftovers) -> None:
+    """The daemon dies while it recovers from a death."""
+
+    def begin(act: int) -> bool:
+        fragile.kill()
+        fragile.fuse.light(DAEMON, act)
+        try:
+            fragile.start()
+        except AssertionError:  # it never answered
+            return False
+        return True
+
+    for name, body in {"boat": LONG, "brief": {**SHORT, "ExposedPorts": {}, "HostConfig": {}}}.items():
+        fragile.ask("POST", f"/containers/create?name={name}", body)
+        fragile.ask("POST", f"/containers/{name}/start")
+    fragile.ask("POST", "/containers/brief/wait")
+    running = fragile.things()
+    assert begin(NEVER)
+    acts = NEVER - fragile.fuse.put_out()
+    chosen = _chosen("daemon", "its start", acts)
+    assert chosen
+    failures = {}
+    for act in chosen:
+        survived = begin(act)
+        fragile.fuse.put_out()
+        where = fragile.fuse.where
+        assert survived == (not where), fragile.log[-2000:]
+        fragile.recover()
+        try:
+            fragile.check_truth()
+            fragile.nothing_beyond(running)
+            assert fragile.api("GET", "/containers/boat/json")[1]["State"]["Running"]
+        except (AssertionError, OSError, HTTPException) as failure:
+            failures[f"{act} of {acts}, {where}"] = f"{type(failure).__name__}: {failure}"[:1500]
+            running = fragile.things()
+    fragile.clean()
+    assert not failures, "\n\n".join(f"{where}: {what}" for where, what in failures.items())
+    fragile.nothing_beyond(before)
