@@ -7,7 +7,10 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -143,3 +146,42 @@ def test_a_launcher_that_hangs_keeps_no_start_waiting_for_good(engine: Engine) -
     engine.start()
     assert engine.sampan("run", "--rm", IMAGE, "echo", "aboard").out == "aboard"
     os.kill(hanging, signal.SIGKILL)
+
+
+def test_without_its_monitor_a_frozen_container_ends_too(engine: Engine, before: Leftovers) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    pid = state(engine, ident)["Pid"]
+    engine.sampan("pause", ident).ok()
+    os.kill(parent(pid), signal.SIGKILL)
+    assert engine.sampan("wait", ident).out == "137"
+    engine.wait_until(lambda: not Path(f"/proc/{pid}").exists(), "its init has ended")
+
+
+def test_what_was_executed_goes_on_without_the_daemon_and_ends_with_the_container(engine: Engine) -> None:
+    ident = engine.sampan("run", "-d", *LONG).out
+    engine.sampan("exec", "-d", ident, "sleep", "1000").ok()
+    engine.wait_until(lambda: len(inside(engine, ident)) == 2, "it runs")
+    both = inside(engine, ident)
+    engine.kill()
+    engine.start()
+    assert inside(engine, ident) == both
+    engine.sampan("rm", "-f", ident).ok()
+    engine.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in both), "both have ended")
+
+
+def test_a_start_that_is_late_is_waited_for(engine: Engine) -> None:
+    """The daemon died after it had asked for a start: the next one does not take the container for lost."""
+    ident = engine.sampan("create", *LONG).out
+    slow = launcher(engine)
+    os.kill(slow, signal.SIGSTOP)
+    asking = engine.popen(*SAMPAN, "start", ident, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    engine.wait_until(lambda: record(engine, ident)["state"]["status"] == "running", "the start is written down")
+    time.sleep(0.1)  # the word to the launcher is sent beside that
+    engine.kill()
+    asking.wait()
+    waking = threading.Timer(1.5, os.kill, (slow, signal.SIGCONT))
+    waking.start()
+    engine.start()
+    assert state(engine, ident)["Running"]
+    assert engine.sampan("exec", ident, "echo", "aboard").out == "aboard"
+    engine.sampan("rm", "-f", ident).ok()

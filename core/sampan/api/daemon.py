@@ -120,8 +120,9 @@ def _pidfile(path: Path) -> Iterator[None]:
 
 
 def _is_daemon(pid: int) -> bool:
-    """A process id can have been given to somebody else since; our daemons have ``daemon`` on their command line."""
+    """A process id can have been given to somebody else since, a dbus-daemon for instance; ours say who they are."""
     try:
-        return b"daemon" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"sampan" in command and b"daemon" in command
     except OSError:
         return False
