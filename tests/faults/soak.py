@@ -24,7 +24,7 @@ GROWTH = 8 << 10  # KiB of memory that the daemon may have gained: its allocator
 
 
 def main() -> int:
-    containers, clients = (int(word) for word in [*sys.argv[1:], "300", "4"][:2])
+    containers, clients = (int(word) for word in [*sys.argv[1:], *("300", "4")[len(sys.argv) - 1 :]])
     with Engine() as engine:
         engine.sampan("image", "from-host", "-t", IMAGE, "busybox", "sh", "sleep").ok()
         work(engine, WARM, clients)

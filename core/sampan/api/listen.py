@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from sampan.errors import Conflict, Forbidden, Invalid, Unavailable
 
-BACKLOG = 1024
+BACKLOG = 4096  # as Go has it: a client of a Unix socket that is full is turned away at once
 SYSTEMD_FIRST = 3  # the first descriptor that systemd passes
 UNIX_PATH_MAX = 107  # bytes of a socket's path, unix(7)
 

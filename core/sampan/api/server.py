@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterable
 
-from sampan.api.listen import Listener
+from sampan.api.listen import BACKLOG, Listener
 from sampan.api.wire.connection import Application, Connection
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Server:
                 self._sockets.append((listener, listener.path.stat()))
             listener.socket.setblocking(False)
             make = loop.create_unix_server if listener.path else loop.create_server
-            self._servers.append(await make(self._connection, sock=listener.socket))
+            self._servers.append(await make(self._connection, sock=listener.socket, backlog=BACKLOG))
 
     def _connection(self) -> Connection:
         return Connection(self._app, self._live)
