@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 
 import pytest
 
 from sampan.api import times
 from sampan.api.views import containers as views
-from sampan.types import State, Status
+from sampan.api.views import images as image_views
+from sampan.types import Endpoint, Image, Layer, Mount, State, Status
 from unit.api.conftest import Daemon, Wire
 from unit.api.fake_engine import IMAGE, NETWORK, container, running
 
@@ -103,6 +106,24 @@ def test_inspect_of_a_container_that_does_not_run(daemon: Daemon, wire: Wire) ->
     assert whole["State"]["Pid"] == 0
 
 
+def test_temporary_mounts_are_told_once(daemon: Daemon, wire: Wire) -> None:
+    """Docker lists those of --mount among the mounts, and those of --tmpfs in HostConfig alone."""
+    mounts = [Mount(type="tmpfs", target="/one"), Mount(type="tmpfs", target="/two")]
+    daemon.engine.containers.add(container("c", "new", mounts=mounts, host_config={"Tmpfs": {"/one/": ""}}))
+    whole = wire.ask("GET", "/containers/new/json").json
+    assert [mount["Destination"] for mount in whole["Mounts"]] == ["/two"]
+
+
+@pytest.mark.parametrize(("version", "aliases"), [("1.44", ["mast", "c" * 12]), ("1.45", ["mast"])])
+def test_old_clients_find_the_short_id_among_the_aliases(
+    daemon: Daemon, wire: Wire, version: str, aliases: list[str]
+) -> None:
+    endpoint = Endpoint(network=NETWORK, network_name="sea", aliases=["mast"])
+    daemon.engine.containers.add(container("c", "new", endpoints={"sea": endpoint}))
+    whole = wire.ask("GET", f"/v{version}/containers/new/json").json
+    assert whole["NetworkSettings"]["Networks"]["sea"]["Aliases"] == aliases
+
+
 def test_an_image_that_was_renamed_is_shown_by_its_id(daemon: Daemon, wire: Wire) -> None:
     daemon.engine.containers.add(container("c", "new", image="sha256:" + "9" * 64))
     assert wire.ask("GET", "/containers/json?all=1").json[0]["Image"] == "sha256:" + "9" * 64
@@ -132,9 +153,12 @@ def test_a_pull_says_that_it_cannot(wire: Wire) -> None:
     assert answer.message.startswith("pull access denied for nosuch:latest: ")
 
 
-def test_an_error_of_a_load_before_any_message_is_a_status(wire: Wire) -> None:
+def test_an_error_of_a_load_is_told_in_the_stream(wire: Wire) -> None:
+    """As dockerd does; docker-py makes its ImageLoadError of it."""
     wire.send("POST /images/load HTTP/1.1\r\nHost: x\r\nContent-Length: 7\r\n\r\ncorrupt")
-    assert wire.answer().status == 400
+    answer = wire.answer()
+    assert answer.status == 200
+    assert answer.json == {"errorDetail": {"message": "the archive is corrupt"}, "error": "the archive is corrupt"}
 
 
 def test_networks(daemon: Daemon, wire: Wire) -> None:
@@ -244,6 +268,43 @@ def test_stats_once(daemon: Daemon, wire: Wire) -> None:
     assert entry["cpu_stats"]["cpu_usage"]["total_usage"] == 5
     assert entry["cpu_stats"]["system_cpu_usage"] > 0
     assert entry["memory_stats"]["limit"] > 0
+
+
+def test_stats_count_the_networks_interfaces(daemon: Daemon, wire: Wire) -> None:
+    boat = running()
+    boat.state.pid = os.getpid()
+    boat.host_config["NetworkMode"] = "bridge"
+    daemon.engine.containers.add(boat)
+    networks = wire.ask("GET", "/containers/web/stats?stream=0&one-shot=1").json["networks"]
+    assert networks.keys() == {name for _, name in socket.if_nameindex()} - {"lo"}
+    assert all(counters.keys() == _COUNTERS and min(counters.values()) >= 0 for counters in networks.values())
+
+
+_COUNTERS = {f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "packets", "errors", "dropped")}
+
+
+def test_nothing_to_prune(wire: Wire) -> None:
+    """``docker system prune`` asks for both, whether there is a build cache or not."""
+    assert wire.ask("POST", "/build/prune").json == {"CachesDeleted": [], "SpaceReclaimed": 0}
+    assert wire.ask("POST", "/volumes/prune").json == {"VolumesDeleted": [], "SpaceReclaimed": 0}
+
+
+def test_a_type_of_network_that_is_none(wire: Wire) -> None:
+    answer = wire.ask("GET", '/networks?filters={"type":["bogus"]}')
+    assert (answer.status, answer.message) == (400, "invalid filter: 'type'='bogus': it is builtin or custom")
+
+
+def test_sizes_of_layers_that_images_share() -> None:
+    base, one, two = Layer(diff_id="b", size=5), Layer(diff_id="1", size=2), Layer(diff_id="2", size=3)
+    images = [Image(id=i, config={}, layers=[base, own], created="", size=0) for i, own in (("x", one), ("y", two))]
+    assert image_views.layers_size(images) == 10
+    assert image_views.shared_sizes(images) == {"x": 5, "y": 5}
+
+
+def test_an_image_without_a_name_for_old_clients() -> None:
+    nameless = Image(id="x", config={}, layers=[], created="", size=0)
+    assert image_views.summary(nameless, 0, (1, 42))["RepoTags"] == ["<none>:<none>"]
+    assert image_views.summary(nameless, 0, (1, 43))["RepoTags"] == []
 
 
 def test_info_has_what_the_cli_prints(wire: Wire) -> None:

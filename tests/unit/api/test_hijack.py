@@ -72,6 +72,16 @@ def test_an_old_client_without_upgrade(far: Daemon, wire: Wire) -> None:
     assert container_end(far).recv(10) == b"early"
 
 
+def test_output_follows_when_the_head_was_read(far: Daemon, wire: Wire) -> None:
+    """docker-py reads the head through a buffer and drops what else is in there."""
+    wire.send(attach())
+    container_end(far).sendall(b"output")
+    together = wire.socket.recv(4096)
+    assert together.startswith(b"HTTP/1.1 101 ")
+    assert together.endswith(b"\r\n\r\n")
+    assert read_exactly(wire.socket, 6) == b"output"
+
+
 def test_bytes_sent_with_the_request_and_an_end_right_behind(far: Daemon, wire: Wire) -> None:
     wire.send(attach() + "all of the input")
     wire.socket.shutdown(socket.SHUT_WR)

@@ -9,7 +9,7 @@ from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.selection import ContainerFilter
 from sampan.api.views import containers as views
-from sampan.api.views.endpoints import FindNetwork
+from sampan.api.views.endpoints import FindNetwork, with_short_id
 from sampan.api.wire.answer import Reply, json
 from sampan.errors import Invalid, NotFound, SampanError
 from sampan.types import Container, Network, Status
@@ -48,7 +48,10 @@ def inspect(call: Call) -> Any:
     container = engine.containers.get(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
-    return views.inspect(container, find_network(engine), execs, files, size)
+    entry = views.inspect(container, find_network(engine), execs, files, size)
+    if call.version < (1, 45):
+        with_short_id(entry["NetworkSettings"]["Networks"], container.id)
+    return entry
 
 
 @routes.post("/containers/{id}/start")

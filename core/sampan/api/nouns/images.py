@@ -68,7 +68,8 @@ def prune(call: Call) -> Any:
     """Images without a name that no container uses; with ``dangling=false`` those with a name, too."""
     filters = call.query.filters("dangling", "label", "label!", "until")
     dangling_only = filters.flag("dangling") is not False
-    images, removed, space = call.engine.images, [], 0
+    images, removed = call.engine.images, []
+    before = views.layers_size(images.list())
     used = {container.image for container in call.engine.containers.list()}
     for image in images.list():
         if image.id in used or (dangling_only and image.references) or not _wanted(image, filters, "dangling"):
@@ -77,8 +78,8 @@ def prune(call: Call) -> Any:
             removed += images.remove(image.id, force=True, prune=True)
         except (Conflict, NotFound):  # it came into use, or went, meanwhile
             continue
-        space += image.size
-    return {"ImagesDeleted": removed or None, "SpaceReclaimed": space}
+    space = before - views.layers_size(images.list())
+    return {"ImagesDeleted": removed or None, "SpaceReclaimed": max(space, 0)}
 
 
 @routes.post("/images/create", streams=True)
@@ -115,7 +116,7 @@ def load(call: Call) -> Stream:
     def work(progress: Progress) -> None:
         call.engine.images.load(upload, lambda m: None if quiet and "progressDetail" in m else progress(m))
 
-    return Stream(_told(call, work))
+    return Stream(_told(call, work, in_stream=True))  # dockerd answers 200 to any archive: docker-py counts on it
 
 
 @routes.get("/images/get")
@@ -150,8 +151,9 @@ def _pull(call: Call) -> Stream:
     )
 
 
-def _told(call: Call, work: Callable[[Progress], None]) -> AsyncGenerator[bytes, None]:
-    """A stream of progress messages. An error that comes after some has to travel as one of them."""
+def _told(call: Call, work: Callable[[Progress], None], *, in_stream: bool = False) -> AsyncGenerator[bytes, None]:
+    """A stream of progress messages. An error that comes after some has to travel as one of them; ``in_stream``: so
+    does every error but that of a body that did not arrive."""
 
     def run(outlet: Outlet) -> None:
         told = False
@@ -166,7 +168,8 @@ def _told(call: Call, work: Callable[[Progress], None]) -> AsyncGenerator[bytes,
         except BrokenPipeError:
             raise
         except Exception as error:
-            if not told:
+            body = call.request.body
+            if not told and not (in_stream and body and not body.broken):
                 raise
             text = failures.message(error)
             outlet.write(line({"errorDetail": {"message": text}, "error": text}))

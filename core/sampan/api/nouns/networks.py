@@ -13,7 +13,7 @@ from sampan.api.query import Filters
 from sampan.api.times import nanoseconds
 from sampan.api.views import networks as views
 from sampan.api.wire.answer import Reply, json
-from sampan.errors import SampanError, Unsupported
+from sampan.errors import Invalid, SampanError, Unsupported
 from sampan.types import Network
 
 DEFAULT = ("bridge", "host", "none")
@@ -77,6 +77,9 @@ def _change(call: Call, verb: str) -> None:
 def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:
     spec = network.spec
     ours = spec.name in DEFAULT
+    for kind in filters.get("type"):
+        if kind not in ("builtin", "custom"):
+            raise Invalid(f"invalid filter: 'type'='{kind}': it is builtin or custom")
     tests: dict[str, Callable[[str], object]] = {
         "driver": lambda wanted: wanted in (spec.driver, "null" if spec.driver == "none" else spec.driver),
         "id": lambda wanted: spec.id.startswith(wanted),

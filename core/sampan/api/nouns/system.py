@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from sampan.api.call import Call
@@ -51,10 +52,15 @@ def disk_usage(call: Call) -> Any:
     everyone = engine.containers.list()
     if "image" in wanted:
         images = engine.images.list()
-        layers = {layer.diff_id: layer.size for image in images for layer in image.layers}
-        answer["LayersSize"] = sum(layers.values())
-        uses = {image.id: sum(c.image == image.id for c in everyone) for image in images}
-        answer["Images"] = [image_views.summary(image, uses[image.id], call.version) for image in images]
+        answer["LayersSize"] = image_views.layers_size(images)
+        uses = Counter(container.image for container in everyone)
+        shared = image_views.shared_sizes(images)
+        answer["Images"] = [
+            {**image_views.summary(image, uses[image.id], call.version), "SharedSize": shared[image.id]}
+            for image in images
+        ]
+    if call.version < (1, 42):
+        answer["BuilderSize"] = 0
     if "container" in wanted:
         find = find_network(engine)
         answer["Containers"] = [views.summary(c, shown_image(engine, c), find, sizes(engine, c)) for c in everyone]

@@ -21,7 +21,6 @@ HEAD   /containers/{id}/archive     copying files from and to a container
 GET    /containers/{id}/archive     copying files from a container
 PUT    /containers/{id}/archive     copying files to a container
 POST   /build                       building an image
-POST   /build/prune                 emptying the build cache
 POST   /build/cancel                cancelling a build
 POST   /session                     building with BuildKit
 POST   /images/{name}/push          pushing an image to a registry
@@ -33,7 +32,6 @@ POST   /volumes/create              creating a volume
 GET    /volumes/{name}              looking at a volume
 PUT    /volumes/{name}              changing a cluster volume
 DELETE /volumes/{name}              removing a volume
-POST   /volumes/prune               removing unused volumes
 GET    /plugins/privileges          managing Docker's plugins
 POST   /plugins/pull                managing Docker's plugins
 GET    /plugins/{name}/json         managing Docker's plugins

@@ -1,4 +1,4 @@
-"""Volumes: there are none yet, and asking for the list is how clients find out."""
+"""Volumes and the build cache: there are none yet, so lists are empty and there is nothing to prune."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def list_volumes(call: Call) -> Any:
 def list_plugins(call: Call) -> Any:
     """Docker's managed plugins, of which this engine has none: its drivers are Python packages."""
     return []
+
+
+@routes.post("/volumes/prune")
+def prune_volumes(call: Call) -> Any:
+    return {"VolumesDeleted": [], "SpaceReclaimed": 0}
+
+
+@routes.post("/build/prune")
+def prune_builds(call: Call) -> Any:
+    """``docker system prune`` asks for this, too."""
+    return {"CachesDeleted": [], "SpaceReclaimed": 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,7 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
         "NetworkSettings": {
             "Networks": {name: endpoints.settings(container, e, find) for name, e in container.endpoints.items()}
         },
-        "Mounts": [mount(m) for m in container.mounts],
+        "Mounts": mounts(container),
     }
     if sizes:
         entry["SizeRw"], entry["SizeRootFs"] = sizes
@@ -67,7 +68,7 @@ def inspect(
         "ExecIDs": execs or None,
         "HostConfig": container.host_config,
         "GraphDriver": {"Name": container.storage_driver, "Data": {}},
-        "Mounts": [mount(m) for m in container.mounts],
+        "Mounts": mounts(container),
         "Config": container.config,
         "NetworkSettings": endpoints.network_settings(container, find),
     }
@@ -112,6 +113,12 @@ def status(state: State) -> str:
 
 def command(container: Container) -> str:
     return " ".join([container.path, *(f"'{arg}'" if " " in arg else arg for arg in container.args)])
+
+
+def mounts(container: Container) -> list[dict[str, Any]]:
+    """Those of ``--tmpfs`` are told in ``HostConfig.Tmpfs`` alone."""
+    temporary = {posixpath.normpath(target) for target in container.host_config.get("Tmpfs") or ()}
+    return [mount(m) for m in container.mounts if m.target not in temporary]
 
 
 def mount(mount: Mount) -> dict[str, Any]:

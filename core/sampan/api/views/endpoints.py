@@ -8,6 +8,7 @@ from typing import Any
 
 from sampan.types import Container, Endpoint, Network
 
+DEFAULT = ("bridge", "host", "none")
 FindNetwork = Callable[[str], Network | None]
 
 
@@ -60,6 +61,13 @@ def network_settings(container: Container, find: FindNetwork) -> dict[str, Any]:
         "MacAddress": top.get("MacAddress", ""),
         "Networks": networks,
     }
+
+
+def with_short_id(networks: dict[str, dict[str, Any]], ident: str) -> None:
+    """Before API 1.45 a container's short id was told among its aliases; docker-compose 1 looks for it there."""
+    for name, entry in networks.items():
+        if name not in DEFAULT:
+            entry["Aliases"] = [*(entry["Aliases"] or ()), ident[:12]]
 
 
 def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
@@ -120,7 +128,7 @@ def _wish(endpoint: Endpoint) -> dict[str, str] | None:
 
 def _dns_names(container: Container, endpoint: Endpoint) -> list[str] | None:
     """The names under which the container is found there; the default networks have none."""
-    if endpoint.network_name in ("bridge", "host", "none"):
+    if endpoint.network_name in DEFAULT:
         return None
     hostname = container.config.get("Hostname") or ""
     return list(dict.fromkeys(filter(None, [container.name, *endpoint.aliases, container.id[:12], hostname])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from sampan.api.times import or_never, seconds
@@ -32,6 +34,8 @@ def summary(image: Image, containers: int, version: tuple[int, int]) -> dict[str
     }
     if version < (1, 44):
         entry["VirtualSize"] = image.size
+    if version < (1, 43) and not entry["RepoTags"] and not entry["RepoDigests"]:
+        entry["RepoTags"], entry["RepoDigests"] = ["<none>:<none>"], ["<none>@<none>"]
     return entry
 
 
@@ -61,6 +65,18 @@ def inspect(image: Image, driver: str, version: tuple[int, int]) -> dict[str, An
     if version < (1, 44):
         entry["VirtualSize"] = image.size
     return entry
+
+
+def layers_size(images: Iterable[Image]) -> int:
+    """Bytes of the layers of all ``images``, each counted once."""
+    return sum({layer.diff_id: layer.size for image in images for layer in image.layers}.values())
+
+
+def shared_sizes(images: Iterable[Image]) -> dict[str, int]:
+    """By image id, the bytes of layers that another image has, too."""
+    images = list(images)
+    owners = Counter(diff_id for image in images for diff_id in {layer.diff_id for layer in image.layers})
+    return {image.id: sum(one.size for one in image.layers if owners[one.diff_id] > 1) for image in images}
 
 
 def labels(image: Image) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from sampan.api.times import NEVER
@@ -28,6 +29,8 @@ def stats(container: Container, now: Stats | None, read: str, before: dict[str, 
     }
     if now is None:
         return entry
+    if container.endpoints and container.host_config["NetworkMode"] not in ("host", "none"):
+        entry["networks"] = _networks(container.state.pid)
     entry["pids_stats"] = {"current": now.pids, "limit": now.pids_limit if now.pids_limit >= 0 else 2**64 - 1}
     entry["blkio_stats"] = {**entry["blkio_stats"], **now.block_io}
     entry["cpu_stats"] = _cpu(now)
@@ -61,6 +64,25 @@ def _cpu(now: Stats | None) -> dict[str, Any]:
             "throttled_time": now.throttled_ns,
         },
     }
+
+
+def _networks(pid: int) -> dict[str, dict[str, int]]:
+    """The counters of the network namespace of ``pid``, by interface, without loopback (proc(5), /proc/pid/net/dev)."""
+    try:
+        lines = Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8").splitlines()[2:]
+    except OSError:  # it has just ended
+        return {}
+    found = {}
+    for name, _, counters in (line.partition(":") for line in lines):
+        numbers = [int(number) for number in counters.split()]
+        ways = {"rx": numbers[:4], "tx": numbers[8:12]}
+        found[name.strip()] = {
+            f"{way}_{what}": count
+            for way, counts in ways.items()
+            for what, count in zip(("bytes", "packets", "errors", "dropped"), counts, strict=True)
+        }
+    found.pop("lo", None)
+    return found
 
 
 def _time_of_host() -> int:

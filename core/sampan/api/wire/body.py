@@ -48,6 +48,11 @@ class Body:
     def ended(self) -> bool:
         return self._ended
 
+    @property
+    def broken(self) -> bool:
+        """It did not arrive as it should have."""
+        return bool(self._error)
+
     # on the event loop
 
     def feed(self, data: bytes) -> None:

@@ -11,12 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import select
 import socket
+import struct
+import termios
 
 LINGER = 10.0  # seconds in which a client may still read and leave, once its container has ended
 PIECE = 256 * 1024
 HIGH = 256 * 1024  # bytes waiting for a slow container before the client is held back
+HEAD_PATIENCE = 0.05  # seconds for a client to read the answer's head by itself
+EAGER = 0.0003  # seconds in which that is looked at again and again
 
 
 class Tunnel:
@@ -31,7 +36,20 @@ class Tunnel:
         self._client_gone = False
         self._deaf = False  # the container takes no more input
         self._ended = False
-        self._loop.add_reader(peer, self._readable)
+        self._opened = self._loop.time()
+        self._head_is_read()
+
+    def _head_is_read(self) -> None:
+        """docker-py drops what it reads together with the head of the answer, so output follows when that was read."""
+        if self._ended or self._client_gone:
+            return
+        waited = self._loop.time() - self._opened
+        if waited > HEAD_PATIENCE or not unread(self._client):
+            self._loop.add_reader(self._peer, self._readable)
+        elif waited < EAGER:
+            self._loop.call_soon(self._head_is_read)
+        else:
+            self._loop.call_later(0.001, self._head_is_read)
 
     # the container's socket
 
@@ -138,3 +156,13 @@ def hung_up(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(transport.get_extra_info("socket").fileno(), select.POLLHUP)
     return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
+def unread(transport: asyncio.Transport) -> int:
+    """Bytes sent that the client has not read (Unix) or not received (TCP) yet, 0 where nobody can tell (tcp(7))."""
+    answer = bytearray(4)
+    try:
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, answer)
+    except OSError:
+        return 0
+    return int(struct.unpack("i", answer)[0])
