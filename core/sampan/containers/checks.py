@@ -15,7 +15,7 @@ from sampan.containers.request import Config, HostConfig
 from sampan.errors import Invalid, Unsupported
 
 HOST_NAME_MAX = 64  # gethostname(2)
-_HOST_NAME = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9_.-]*[a-zA-Z0-9_])?", re.ASCII)
+_HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f/:#]+")  # odd names are in use; only what would break /etc/hosts is refused
 _LEAST_DURATION = 1_000_000  # nanoseconds
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 GATEWAY = "host-gateway"

@@ -61,6 +61,8 @@ def read(body: Mapping[str, Any]) -> Request:
     checks.check(config, host)
     logconfig.check(host.LogConfig.Type, host.LogConfig.Config)
     warnings = limits.check(host)
+    if host.NetworkMode == "host" and host.PortBindings:
+        warnings.append("Published ports are discarded when using host network mode")
     wanted = mounts.wanted(host, config.Volumes)
     return Request(config=config, host=host, networking=networking, mounts=wanted, warnings=warnings)
 
@@ -118,6 +120,7 @@ def complete(asked: Request, ident: str, defaults: Defaults) -> tuple[dict[str, 
         shares = host.NetworkMode == "host" or host.UTSMode == "host"
         config.Hostname = socket.gethostname() if shares else ident[:12]
     host.NetworkMode = "bridge" if host.NetworkMode in ("", "default") else host.NetworkMode
+    host.PortBindings = {port: _places(places) for port, places in host.PortBindings.items()}
     host.IpcMode = host.IpcMode or "private"
     host.CgroupnsMode = host.CgroupnsMode or "private"
     host.ShmSize = host.ShmSize or SHM_SIZE
@@ -130,6 +133,13 @@ def complete(asked: Request, ident: str, defaults: Defaults) -> tuple[dict[str, 
         host.MaskedPaths = masking.masked() if host.MaskedPaths is None else host.MaskedPaths
         host.ReadonlyPaths = list(masking.READ_ONLY) if host.ReadonlyPaths is None else host.ReadonlyPaths
     return _plain(config), _plain(host)
+
+
+def _places(places: Any) -> Any:
+    """Bindings of one port with both keys, which clients read without asking; what is malformed is refused later."""
+    if not isinstance(places, list):
+        return places
+    return [{"HostIp": "", "HostPort": "", **place} if isinstance(place, dict) else place for place in places]
 
 
 def _plain(value: msgspec.Struct) -> dict[str, Any]:

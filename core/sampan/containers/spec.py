@@ -165,8 +165,9 @@ def _mounts(container: Container, files: Mapping[str, Path]) -> list[dict[str, A
         for mount in _basic_mounts(host)
         if mount["destination"] not in taken and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
     ]
+    sealed = ["ro"] if host["ReadonlyRootfs"] else []
     own = [
-        {"destination": target, "type": "bind", "source": str(path), "options": ["rbind", "rprivate"]}
+        {"destination": target, "type": "bind", "source": str(path), "options": ["rbind", "rprivate", *sealed]}
         for target, path in files.items()
         if target not in taken
     ]
@@ -186,16 +187,12 @@ def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if writable is False:
         basic[-1]["options"].append("ro")
+    basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))  # shows the queues of whoever's IPC namespace it is
     if host["IpcMode"] == "host":
-        return [*basic, _basic("/dev/mqueue", "bind", "/dev/mqueue", ["rbind", "rprivate"]), _shared_memory_of_host()]
-    basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))
-    if host["IpcMode"] != "none":
+        basic.append(_basic("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate"]))
+    elif host["IpcMode"] != "none":
         basic.append(_basic("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", f"size={host['ShmSize']}"]))
     return basic
-
-
-def _shared_memory_of_host() -> dict[str, Any]:
-    return _basic("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate"])
 
 
 def _basic(destination: str, kind: str, source: str, options: list[str]) -> dict[str, Any]:

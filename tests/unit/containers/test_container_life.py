@@ -269,6 +269,22 @@ def test_an_exec_that_cannot_start_says_so_in_its_stream(home: House) -> None:
         home.containers.execs.start(detached.id, detach=True)
 
 
+@pytest.mark.parametrize(("key", "value"), [("User", "nobody-here"), ("WorkingDir", "not/absolute")])
+def test_an_exec_of_nobody_or_nowhere_says_so_in_its_stream(home: House, key: str, value: str) -> None:
+    """As dockerd does: create takes it, the exit status is 126."""
+    home.create("one")
+    home.containers.start("one")
+    made = home.containers.execs.create("one", {"Cmd": ["x"], "AttachStdout": True, key: value})
+    stream = home.containers.execs.start(made.id)
+    assert stream is not None
+    stream.settimeout(5)
+    assert value in stream.recv(4096).decode()
+    assert home.containers.execs.get(made.id).exit_code == 126
+    detached = home.containers.execs.create("one", {"Cmd": ["x"], key: value})
+    with pytest.raises(Invalid, match=value):
+        home.containers.execs.start(detached.id, detach=True)
+
+
 def test_a_new_daemon_makes_the_records_true(home: House) -> None:
     home.monitors.adopt = lambda key, directory: None  # type: ignore[attr-defined]
     for name, host in (("lost", {}), ("gone", {"AutoRemove": True}), ("again", {"RestartPolicy": {"Name": "always"}})):

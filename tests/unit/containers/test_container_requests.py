@@ -121,6 +121,22 @@ def test_defaults_are_dockers() -> None:
     }
 
 
+@pytest.mark.parametrize("name", ["under_score", "-dash", "dot.", "odd!"])
+def test_names_of_hosts_are_the_users_own(name: str) -> None:
+    """Docker gave up refusing them: such names are in use."""
+    assert complete({"Hostname": name})[0]["Hostname"] == name
+
+
+def test_ports_of_a_container_on_the_hosts_network() -> None:
+    body = {"Image": "x", "HostConfig": {"NetworkMode": "host", "PortBindings": {"80/tcp": [{"HostPort": "80"}]}}}
+    assert "Published ports are discarded when using host network mode" in config.read(body).warnings
+
+
+def test_bindings_of_ports_have_both_keys() -> None:
+    _, host = complete({"HostConfig": {"PortBindings": {"80/tcp": [{"HostPort": "8080"}], "81/tcp": None}}})
+    assert host["PortBindings"] == {"80/tcp": [{"HostIp": "", "HostPort": "8080"}], "81/tcp": None}
+
+
 def test_nulls_are_defaults() -> None:
     nulls = {field.name: None for field in fields(request.HostConfig)}
     assert complete({"HostConfig": nulls, "Env": None, "Labels": None})[1] == complete({})[1]

@@ -94,7 +94,8 @@ def test_the_hosts_namespaces() -> None:
     assert made["linux"]["namespaces"] == [{"type": "mount"}]
     assert made["linux"]["sysctl"] == {}
     assert "hostname" not in made
-    assert next(mount for mount in made["mounts"] if mount["destination"] == "/dev/shm")["type"] == "bind"
+    types = {mount["destination"]: mount["type"] for mount in made["mounts"]}
+    assert (types["/dev/shm"], types["/dev/mqueue"]) == ("bind", "mqueue")  # hosts without /dev/mqueue exist
 
 
 def test_without_network_never_means_the_hosts() -> None:
@@ -116,6 +117,13 @@ def test_the_users_mounts_win(tmp_path: Path) -> None:
     assert {"ro", "rbind"} <= set(by_place["/etc/hosts"]["options"])
     assert by_place["/dev/shm"]["options"] == ["nosuid", "nodev", "size=1m", "exec"]
     assert made["linux"]["rootfsPropagation"] == "rshared"
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_read_only_root_has_read_only_files(tmp_path: Path, read_only: bool) -> None:
+    made = built(container({"ReadonlyRootfs": read_only}), files={"/etc/hosts": tmp_path / "hosts"})
+    [hosts] = [mount for mount in made["mounts"] if mount["destination"] == "/etc/hosts"]
+    assert ("ro" in hosts["options"]) is read_only
 
 
 def test_a_missing_source_of_a_bind_is_made(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 
+from sampan.errors import StartFailed
 from sampan.linux import cgroups, mounts, paths
 from sampan.linux.suppress import suppress
 
@@ -43,7 +44,7 @@ def build(order: dict[str, Any], root: int) -> None:
     _devices(root, order["devices"])
     for path, value in order["sysctl"]:
         _sysctl(root, path, value)
-    os.close(paths.make_directories(root, order["cwd"]))
+    _working_directory(root, order["cwd"])
     _protect(root, order["read_only_paths"])
     _mask(root, order["masked"])
     if order["read_only"]:
@@ -131,6 +132,13 @@ def _sysctl(root: int, path: bytes, value: str) -> None:
     fd = paths.open_in_root(root, path, os.O_WRONLY)
     os.write(fd, value.encode())
     os.close(fd)
+
+
+def _working_directory(root: int, path: str) -> None:
+    try:
+        os.close(paths.make_directories(root, path))
+    except NotADirectoryError:
+        raise StartFailed(f"the working directory {path} is not one: a file is in its way") from None
 
 
 def _protect(root: int, targets: list[bytes]) -> None:
