@@ -45,8 +45,6 @@ class Execs:
         command = [wanted.Cmd] if isinstance(wanted.Cmd, str) else wanted.Cmd
         if not command or not command[0]:
             raise Invalid("No exec command specified")
-        if wanted.WorkingDir and not wanted.WorkingDir.startswith("/"):
-            raise Invalid(f"Cwd must be an absolute path, not {wanted.WorkingDir}")
         for variable in wanted.Env:
             if not variable.partition("=")[0]:
                 raise Invalid(f"invalid environment variable: {variable}")
@@ -54,8 +52,6 @@ class Execs:
         if not runtime.features().exec:
             why = runtime.features().why.get("exec", "it has no such feature")
             raise Unsupported(f"the runtime {entry.record.runtime} cannot exec in a container: {why}")
-        if wanted.User:
-            _user(entry.record, wanted.User)  # one that is not there is refused now
         wanted.Cmd = command
         made = Exec(
             id=secrets.token_hex(32),
@@ -83,8 +79,8 @@ class Execs:
     ) -> socket.socket | None:
         """Start it; our end of its streams, None if detached. ``tty`` overrides what create said.
 
-        Attached, a command that cannot be started is told in the stream and by the exit code, as Docker does;
-        detached, it raises ``StartFailed``.
+        Attached, a command that cannot be started, a user or a directory that is not there, is told in the stream and
+        by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``.
         """
         made = self.get(ident)
         with self._lock:
@@ -111,7 +107,7 @@ class Execs:
             if ours:
                 ours.close()
             failure = self._failed(made, error)
-            if detach or not isinstance(error, StartFailed):
+            if detach or not isinstance(error, StartFailed | Invalid):
                 raise
             return attach.said(failure + "\r\n", tty=config["Tty"])
         return ours
@@ -218,6 +214,8 @@ def _user(record: Container, text: str, more: tuple[str, ...] = ()) -> users.Use
 
 def _process(record: Container, config: Mapping[str, Any]) -> dict[str, Any]:
     """OCI's ``process``: the container's own one, with what the exec says differently."""
+    if config["WorkingDir"] and not config["WorkingDir"].startswith("/"):
+        raise Invalid(f"{_FAILED}: Cwd must be an absolute path, not {config['WorkingDir']}")
     host = record.host_config
     own = record.spec["process"]
     groups = tuple(host["GroupAdd"] or ())

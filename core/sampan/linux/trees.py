@@ -85,11 +85,16 @@ def _clear_files(fd: int) -> list[str]:
 
 
 def disk_usage(root: int) -> int:
-    """Bytes on disk of everything below ``root``, the root directory itself not counted; hard links count once."""
+    """Bytes on disk of everything below ``root`` but the directories themselves; hard links count once.
+
+    Mount points that an engine makes are directories: a container that wrote nothing takes nothing.
+    """
     total = 0
     seen: set[int] = set()
     for _, _, _, status in walk(root):
-        if status.st_nlink > 1 and not stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode):
+            continue
+        if status.st_nlink > 1:
             if status.st_ino in seen:
                 continue
             seen.add(status.st_ino)
