@@ -25,8 +25,11 @@ from sampan.linux.syscalls import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeVar
+
+    _Made = TypeVar("_Made")
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 0x1, 0x2, 0x4, 0x8
 MS_REMOUNT, MS_NOATIME, MS_NODIRATIME = 0x20, 0x400, 0x800
@@ -118,6 +121,27 @@ def overlay(
         os.close(context)
 
 
+def copies(fd: int) -> tuple[int, int]:
+    """A detached mount twice. ``fd`` is used up: what takes its place comes first, a copy second.
+
+    Before Linux 6.15, only what is attached somewhere can be copied. There it is done in a namespace of a thread's own.
+    """
+    try:
+        return fd, bind(fd)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+
+    def attached() -> tuple[int, int]:
+        attach(fd, "/proc")
+        return bind("/proc"), bind("/proc")
+
+    try:
+        return _in_own_namespace(attached, "a copy of a mount")
+    finally:
+        os.close(fd)
+
+
 def attach(fd: int, target: Path | str | int) -> None:
     """Put the mount of ``fd`` in place; ``target`` is a path or an O_PATH descriptor (move_mount(2))."""
     if isinstance(target, int):
@@ -181,24 +205,34 @@ def _overlay_by_page(lower: list[str], named: dict[str, str], options: list[tupl
     data = ",".join(texts)
     if len(os.fsencode(data)) >= _PAGE:
         raise OSError(errno.E2BIG, f"{len(lower)} layers are more than this kernel can stack", "overlay")
+
+    def mounted() -> int:
+        os.chdir(base)
+        # /proc serves as the mount point: it is there on every machine, and in this namespace nobody needs it.
+        mount("overlay", "/proc", "overlay", 0, data)
+        return bind("/proc")
+
+    return _in_own_namespace(mounted, "overlay")
+
+
+def _in_own_namespace(do: Callable[[], _Made], what: str) -> _Made:
+    """What ``do`` makes, in a thread with a mount namespace and working directory of its own; errors name ``what``."""
     import threading  # late: the monitor's half of a runtime imports this module, and never comes here
 
-    result: list[int | OSError] = []
+    result: list[_Made] = []
+    errors: list[OSError] = []
 
-    def in_own_namespace() -> None:
+    def run() -> None:
         try:
             unshare(CLONE_NEWNS)
             mount("none", "/", None, MS_REC | MS_PRIVATE)
-            os.chdir(base)
-            # /proc serves as the mount point: it is there on every machine, and in this namespace nobody needs it.
-            mount("overlay", "/proc", "overlay", 0, data)
-            result.append(bind("/proc"))
+            result.append(do())
         except OSError as error:
-            result.append(error)
+            errors.append(OSError(error.errno, error.strerror, what))
 
-    thread = threading.Thread(target=in_own_namespace, name="overlay")
+    thread = threading.Thread(target=run, name="mounts")
     thread.start()
     thread.join()
-    if isinstance(result[0], OSError):
-        raise OSError(result[0].errno, result[0].strerror, "overlay")
+    for error in errors:
+        raise error
     return result[0]

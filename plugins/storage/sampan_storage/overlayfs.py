@@ -127,12 +127,11 @@ class Overlayfs(StorageDriver):
         overlays on one upper directory do."""
         path = self._shelves.container(container)
         with self._lock:
-            if (known := self._mounted.get(container)) is not None:
-                return mounts.bind(known)
-            fd = self._mount(path, self._shelves.container_layer(container))
-            with contextlib.suppress(OSError):  # before Linux 6.15 a detached mount cannot be cloned
-                self._mounted[container] = mounts.bind(fd)
-            return fd
+            known = self._mounted.pop(container, None)
+            if known is None:
+                known = self._mount(path, self._shelves.container_layer(container))
+            self._mounted[container], copy = mounts.copies(known)
+            return copy
 
     def _mount(self, path: Path, layer: str | None) -> int:
         options = dict(_OPTIONS)

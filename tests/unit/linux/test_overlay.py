@@ -11,6 +11,7 @@ import pytest
 
 from sampan.linux import mounts
 
+bind = mounts.bind
 pytestmark = pytest.mark.root
 
 
@@ -66,6 +67,29 @@ def test_layers_without_an_upper_one(place: Path, by_page: bool) -> None:
     tree = mounts.overlay([layer(place, "2", one="second"), layer(place, "1", other="first")])
     assert (read(tree, "one"), read(tree, "other")) == ("second", "first")
     os.close(tree)
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["this kernel", "as before 6.15"])
+def test_copies_show_the_same_and_outlive_one_another(
+    place: Path, monkeypatch: pytest.MonkeyPatch, older: bool
+) -> None:
+    tree = mounts.overlay([layer(place, "1", one="first")], layer(place, "upper"), layer(place, "work"))
+    with monkeypatch.context() as patch:
+        if older:
+            patch.setattr(mounts, "bind", refusing_descriptors)
+        first, second = mounts.copies(tree)
+        second, third = mounts.copies(second)
+    os.close(os.open("new", os.O_CREAT | os.O_WRONLY, dir_fd=first))
+    os.close(first)
+    for fd in (second, third):
+        assert (read(fd, "one"), read(fd, "new")) == ("first", "")
+        os.close(fd)
+
+
+def refusing_descriptors(source: Path | str | int) -> int:
+    if isinstance(source, int):
+        raise OSError(errno.EINVAL, "that is not attached")
+    return bind(source)
 
 
 def test_what_is_wrong_is_the_overlays(place: Path, by_page: bool) -> None:
