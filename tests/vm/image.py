@@ -32,7 +32,7 @@ _PROGRAMS = {
     "debootstrap": "debootstrap",
     "mke2fs": "e2fsprogs",
     "cpio": "cpio",
-    "busybox": "busybox-static",
+    "busybox": "busybox",
 }
 """The programs that are needed here, and Debian's packages of them."""
 
@@ -144,7 +144,7 @@ def _initramfs(image: Image, root: Path) -> None:
         (tree / directory).mkdir(parents=True)
     shutil.copy(_GUEST / "initramfs.sh", tree / "init")
     (tree / "init").chmod(0o755)
-    # Debian's static busybox needs no library; the dynamic one brings two.
+    # A busybox that is not static brings its libraries.
     busybox = shutil.which("busybox")
     assert busybox
     for library in re.findall(r"(/\S+) \(0x", subprocess.run(["ldd", busybox], capture_output=True, text=True).stdout):
