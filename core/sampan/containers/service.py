@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from sampan.containers import adoption, attach, creation, logs, processes
+from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
+from sampan.containers.health import Healths
 from sampan.containers.logs import LogEntry, Wanted
 from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Condition, Entry
 from sampan.containers.starting import Starter
-from sampan.containers.stopping import Stopper
+from sampan.containers.stopping import Stopper, Why
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import Stats
 from sampan.errors import Conflict, Invalid, NotModified, Unsupported
@@ -37,11 +39,13 @@ class Containers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._starter = Starter(parts)
-        self._stopper = Stopper(parts)
-        self._endings = Endings(parts, self._starter.start)
-        self._exits = ThreadPoolExecutor(8, thread_name_prefix="exit")
         self.execs = Execs(parts)
+        self._stopper = Stopper(parts)
+        self._health = Healths(parts, self.execs, self._stopper.end_unhealthy)
+        self._starter = Starter(parts, self._health.begin)
+        self._endings = Endings(parts, self._starter.start, self._health.end)
+        self._exits = ThreadPoolExecutor(8, thread_name_prefix="exit")
+        self.archives = Archives(parts)
 
     # ── the engine's ───────────────────────────────────────────────────────────────────────────────────────────
 
@@ -52,11 +56,18 @@ class Containers:
     def open(self, found: adoption.Found) -> None:
         """The drivers have restored: files of nobody go, and policies are followed."""
         adoption.sweep(self._parts)
+        for record in found.running:
+            entry = self._parts.registry.find(record.id)
+            with entry.lock:
+                if record.state.status in ALIVE:
+                    self._health.begin(entry, anew=False)
         adoption.start_wanted(self._parts, self._endings, found)
 
     def close(self) -> None:
         """Containers live on."""
         self._endings.close()
+        self._health.close()
+        self._parts.clock.close()
         self._starter.close()
         self._exits.shutdown(wait=True)
         self._parts.cleaner.settle(_SETTLE)
@@ -108,7 +119,9 @@ class Containers:
         """Docker's ``Titles`` and ``Processes``. ``Conflict`` if it does not run."""
         record = self._running(reference).record
         pids = self._parts.runtime(record).processes(record.id, record.state.pid)
-        return {**processes.listed(pids, arguments or "-ef")}
+        listed = processes.listed(pids, arguments or "-ef")
+        self._parts.announce(record, "top")
+        return {**listed}
 
     def stats(self, reference: str) -> Stats:
         """The counters now. ``Conflict`` if it does not run."""
@@ -134,7 +147,9 @@ class Containers:
             self._start(entry)
 
     def _start(self, entry: Entry) -> None:
+        """Because a user wants it: the policy counts from the beginning."""
         self._starter.check(entry)
+        entry.record.restart_count, entry.delay = 0, 0.0
         try:
             self._starter.start(entry)
         except Exception:
@@ -142,31 +157,37 @@ class Containers:
                 self._endings.remove(entry)
             raise
 
-    def stop(self, reference: str, timeout: int | None = None, signal: str | None = None) -> None:
-        """``timeout`` in seconds before SIGKILL, -1 for never, None for the container's own. ``NotModified`` if it
-        does not run."""
-        self._stopper.stop(self._parts.registry.find(reference), timeout, signal)
+    def stop(self, reference: str, timeout: int | None = None, signal: str | None = None, by: str = "") -> None:
+        """``timeout`` in seconds before SIGKILL, -1 for never, None for the container's own; ``by`` whom it is asked.
+        ``NotModified`` if it does not run."""
+        self._stopper.stop(self._parts.registry.find(reference), timeout, signal, Why("stop", by))
 
-    def restart(self, reference: str, timeout: int | None = None, signal: str | None = None) -> None:
+    def restart(self, reference: str, timeout: int | None = None, signal: str | None = None, by: str = "") -> None:
         entry = self._parts.registry.find(reference)
         entry.kept = True
         try:
             with contextlib.suppress(NotModified):
-                self._stopper.stop(entry, timeout, signal)
+                self._stopper.stop(entry, timeout, signal, Why("restart", by))
             with entry.lock, contextlib.suppress(NotModified):
                 self._start(entry)
         finally:
             entry.kept = False
         self._parts.announce(entry.record, "restart")
 
-    def kill(self, reference: str, signal: str = "SIGKILL") -> None:
-        self._stopper.kill(self._parts.registry.find(reference), signal)
+    def kill(self, reference: str, signal: str = "SIGKILL", by: str = "") -> None:
+        self._stopper.kill(self._parts.registry.find(reference), signal, by)
 
     def pause(self, reference: str) -> None:
-        self._stopper.pause(self._parts.registry.find(reference))
+        entry = self._parts.registry.find(reference)
+        with entry.lock:
+            self._stopper.pause(entry)
+            self._health.pause(entry)
 
     def unpause(self, reference: str) -> None:
-        self._stopper.unpause(self._parts.registry.find(reference))
+        entry = self._parts.registry.find(reference)
+        with entry.lock:
+            self._stopper.unpause(entry)
+            self._health.resume(entry)
 
     def rename(self, reference: str, name: str) -> None:
         entry = self._parts.registry.find(reference)
@@ -187,7 +208,7 @@ class Containers:
             self._parts.registry.release(old)
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
 
-    def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
+    def remove(self, reference: str, *, force: bool = False, volumes: bool = False, by: str = "") -> None:
         """``Conflict`` if it runs, unless ``force``. ``volumes`` are not there yet."""
         entry = self._parts.registry.find(reference)
         status = entry.record.state.status
@@ -197,7 +218,7 @@ class Containers:
                 if status is not Status.PAUSED:
                     how = f"is {status}: stop the container before removing or force remove"
                 raise Conflict(f'cannot remove container "{reference}": container {how}')
-            self._stopper.end(entry)
+            self._stopper.end(entry, Why("removal by force", by))
         with entry.lock:
             if status is Status.REMOVING:
                 raise Conflict(f"removal of container {reference} is already in progress")
@@ -243,7 +264,9 @@ class Containers:
         return attach.with_log(said, inner, tty=entry.record.config["Tty"])
 
     def resize(self, reference: str, rows: int, columns: int) -> None:
-        self._parts.monitors.resize(self._running(reference).record.id, rows, columns)
+        record = self._running(reference).record
+        self._parts.monitors.resize(record.id, rows, columns)
+        self._parts.announce(record, "resize", height=str(rows), width=str(columns))
 
     def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
         """What the container said so far. ``Unsupported`` if its log driver keeps nothing."""

@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterable
 from types import TracebackType
+from typing import NamedTuple
 
 from sampan.errors import Invalid
 from sampan.images.tar_fields import shown
@@ -39,11 +40,24 @@ class Place:
         return b"/proc/self/fd/%d/%s" % (self.fd, name)
 
 
-class LayerTree:
-    """``tracking``: remember what this layer made, so that whiteouts in place can tell it from what was there."""
+class Around(NamedTuple):
+    """The root that a directory lies in, and where (no link in ``path``): absolute links count from there."""
 
-    def __init__(self, root: int, *, tracking: bool) -> None:
+    root: int
+    path: bytes
+
+
+class LayerTree:
+    """``tracking``: remember what this layer made, so that whiteouts in place can tell it from what was there.
+
+    ``around``: the directory is a part of somebody's root, with mounts in it, and links in it may lead out of it,
+    though never out of that root. Without it they lead nowhere else, and no mount is crossed.
+    """
+
+    def __init__(self, root: int, *, tracking: bool, around: Around | None = None) -> None:
         self._root = root
+        self._around = around
+        self._limits = 0 if around else RESOLVE_NO_XDEV
         self._open: dict[bytes, Place] = {}
         self._stale: list[Place] = []
         self._made: dict[bytes, set[bytes]] | None = {} if tracking else None
@@ -113,10 +127,12 @@ class LayerTree:
 
     def _find(self, path: bytes) -> int:
         try:
-            return openat2(self._root, path, DIRECTORY, resolve=NO_LINKS | RESOLVE_NO_XDEV)
+            return openat2(self._root, path, DIRECTORY, resolve=NO_LINKS | self._limits)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
+        if self._around:
+            return openat2(self._around.root, self._around.path + b"/" + path, DIRECTORY, resolve=AS_CHROOT)
         return openat2(self._root, path, DIRECTORY, resolve=AS_CHROOT | RESOLVE_NO_XDEV)
 
     def _keep(self, path: bytes, fd: int) -> Place:

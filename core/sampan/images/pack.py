@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 from sampan.drivers.types import Change, ChangeKind
@@ -32,8 +32,21 @@ def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO) -> None:
     _Packer(root_fd, out).run(_everything(root_fd) if changes is None else _wanted(changes))
 
 
-def _everything(root: int) -> Iterable[tuple[bytes, bool]]:
-    return sorted((path + b"/" + name if path else name, False) for _, path, name, _ in walk(root))
+def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection[int] = ()) -> None:
+    """Write an uncompressed tar of a directory and all in it, mounts included, under ``name`` (``.`` and ``/`` will
+    do). Of what lies on the devices ``apart`` (``st_dev``) only the directories that it is mounted on."""
+    packer = _Packer(directory, out, name.rstrip(b"/") + b"/")
+    packer.begin(os.fstat(directory))
+    packer.run(_everything(directory, apart))
+
+
+def pack_file(directory: int, name: bytes, out: BinaryIO) -> None:
+    """Write an uncompressed tar of ``name`` in ``directory``, which is no directory itself."""
+    _Packer(directory, out).run([(name, False)])
+
+
+def _everything(root: int, apart: Collection[int] = ()) -> Iterable[tuple[bytes, bool]]:
+    return sorted((path + b"/" + name if path else name, False) for _, path, name, _ in walk(root, apart))
 
 
 def _wanted(changes: Iterable[Change]) -> list[tuple[bytes, bool]]:
@@ -49,11 +62,18 @@ def _wanted(changes: Iterable[Change]) -> list[tuple[bytes, bool]]:
 
 
 class _Packer:
-    def __init__(self, root: int, out: BinaryIO) -> None:
+    """``prefix``: goes before every name, ends with a slash."""
+
+    def __init__(self, root: int, out: BinaryIO, prefix: bytes = b"") -> None:
         self._root = root
+        self._prefix = prefix
         self._out = out
         self._tar = TarWriter(out)
         self._links: dict[tuple[int, int], bytes] = {}
+
+    def begin(self, status: os.stat_result) -> None:
+        """An entry for the root itself."""
+        self._plain(b"", tar.DIRECTORY, status, _xattrs(b"/proc/self/fd/%d/." % self._root))
 
     def run(self, wanted: Iterable[tuple[bytes, bool]]) -> None:
         for parent, names in _by_directory(wanted):
@@ -71,7 +91,7 @@ class _Packer:
     def _add(self, directory: int, path: bytes, name: bytes, deleted: bool) -> None:
         if deleted:
             parent = path[: len(path) - len(name)]
-            self._tar.header(parent + WHITEOUT + name, tar.FILE)
+            self._tar.header(self._prefix + parent + WHITEOUT + name, tar.FILE)
             return
         try:
             status = os.lstat(name, dir_fd=directory)
@@ -86,13 +106,12 @@ class _Packer:
             self._special(directory, path, name, status)
 
     def _file(self, directory: int, path: bytes, name: bytes) -> None:
-        try:
-            fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
-        except OSError:
+        fd = _open_file(directory, name)
+        if fd is None:
             return  # vanished, or replaced by something else at this moment
         try:
             status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode) and not self._linked(path, status):
+            if not self._linked(path, status):
                 self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
                 self._content(fd, status.st_size)
         finally:
@@ -125,7 +144,7 @@ class _Packer:
         first = self._links.setdefault((status.st_dev, status.st_ino), path)
         if first == path:
             return False
-        self._plain(path, tar.LINK, status, {}, link=first)
+        self._plain(path, tar.LINK, status, {}, link=self._prefix + first)
         return True
 
     def _plain(
@@ -140,7 +159,7 @@ class _Packer:
         device: tuple[int, int] = (0, 0),
     ) -> None:
         self._tar.header(
-            name,
+            self._prefix + name,
             kind,
             mode=stat.S_IMODE(status.st_mode),
             uid=status.st_uid,
@@ -151,6 +170,22 @@ class _Packer:
             device=device,
             xattrs=xattrs,
         )
+
+
+def _open_file(directory: int, name: bytes) -> int | None:
+    """A regular file for reading. Anything else is not even opened, for opening a device may do something."""
+    try:
+        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        if not stat.S_ISREG(os.fstat(found).st_mode):
+            return None
+        return os.open(b"/proc/self/fd/%d" % found, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    finally:
+        os.close(found)
 
 
 def _by_directory(wanted: Iterable[tuple[bytes, bool]]) -> Iterator[tuple[bytes, list[tuple[bytes, bool]]]]:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from sampan.errors import Exhausted, Forbidden, Invalid, SampanError, Unavailable
+from sampan.errors import Conflict, Exhausted, Forbidden, Invalid, SampanError, Unavailable
 from sampan.images import tar_reader as tar
 from sampan.images.layer_tree import LayerTree, Place
 from sampan.images.tar_fields import LARGEST, shown
@@ -56,13 +56,17 @@ def unpack(
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         with LayerTree(root, tracking=whiteouts == "in-place") as tree:
-            unpacker = _Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"))
+            unpacker = Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"))
             return unpacker.run(max_entries, LARGEST if max_bytes is None else max_bytes)
     finally:
         os.close(root)
 
 
-class _Unpacker:
+class Unpacker:
+    """Makes the entries of one archive in one tree. ``marks``: names can be whiteouts."""
+
+    marks = True
+
     def __init__(self, reader: TarReader, tree: LayerTree, whiteouts: Whiteouts) -> None:
         self._reader = reader
         self._tree = tree
@@ -101,7 +105,7 @@ class _Unpacker:
             self._root(entry)
             return
         parent, _, name = path.rpartition(b"/")
-        if name.startswith(WHITEOUT):
+        if name.startswith(WHITEOUT) and self.marks:
             self._whiteout(entry, parent, name)
             return
         place = self._tree.place(parent)
@@ -239,7 +243,7 @@ class _Unpacker:
         """Owner before mode and attributes, for changing it takes set-uid bits and capabilities away."""
         os.chown(name, entry.uid, entry.gid, dir_fd=place.fd, follow_symlinks=False)
         if entry.kind != tar.SYMLINK:
-            os.chmod(name, entry.mode, dir_fd=place.fd)
+            _change_mode(place.fd, name, entry.mode)
         if entry.xattrs:
             self._xattrs(entry, b"/proc/self/fd/%d/%s" % (place.fd, name), follow=False)
         if entry.kind != tar.DIRECTORY:
@@ -272,6 +276,16 @@ class _Unpacker:
             with contextlib.suppress(FileNotFoundError):
                 if stat.S_ISDIR(os.lstat(name, dir_fd=place.fd).st_mode):
                     os.utime(name, ns=(bounded(time),) * 2, dir_fd=place.fd)
+
+
+def _change_mode(directory: int, name: bytes, mode: int) -> None:
+    """chmod(2) that follows no link: somebody may put one there at this moment."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        if not stat.S_ISLNK(os.fstat(fd).st_mode):
+            os.chmod(b"/proc/self/fd/%d" % fd, mode)  # noqa: PTH101 - a descriptor
+    finally:
+        os.close(fd)
 
 
 def normal(name: bytes, entry: Entry | None = None) -> bytes:
@@ -314,12 +328,17 @@ def _umask() -> int:
 _IMPOSSIBLE = frozenset(
     (errno.ENOENT, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EILSEQ, errno.EFBIG)
 )
+_OCCUPIED = frozenset((errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR))
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMLINK))
 
 
 def _explained(entry: Entry, error: OSError) -> SampanError:
     reason = (error.strerror or str(error)).lower()
     name = shown(entry.name)
+    if error.errno == errno.EROFS:
+        return Forbidden(f"the archive's entry {name} cannot be made: it would lie on a read-only mount")
+    if error.errno in _OCCUPIED:
+        return Conflict(f"the archive's entry {name} cannot be made: {reason}")
     if error.errno in _IMPOSSIBLE:
         return Invalid(f"the archive's entry {name} cannot be made: {reason}")
     if error.errno in _FULL:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sampan.linux.files import FileCopier, copy_xattrs
 from sampan.linux.paths import NO_LINKS, openat2
 
 _READ_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_REPLACED = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # a directory that is something else by now
 _DEPTH = 64  # descriptors held while removing; deeper directories are moved up first
 
 
@@ -102,18 +104,20 @@ def disk_usage(root: int) -> int:
     return total
 
 
-def walk(root: int) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
+def walk(root: int, apart: Collection[int] = ()) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
     """Everything below ``root`` except itself: (descriptor of its directory, the directory's path relative to the
     root, name, lstat). Directories come before what is in them; what vanishes meanwhile is passed over.
 
-    The descriptor is good until the next step.
+    The descriptor is good until the next step. Directories on the devices ``apart`` are told and not entered.
     """
     pending = [b""]
     while pending:
         path = pending.pop()
         try:
             fd = openat2(root, path, _READ_DIRECTORY, resolve=NO_LINKS)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _REPLACED:
+                raise
             continue
         try:
             for name in sorted(map(os.fsencode, os.listdir(fd))):  # noqa: PTH208 - a descriptor
@@ -121,7 +125,7 @@ def walk(root: int) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
                     status = os.lstat(name, dir_fd=fd)
                 except FileNotFoundError:
                     continue
-                if stat.S_ISDIR(status.st_mode):
+                if stat.S_ISDIR(status.st_mode) and status.st_dev not in apart:
                     pending.append(path + b"/" + name if path else name)
                 yield fd, path, name, status
         finally:

@@ -8,5 +8,7 @@ from sampan.api.router import Routes
 
 routes = Routes()
 
-for _noun in ("system", "containers", "streams", "exec", "images", "networks", "volumes", "events", "ours", "unbuilt"):
+_NOUNS = "system containers archive streams exec images networks volumes events ours unbuilt"
+
+for _noun in _NOUNS.split():
     import_module(f"{__name__}.{_noun}")

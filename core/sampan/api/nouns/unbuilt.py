@@ -13,13 +13,8 @@ from sampan.api.router import Route
 from sampan.errors import Unsupported
 
 OPERATIONS = """
-GET    /containers/{id}/changes     what a container changed in its file system
-GET    /containers/{id}/export      exporting a container's file system
 POST   /containers/{id}/update      changing the limits of a container
 GET    /containers/{id}/attach/ws   attaching through a websocket
-HEAD   /containers/{id}/archive     copying files from and to a container
-GET    /containers/{id}/archive     copying files from a container
-PUT    /containers/{id}/archive     copying files to a container
 POST   /build                       building an image
 POST   /build/cancel                cancelling a build
 POST   /session                     building with BuildKit

@@ -56,15 +56,22 @@ class Stream:
     still becomes a status.
     """
 
-    __slots__ = ("chunks", "content_type", "live", "status")
+    __slots__ = ("chunks", "content_type", "headers", "live", "status")
 
     def __init__(
-        self, chunks: AsyncGenerator[bytes, None], *, content_type: str = JSON, status: int = 200, live: bool = False
+        self,
+        chunks: AsyncGenerator[bytes, None],
+        *,
+        content_type: str = JSON,
+        status: int = 200,
+        live: bool = False,
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self.chunks = chunks
         self.content_type = content_type
         self.status = status
         self.live = live
+        self.headers = headers
 
 
 class Hijack:

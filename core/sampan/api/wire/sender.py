@@ -51,7 +51,9 @@ class Sender:
         """The head, ``first`` and all that follows; HTTP/1.0 knows no chunks and reads until the connection ends."""
         chunked = request.version != "1.0"
         framing = "Transfer-Encoding: chunked\r\n" if chunked else ""
-        self._transport.write(b"".join([*self._head(stream.status, stream.content_type, framing, keep), b"\r\n"]))
+        parts = self._head(stream.status, stream.content_type, framing, keep)
+        parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in stream.headers.items()]
+        self._transport.write(b"".join([*parts, b"\r\n"]))
         await self._piece(first, chunked)
         try:
             async for piece in stream.chunks:

@@ -1,0 +1,63 @@
+"""Putting the files of an archive into a directory that somebody uses: ``cp`` into a container.
+
+Unlike a layer's directory, this one has mounts in it, its links count from the container's root, and a process in the
+container may change all of it meanwhile: every entry is made through descriptors that were resolved inside that root.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import BinaryIO
+
+from sampan.errors import Invalid
+from sampan.images import tar_reader as tar
+from sampan.images.layer_tree import Around, LayerTree
+from sampan.images.tar_fields import LARGEST, shown
+from sampan.images.tar_reader import Entry, TarReader
+from sampan.images.unpack import MAX_ENTRIES, Unpacker, normal
+from sampan.images.whiteouts import Whiteouts
+
+
+def unpack_into(
+    stream: BinaryIO, directory: int, around: Around, *, keep_kinds: bool = False, owner: tuple[int, int] | None = None
+) -> None:
+    """Make the entries of an uncompressed tar stream below ``directory``, which is left as it is itself.
+
+    ``keep_kinds``: a directory is not replaced by anything else, nor anything else by a directory (``Invalid``).
+    ``owner`` (uid, gid) for everything; None: as the archive says. ``Invalid``, ``Conflict``, ``Forbidden`` or
+    ``Exhausted`` name the entry that could not be made; those before it stay.
+    """
+    with LayerTree(directory, tracking=False, around=around) as tree:
+        _Copier(TarReader(stream), tree, keep_kinds, owner).run(MAX_ENTRIES, LARGEST)
+
+
+class _Copier(Unpacker):
+    marks = False
+
+    def __init__(self, reader: TarReader, tree: LayerTree, keep_kinds: bool, owner: tuple[int, int] | None) -> None:
+        super().__init__(reader, tree, Whiteouts(tree, overlay=False))
+        self._keep_kinds = keep_kinds
+        self._for = owner
+
+    def _apply(self, entry: Entry) -> None:
+        path = normal(entry.name)
+        if not path:
+            return
+        if self._for:
+            entry.uid, entry.gid = self._for
+        if self._keep_kinds:
+            self._check_kind(entry, path)
+        super()._apply(entry)
+
+    def _check_kind(self, entry: Entry, path: bytes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        place = self._tree.existing(parent)
+        try:
+            there = os.lstat(name, dir_fd=place.fd) if place else None
+        except FileNotFoundError:
+            there = None
+        if there is None or stat.S_ISDIR(there.st_mode) == (entry.kind == tar.DIRECTORY):
+            return
+        kinds = ("directory", "non-directory") if stat.S_ISDIR(there.st_mode) else ("non-directory", "directory")
+        raise Invalid(f"cannot overwrite {kinds[0]} {shown(path)} with {kinds[1]} {shown(entry.name)}")
