@@ -61,10 +61,11 @@ class Endings:
             record = entry.record
             if record.state.status not in ALIVE:
                 return  # a start that was undone
-            ended(record.state, exit_, entry.cause)
             if exit_.lost:
-                self._parts.runtime(record).remove(record.id)  # its monitor died, it may be alive
+                self._remove_what_runs(record)
             self._leave(record)
+            # Only now, or who looks meanwhile would see a running container without a process.
+            ended(record.state, exit_, entry.cause)
             if exit_.oom:
                 self._parts.announce(record, "oom")
             again = not entry.kept and not self._closing and restart.wanted(record)
@@ -129,6 +130,13 @@ class Endings:
         self._parts.announce(record, "destroy")
         self.clean_all(entry)
         entry.tell("not-running", "next-exit", "removed")
+
+    def _remove_what_runs(self, record: Container) -> None:
+        """Its monitor died, so it dies too, but nobody watches it."""
+        try:
+            self._parts.runtime(record).remove(record.id)
+        except (SampanError, OSError) as error:
+            log.error("what container %s ran could not be removed: %s", record.name, error)
 
     def _leave(self, record: Container) -> None:
         try:

@@ -61,14 +61,17 @@ def make(directory: str) -> None:
 
     cpuset(7): no task may join a cpuset whose cpus or mems are empty.
     """
-    try:
-        os.mkdir(directory)  # noqa: PTH102
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        make(os.path.dirname(directory))  # noqa: PTH120
-        make(directory)
-        return
+    while True:
+        try:
+            os.mkdir(directory)  # noqa: PTH102
+            return _fill(directory)
+        except FileExistsError:
+            return
+        except FileNotFoundError:  # whoever ends the last container removes the group above, even one just made
+            make(os.path.dirname(directory))  # noqa: PTH120
+
+
+def _fill(directory: str) -> None:
     for name in ("cpuset.cpus", "cpuset.mems"):
         if os.access(f"{directory}/cgroup.clone_children", os.F_OK) and os.access(f"{directory}/{name}", os.F_OK):
             _inherit(directory, name)
