@@ -64,11 +64,13 @@ def make(directory: str) -> None:
     while True:
         try:
             os.mkdir(directory)  # noqa: PTH102
-            return _fill(directory)
-        except FileExistsError:
-            return
+            _fill(directory)
         except FileNotFoundError:  # whoever ends the last container removes the group above, even one just made
             make(os.path.dirname(directory))  # noqa: PTH120
+        except FileExistsError:
+            return
+        else:
+            return
 
 
 def _fill(directory: str) -> None:
