@@ -10,13 +10,12 @@ import ipaddress
 import platform as host_platform
 import re
 
-from sampan.containers import capabilities, security, signals
+from sampan.containers import capabilities, healthcheck, restart, security, signals
 from sampan.containers.request import Config, HostConfig
 from sampan.errors import Invalid, Unsupported
 
 HOST_NAME_MAX = 64  # gethostname(2)
 _HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f/:#]+")  # odd names are in use; only what would break /etc/hosts is refused
-_LEAST_DURATION = 1_000_000  # nanoseconds
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 GATEWAY = "host-gateway"
 
@@ -25,10 +24,13 @@ def check(config: Config, host: HostConfig) -> None:
     """Raises ``Invalid`` or ``Unsupported`` with one sentence."""
     _check_names(config)
     _check_environment(config)
-    _check_health(config)
+    healthcheck.validate(config.Healthcheck)
+    healthcheck.validate_label(config, removed=host.AutoRemove)
     _check_addresses(host)
     _check_modes(config, host)
-    _check_restart(host)
+    restart.validate(host.RestartPolicy.Name, host.RestartPolicy.MaximumRetryCount)
+    if host.AutoRemove and host.RestartPolicy.Name not in ("", "no"):
+        raise Invalid("can't create 'AutoRemove' container with restart policy")
     capabilities.normalise(host.CapAdd, "CapAdd")
     capabilities.normalise(host.CapDrop, "CapDrop")
     security.parse(host.SecurityOpt)
@@ -56,20 +58,6 @@ def _check_environment(config: Config) -> None:
     for variable in config.Env:
         if not variable.partition("=")[0]:
             raise Invalid(f"invalid environment variable: {variable}")
-
-
-def _check_health(config: Config) -> None:
-    health = config.Healthcheck
-    if health is None or not health.Test or health.Test == ["NONE"]:
-        return
-    for name in ("Interval", "Timeout", "StartPeriod", "StartInterval"):
-        if 0 != getattr(health, name) < _LEAST_DURATION:
-            raise Invalid(f"{name} in Healthcheck cannot be less than 1ms")
-    if health.Retries < 0:
-        raise Invalid("Retries in Healthcheck cannot be negative")
-    if health.Test[0] not in ("CMD", "CMD-SHELL"):
-        raise Invalid(f"unknown type in Healthcheck: {health.Test[0]}, expected CMD, CMD-SHELL or NONE")
-    raise Unsupported("health checks are not supported yet: use --no-healthcheck")
 
 
 def _check_addresses(host: HostConfig) -> None:
@@ -132,14 +120,6 @@ def _check_shared_network(config: Config, host: HostConfig) -> None:
             raise Invalid(f"conflicting options: {what}")
 
 
-def _check_restart(host: HostConfig) -> None:
-    policy = host.RestartPolicy
-    if policy.MaximumRetryCount and policy.Name != "on-failure":
-        raise Invalid("invalid restart policy: maximum retry count can only be used with 'on-failure'")
-    if host.AutoRemove and policy.Name not in ("", "no"):
-        raise Invalid("can't create 'AutoRemove' container with restart policy")
-
-
 def _check_sysctls(host: HostConfig) -> None:
     """Only what lives in a namespace of the container's own (runtime-spec config-linux.md, "Sysctl")."""
     for name, value in host.Sysctls.items():
@@ -164,13 +144,8 @@ def _refuse(host: HostConfig) -> None:
         (host.Devices, "devices (--device)"),
         (host.DeviceRequests, "device requests (--gpus)"),
         (host.DeviceCgroupRules, "device cgroup rules"),
-        (host.CgroupParent, "a cgroup parent"),
         (host.Cgroup, "the cgroup of another container"),
         (host.Links, "links: use a network of your own"),
-        (host.VolumeDriver not in ("", "local") and host.VolumeDriver, "volume drivers"),
-        (host.BlkioWeightDevice, "block I/O weights per device"),
-        (host.BlkioDeviceReadBps or host.BlkioDeviceWriteBps, "block I/O rates per device"),
-        (host.BlkioDeviceReadIOps or host.BlkioDeviceWriteIOps, "block I/O rates per device"),
     ):
         if given:
             raise Unsupported(f"not supported yet: {what}")

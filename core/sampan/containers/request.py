@@ -64,8 +64,8 @@ class Config(Struct, kw_only=True):
 
 
 class RestartPolicy(Struct, kw_only=True):
-    Name: Literal["", "no", "always", "unless-stopped", "on-failure"] = "no"
-    MaximumRetryCount: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    Name: str = "no"
+    MaximumRetryCount: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
 
 
 class LogConfig(Struct, kw_only=True):
@@ -79,7 +79,7 @@ class Ulimit(Struct, kw_only=True):
     Hard: Int64 = 0
 
 
-class BindOptions(Struct, kw_only=True):
+class BindOptions(Struct, kw_only=True, omit_defaults=True):
     Propagation: Literal["", "private", "rprivate", "shared", "rshared", "slave", "rslave"] = ""
     NonRecursive: bool = False
     CreateMountpoint: bool = False
@@ -87,13 +87,25 @@ class BindOptions(Struct, kw_only=True):
     ReadOnlyForceRecursive: bool = False
 
 
-class TmpfsOptions(Struct, kw_only=True):
+class TmpfsOptions(Struct, kw_only=True, omit_defaults=True):
     SizeBytes: Natural = 0
     Mode: Annotated[int, Meta(ge=0, le=0o7777)] = 0
     Options: list[Words] = []
 
 
-class Mount(Struct, kw_only=True):
+class DriverConfig(Struct, kw_only=True, omit_defaults=True):
+    Name: str = ""
+    Options: dict[str, str] = {}
+
+
+class VolumeOptions(Struct, kw_only=True, omit_defaults=True):
+    NoCopy: bool = False
+    Labels: dict[str, str] = {}
+    Subpath: str = ""
+    DriverConfig: DriverConfig | None = None
+
+
+class Mount(Struct, kw_only=True, omit_defaults=True):
     Type: str
     Target: str = ""
     Source: str = ""
@@ -101,11 +113,53 @@ class Mount(Struct, kw_only=True):
     Consistency: str = ""
     BindOptions: BindOptions | None = None
     TmpfsOptions: TmpfsOptions | None = None
-    VolumeOptions: dict[str, Any] | None = None
+    VolumeOptions: VolumeOptions | None = None
     ImageOptions: dict[str, Any] | None = None
 
 
-class HostConfig(Struct, kw_only=True):
+class WeightDevice(Struct, kw_only=True):
+    Path: str = ""
+    Weight: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class ThrottleDevice(Struct, kw_only=True):
+    """``Rate`` is bytes or operations in a second; 0 is no limit."""
+
+    Path: str = ""
+    Rate: Natural = 0
+
+
+class Resources(Struct, kw_only=True):
+    """The limits that can be given to a container when it is made, and (most of them) changed later."""
+
+    CpuShares: Int64 = 0
+    Memory: Int64 = 0
+    NanoCpus: Int64 = 0
+    BlkioWeight: Annotated[int, Meta(ge=0, le=65535)] = 0
+    BlkioWeightDevice: list[WeightDevice] = []
+    BlkioDeviceReadBps: list[ThrottleDevice] = []
+    BlkioDeviceWriteBps: list[ThrottleDevice] = []
+    BlkioDeviceReadIOps: list[ThrottleDevice] = []
+    BlkioDeviceWriteIOps: list[ThrottleDevice] = []
+    CpuPeriod: Int64 = 0
+    CpuQuota: Int64 = 0
+    CpuRealtimePeriod: Int64 = 0
+    CpuRealtimeRuntime: Int64 = 0
+    CpusetCpus: str = ""
+    CpusetMems: str = ""
+    KernelMemory: Int64 = 0
+    KernelMemoryTCP: Int64 = 0
+    MemoryReservation: Int64 = 0
+    MemorySwap: Int64 = 0
+    MemorySwappiness: Int64 | None = None
+    OomKillDisable: bool | None = None
+    PidsLimit: Int64 | None = None
+    CpuPercent: Int64 = 0
+    IOMaximumIOps: Int64 = 0
+    IOMaximumBandwidth: Int64 = 0
+
+
+class HostConfig(Resources, kw_only=True):
     Binds: Words | None = None
     ContainerIDFile: str = ""
     LogConfig: LogConfig = msgspec.field(default_factory=LogConfig)
@@ -143,40 +197,22 @@ class HostConfig(Struct, kw_only=True):
     Runtime: str = ""
     StorageDriver: str = ""  # ours: a storage driver for this container alone
     Isolation: Literal["", "default", "process", "hyperv"] = ""
-    CpuShares: Int64 = 0
-    Memory: Int64 = 0
-    NanoCpus: Int64 = 0
     CgroupParent: str = ""
-    BlkioWeight: Annotated[int, Meta(ge=0, le=65535)] = 0
-    BlkioWeightDevice: list[dict[str, Any]] = []
-    BlkioDeviceReadBps: list[dict[str, Any]] = []
-    BlkioDeviceWriteBps: list[dict[str, Any]] = []
-    BlkioDeviceReadIOps: list[dict[str, Any]] = []
-    BlkioDeviceWriteIOps: list[dict[str, Any]] = []
-    CpuPeriod: Int64 = 0
-    CpuQuota: Int64 = 0
-    CpuRealtimePeriod: Int64 = 0
-    CpuRealtimeRuntime: Int64 = 0
-    CpusetCpus: str = ""
-    CpusetMems: str = ""
     Devices: list[dict[str, Any]] = []
     DeviceCgroupRules: Words | None = None
     DeviceRequests: list[dict[str, Any]] | None = None
-    KernelMemoryTCP: Int64 = 0
-    MemoryReservation: Int64 = 0
-    MemorySwap: Int64 = 0
-    MemorySwappiness: Int64 | None = None
-    OomKillDisable: bool | None = None
     Init: bool | None = None
-    PidsLimit: Int64 | None = None
     Ulimits: list[Ulimit] = []
     CpuCount: Int64 = 0
-    CpuPercent: Int64 = 0
-    IOMaximumIOps: Int64 = 0
-    IOMaximumBandwidth: Int64 = 0
     Mounts: list[Mount] = []
     MaskedPaths: Words | None = None
     ReadonlyPaths: Words | None = None
+
+
+class Update(Resources, kw_only=True):
+    """The body of ``POST /containers/{id}/update``."""
+
+    RestartPolicy: RestartPolicy = msgspec.field(default_factory=lambda: RestartPolicy(Name=""))
 
 
 class ExecConfig(Struct, kw_only=True):

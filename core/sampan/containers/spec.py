@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from sampan.containers import capabilities, devices, limits, mounts, seccomp, security
+from sampan.containers import capabilities, devices, mounts, resources, seccomp, security
 from sampan.containers.users import User
 from sampan.types import Container
 
@@ -21,7 +21,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file; without one the
     container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` is the file of a PID
-    namespace to join.
+    namespace to join. ``places`` are parts of volumes on the host, by target.
     """
 
     rootfs: Path
@@ -30,6 +30,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     network: Path | None
     own_network: bool
     pid: Path | None = None
+    places: Mapping[str, Path] = {}
 
 
 def build(container: Container, around: Surroundings) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def build(container: Container, around: Surroundings) -> dict[str, Any]:
         "ociVersion": VERSION,
         "process": process(container, around.user, own_environment(container)),
         "root": {"path": str(around.rootfs), "readonly": host["ReadonlyRootfs"]},
-        "mounts": _mounts(container, around.files),
+        "mounts": _mounts(container, around),
         "linux": _linux(container, around),
     }
     if host["UTSMode"] != "host":
@@ -62,7 +63,7 @@ def process(container: Container, user: User, environment: Sequence[str]) -> dic
         "cwd": config["WorkingDir"] or "/",
         "user": oci_user(user),
         "capabilities": capability_sets(granted, user),
-        "rlimits": limits.rlimits(host),
+        "rlimits": resources.rlimits(host),
         "noNewPrivileges": security.parse(host["SecurityOpt"]).no_new_privileges,
         "oomScoreAdj": host["OomScoreAdj"],
     }
@@ -107,13 +108,15 @@ def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
     host = container.host_config
     linux: dict[str, Any] = {
         "namespaces": _namespaces(host, around),
-        "resources": limits.resources(host),
+        "resources": resources.resources(host),
         "sysctl": _sysctls(host, own_network=around.own_network),
         "devices": devices.of_host() if host["Privileged"] else [],
         "maskedPaths": list(host["MaskedPaths"] or ()),
         "readonlyPaths": list(host["ReadonlyPaths"] or ()),
         "rootfsPropagation": _root_propagation(container),
     }
+    if host["CgroupParent"]:
+        linux["cgroupsPath"] = f"{host['CgroupParent'].rstrip('/')}/{container.id}"
     filtered = seccomp_for(host)
     if filtered is not None:
         linux["seccomp"] = filtered
@@ -157,7 +160,8 @@ def _root_propagation(container: Container) -> str:
     return "rshared" if "shared" in kinds else "rslave" if "slave" in kinds else "rprivate"
 
 
-def _mounts(container: Container, files: Mapping[str, Path]) -> list[dict[str, Any]]:
+def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
+    """The basic ones; then the engine's files and the user's mounts, parents before what lies in them."""
     host = container.host_config
     taken = {mount.target for mount in container.mounts}
     basic = [
@@ -168,10 +172,11 @@ def _mounts(container: Container, files: Mapping[str, Path]) -> list[dict[str, A
     sealed = ["ro"] if host["ReadonlyRootfs"] else []
     own = [
         {"destination": target, "type": "bind", "source": str(path), "options": ["rbind", "rprivate", *sealed]}
-        for target, path in files.items()
+        for target, path in around.files.items()
         if target not in taken
     ]
-    return basic + own + [mounts.oci(mount) for mount in container.mounts]
+    users = [mounts.oci(mount, around.places) for mount in container.mounts]
+    return basic + sorted(own + users, key=lambda mount: mounts.depth(mount["destination"]))
 
 
 def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:

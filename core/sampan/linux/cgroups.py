@@ -56,6 +56,18 @@ _CONTROLLERS = {
 }
 
 
+def own(hierarchies: dict[str, str], cgroup: str = "/proc/self/cgroup") -> dict[str, str]:
+    """The group of this process in each hierarchy: where that is mounted → the group's path in it (cgroups(7))."""
+    found: dict[str, str] = {}
+    with open(cgroup) as lines:  # noqa: PTH123
+        for line in lines:
+            _, controllers, path = line.rstrip("\n").split(":", 2)
+            for name in controllers.split(",") if controllers else [V2]:
+                if name in hierarchies:
+                    found[hierarchies[name]] = path
+    return found
+
+
 def make(directory: str) -> None:
     """Make a group's directory and those above it; a version 1 cpuset starts with its parent's processors.
 

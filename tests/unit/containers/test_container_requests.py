@@ -36,8 +36,27 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"HostConfig": {"CpuPeriod": 1}}, "CPU cfs period can not be less than 1ms"),
     ({"HostConfig": {"CpusetCpus": "9-1"}}, "Invalid value 9-1 for cpuset cpus"),
     ({"HostConfig": {"CpusetCpus": "8000"}}, "Requested CPUs are not available"),
-    ({"HostConfig": {"PidsLimit": -5}}, "invalid pids limit -5"),
+    ({"HostConfig": {"PidsLimit": 2**40}}, "invalid pids limit 1099511627776"),
     ({"HostConfig": {"BlkioWeight": 5}}, "Range of blkio weight is from 10 to 1000"),
+    ({"HostConfig": {"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 1}]}}, "Range of blkio weight is from 10"),
+    ({"HostConfig": {"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 10}]}}, "/dev/null is not a block device"),
+    (
+        {"HostConfig": {"BlkioDeviceReadBps": [{"Path": "/dev/no", "Rate": 1}]}},
+        "stat /dev/no: no such file or directory",
+    ),
+    ({"HostConfig": {"BlkioDeviceReadBps": [{"Path": "/dev/null", "Rate": -1}]}}, "HostConfig.BlkioDeviceReadBps"),
+    ({"HostConfig": {"BlkioDeviceWriteIOps": [None]}}, "HostConfig.BlkioDeviceWriteIOps"),
+    ({"HostConfig": {"CgroupParent": "/a/../../b"}}, "invalid cgroup parent"),
+    ({"HostConfig": {"CgroupParent": "a\nb"}}, "invalid cgroup parent"),
+    ({"HostConfig": {"CgroupnsMode": "mine"}}, "HostConfig.CgroupnsMode"),
+    ({"HostConfig": {"MemoryReservation": 1}}, "Minimum memory reservation allowed is 6MB"),
+    ({"HostConfig": {"Memory": 8 << 20, "MemoryReservation": 9 << 20}}, "can not be less than memory reservation"),
+    ({"HostConfig": {"MemorySwap": -2}}, "invalid memory swap limit -2"),
+    ({"HostConfig": {"CpuShares": -1}}, "invalid CPU shares (-1): value must be a positive integer"),
+    ({"HostConfig": {"CpuQuota": 999}}, "CPU cfs quota can not be less than 1ms"),
+    ({"HostConfig": {"CpusetMems": "77"}}, "Requested memory nodes are not available - requested 77, available: "),
+    ({"HostConfig": {"CpuRealtimePeriod": 1, "CpuRealtimeRuntime": 2}}, "cpu real-time"),
+    ({"HostConfig": {"IOMaximumIOps": 1}}, "Invalid QoS settings"),
     ({"HostConfig": {"OomScoreAdj": 1001}}, "range for oom score adj is"),
     ({"HostConfig": {"ShmSize": -1}}, "SHM size can not be less than 0"),
     ({"HostConfig": {"Ulimits": [{"Name": "files", "Soft": 1, "Hard": 1}]}}, "invalid ulimit type: files"),
@@ -49,9 +68,13 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"HostConfig": {"Sysctls": {"kernel.hostname": "x"}}}, "is not in a namespace of the container"),
     ({"HostConfig": {"Sysctls": {"net.ipv4.ip_forward": "1"}, "NetworkMode": "host"}}, "uses the host's network mode"),
     ({"HostConfig": {"Sysctls": {"net/../../x": "1"}}}, "is not in a namespace of the container"),
-    ({"HostConfig": {"RestartPolicy": {"Name": "maybe"}}}, "HostConfig.RestartPolicy.Name"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "maybe"}}}, "unknown policy 'maybe'; use one of 'no', 'always'"),
     ({"HostConfig": {"RestartPolicy": {"Name": "always"}, "AutoRemove": True}}, "can't create 'AutoRemove' container"),
     ({"HostConfig": {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 1}}}, "only be used with 'on-failure'"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "no", "MaximumRetryCount": -1}}}, "'on-failure' and cannot be negative"),
+    ({"HostConfig": {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": -1}}}, "count cannot be negative"),
+    ({"Labels": {"sampan.restart-unhealthy": "yes"}}, "sampan.restart-unhealthy=yes: true or false is expected"),
+    ({"Labels": {"sampan.restart-unhealthy": "true"}, "HostConfig": {"AutoRemove": True}}, "can't create 'AutoRemove'"),
     ({"HostConfig": {"ExtraHosts": ["x"]}}, 'bad format for add-host: "x"'),
     ({"HostConfig": {"ExtraHosts": ["x:1.2.3.4.5"]}}, "invalid IP address in add-host"),
     ({"HostConfig": {"Dns": ["one"]}}, "one is not an IP address"),
@@ -78,6 +101,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"Cmd": []}, "no command specified"),
     ({"Cmd": {"a": 1}}, "invalid value for Cmd"),
     ({"Healthcheck": {"Test": ["CMD", "x"], "Interval": 5}}, "Interval in Healthcheck cannot be less than 1ms"),
+    ({"Healthcheck": {"Timeout": -1}}, "Timeout in Healthcheck cannot be less than 1ms"),
+    ({"Healthcheck": {"StartPeriod": 999999}}, "StartPeriod in Healthcheck cannot be less than 1ms"),
+    ({"Healthcheck": {"StartInterval": 1}}, "StartInterval in Healthcheck cannot be less than 1ms"),
+    ({"Healthcheck": {"Retries": -1}}, "Retries in Healthcheck cannot be negative"),
+    ({"Healthcheck": {"Test": ["CURL", "x"]}}, "unknown type in Healthcheck: CURL"),
+    ({"Healthcheck": {"Test": ["CMD"]}}, "no command is given in Healthcheck after CMD"),
 ]
 
 
@@ -92,13 +121,11 @@ def test_refused_with_one_sentence(body: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"Healthcheck": {"Test": ["CMD", "x"]}},
         {"Volumes": {"/data": {}}},
         {"HostConfig": {"Binds": ["data:/data"]}},
         {"HostConfig": {"Init": True}},
         {"HostConfig": {"Devices": [{"PathOnHost": "/dev/null"}]}},
         {"HostConfig": {"VolumesFrom": ["other"]}},
-        {"HostConfig": {"CgroupParent": "/x"}},
         {"HostConfig": {"Mounts": [{"Type": "volume", "Target": "/x"}]}},
     ],
 )
@@ -117,7 +144,8 @@ def test_defaults_are_dockers() -> None:
     assert "/proc/sys" in host["ReadonlyPaths"]
     assert {"ExposedPorts", "Healthcheck", "StopTimeout"}.isdisjoint(own)
     assert set(host) >= {field.name for field in fields(request.HostConfig)} - {"Annotations", "StorageDriver"} - {
-        "KernelMemoryTCP"
+        "KernelMemory",
+        "KernelMemoryTCP",
     }
 
 

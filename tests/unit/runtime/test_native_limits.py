@@ -75,7 +75,7 @@ def test_resources_become_writes(
     assert two(resources) == version_2
 
 
-@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000)])
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 39), (262144, 10000), (1, 1), (10**9, 10000)])
 def test_shares_become_weights_as_other_runtimes_convert_them(shares: int, weight: int) -> None:
     assert one({"cpu": {"shares": shares}}) == [("cpu.shares", str(shares))]
     assert two({"cpu": {"shares": shares}}) == [("cpu.weight", str(weight))]
@@ -83,8 +83,47 @@ def test_shares_become_weights_as_other_runtimes_convert_them(shares: int, weigh
 
 @pytest.mark.parametrize(("given", "weight"), [(10, 1), (1000, 10000)])
 def test_block_weights_span_the_whole_range(given: int, weight: int) -> None:
-    assert one({"blockIO": {"weight": given}}) == [("blkio.weight", str(given))]
-    assert two({"blockIO": {"weight": given}}) == [("io.weight", f"default {weight}")]
+    assert one({"blockIO": {"weight": given}}) == [("blkio.weight", str(given)), ("blkio.bfq.weight", str(given))]
+    assert two({"blockIO": {"weight": given}}) == [
+        ("io.weight", f"default {weight}"),
+        ("io.bfq.weight", f"default {given}"),
+    ]
+
+
+def test_weights_of_devices() -> None:
+    weight = {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, "weight": 1000}]}}
+    assert one(weight) == [("blkio.weight_device", "8:0 1000"), ("blkio.bfq.weight_device", "8:0 1000")]
+    assert two(weight) == [("io.weight", "8:0 10000"), ("io.bfq.weight", "8:0 1000")]
+
+
+def test_what_is_said_to_have_no_value_gets_the_kernels_own() -> None:
+    nothing = {
+        "memory": {"limit": -1, "reservation": -1, "swap": -1},
+        "cpu": {"shares": 0, "quota": -1, "period": 100_000, "cpus": "", "mems": ""},
+        "pids": {"limit": -1},
+        "blockIO": {"weight": 0},
+    }
+    assert ("cpu.shares", "1024") in one(nothing)
+    assert ("cpuset.cpus", "") in one(nothing)
+    assert ("blkio.bfq.weight", "100") in one(nothing)
+    assert two(nothing) == [
+        ("memory.max", "max"),
+        ("memory.swap.max", "max"),
+        ("memory.low", "0"),
+        ("cpu.weight", "100"),
+        ("cpu.max", "max 100000"),
+        ("cpuset.cpus", ""),
+        ("cpuset.mems", ""),
+        ("pids.max", "max"),
+        ("io.weight", "default 100"),
+        ("io.bfq.weight", "default 100"),
+    ]
+
+
+def test_real_time_is_version_1s_alone() -> None:
+    wanted = {"cpu": {"realtimePeriod": 1_000_000, "realtimeRuntime": 5000}}
+    assert one(wanted) == [("cpu.rt_period_us", "1000000"), ("cpu.rt_runtime_us", "5000")]
+    assert two(wanted) == []
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class Native(RuntimeDriver):
 
     @cached_property
     def _groups(self) -> Groups:
-        return Groups(self.host.instance)
+        return Groups(self.host.instance, self.host.exec_root / "cgroups")
 
     @cached_property
     def _filters(self) -> Filters:
@@ -56,6 +56,7 @@ class Native(RuntimeDriver):
         linux = spec.get("linux") or {}
         made = orders.from_spec(spec, bundle.path / "rootfs", self._program(linux))
         made["hierarchies"] = self._hierarchies
+        self._groups.settle(bundle.id, linux.get("cgroupsPath") or "")
         made.update(self._groups.order(bundle.id, linux.get("resources") or {}))
         if not self._groups.controls_devices:
             self._forbid_device_nodes(made)

@@ -8,21 +8,25 @@ import threading
 import time
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from sampan.drivers.errors import Invalid, Unavailable
+from sampan.drivers.errors import Unavailable
 from sampan.linux import bpf, cgroups
-from sampan_runtime.native import devices, limits
+from sampan_runtime.native import changing, devices, limits
+from sampan_runtime.native.homes import Homes, resolve
 
 _PARENT = "sampan-{}"
 _FREEZE_PATIENCE = 10.0  # seconds
 
 
 class Groups:
-    """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host. Thread-safe: it holds only names."""
+    """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host, or where the spec's ``cgroupsPath`` wants
+    them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere."""
 
-    def __init__(self, instance: str) -> None:
+    def __init__(self, instance: str, memory: Path) -> None:
         self._parent = _PARENT.format(instance)
+        self._homes = Homes(memory)
         self._found = cgroups.hierarchies()
         self._probing = threading.Lock()
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
@@ -41,6 +45,13 @@ class Groups:
             return False
         return self.unified is not None
 
+    def settle(self, container: str, path: str) -> None:
+        """The container's groups are to be at OCI's ``cgroupsPath``; ``""`` is our own place for them."""
+        if path:
+            self._homes.keep(container, resolve(path, set(self._found.values()), cgroups.own(self._found)))
+        else:
+            self._homes.forget(container)
+
     def order(self, container: str, resources: Mapping[str, Any]) -> dict[str, Any]:
         """What the monitor's half makes, joins and removes."""
         directories = self.directories(container)
@@ -58,13 +69,14 @@ class Groups:
     def writes(self, container: str, resources: Mapping[str, Any]) -> list[tuple[str, str]]:
         """Control files and their new values; what this host has no controller or file for is left out."""
         found = [
-            (f"{self._in(self._found[controller], container)}/{name}", value)
+            (path, value or _of_parent(path))
             for controller, name, value in limits.version_1(resources)
             if controller in self._found and self._offers(controller, name)
+            for path in [f"{self._in(self._found[controller], container)}/{name}"]
         ]
         if self._controllers_2:
             found += [
-                (f"{self._in(self.unified or '', container)}/{name}", value)
+                (f"{self._in(self.unified or '', container)}/{name}", value or "\n")
                 for controller, name, value in limits.version_2(resources)
                 if controller in self._controllers_2 and self._offers_2(name)
             ]
@@ -84,7 +96,7 @@ class Groups:
 
     def _offers(self, controller: str, name: str) -> bool:
         """Kernels are built without swap accounting or weights; the root of a hierarchy tells."""
-        return name not in limits.OPTIONAL or os.access(f"{self._found[controller]}/{name}", os.F_OK)
+        return os.access(f"{self._found[controller]}/{limits.OPTIONAL.get(name, '')}", os.F_OK)
 
     def _offers_2(self, name: str) -> bool:
         return name not in limits.OPTIONAL_2 or name in self._files_2
@@ -108,7 +120,7 @@ class Groups:
 
     def known(self) -> set[str]:
         """The ids of all containers of this instance that have a group anywhere."""
-        found: set[str] = set()
+        found = self._homes.known()
         for place in [*self.places, *([self.unified] if self.unified else [])]:
             with contextlib.suppress(FileNotFoundError), os.scandir(f"{place}/{self._parent}") as entries:
                 found.update(entry.name for entry in entries if entry.is_dir())
@@ -118,15 +130,8 @@ class Groups:
         return cgroups.processes(self.directories(container)[-1])
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
-        """Change limits. A limit and the sum with swap may have to change in the other order (memory.rst, 5.3)."""
-        writes = self.writes(container, resources)
-        try:
-            _write_all(writes)
-        except OSError:
-            try:
-                _write_all(list(reversed(writes)))
-            except OSError as error:
-                raise Invalid(f"the kernel refused a limit ({error.filename}): {error.strerror}") from error
+        """Change limits: all or none of them."""
+        changing.change(self.writes(container, resources))
 
     def freeze(self, container: str, frozen: bool) -> None:
         """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze)."""
@@ -150,9 +155,10 @@ class Groups:
     def remove(self, container: str) -> None:
         """Kill all that is left and remove the groups. Idempotent."""
         directories = self.directories(container)
-        self._kill(directories)
+        self._kill(container, directories)
         for directory in directories:
             cgroups.remove(directory)
+        self._homes.forget(container)
         self._remove_parents_if_empty()
 
     def remove_others(self, running: Collection[str]) -> None:
@@ -169,10 +175,10 @@ class Groups:
         """Is the controller a version 1 hierarchy here?"""
         return controller in self._found
 
-    def _kill(self, directories: list[str]) -> None:
+    def _kill(self, container: str, directories: list[str]) -> None:
+        with contextlib.suppress(OSError):
+            self.freeze(container, False)  # frozen processes cannot die
         for directory in directories:
-            with contextlib.suppress(OSError):
-                self.freeze(os.path.basename(directory), False)  # noqa: PTH119 - frozen processes cannot die
             for pid in cgroups.processes(directory):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, 9)
@@ -188,9 +194,11 @@ class Groups:
         return self.file("memory", container, "memory.events")
 
     def _in(self, place: str, container: str) -> str:
-        return f"{place}/{self._parent}/{container}"
+        home = self._homes.get(container)
+        return home[place] if home and place in home else f"{place}/{self._parent}/{container}"
 
 
-def _write_all(writes: list[tuple[str, str]]) -> None:
-    for path, value in writes:
-        cgroups.write(path, value)
+def _of_parent(path: str) -> str:
+    """What version 1's lists of processors and nodes have to be if nothing is wanted: they may not be empty."""
+    group, name = os.path.split(path)
+    return cgroups.read(f"{os.path.dirname(group)}/{name}").strip()  # noqa: PTH120

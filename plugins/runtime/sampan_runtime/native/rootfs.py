@@ -12,33 +12,53 @@ import os
 from sampan.errors import StartFailed
 from sampan.linux import cgroups, mounts, paths
 from sampan.linux.suppress import suppress
+from sampan_runtime.native.ready import LINKS, Ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, NamedTuple
+else:
+    NamedTuple = object
 
-_LINKS = (
-    (b"/proc/self/fd", b"/dev/fd"),
-    (b"/proc/self/fd/0", b"/dev/stdin"),
-    (b"/proc/self/fd/1", b"/dev/stdout"),
-    (b"/proc/self/fd/2", b"/dev/stderr"),
-    (b"pts/ptmx", b"/dev/ptmx"),
-)
-
+# The first four mount flags and mount attributes have the same values (mount_setattr(2)).
+_ATTRIBUTES = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _LINKS_IN_A_ROW = 40  # as many as the kernel follows (path_resolution(7))
 
 
-def build(order: dict[str, Any], root: int) -> None:
-    """Attach ``root``, mount everything on it, and make it the calling process's root directory."""
-    mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+class Tree(NamedTuple):
+    """A detached copy of what is to be bound somewhere in the container, and whether it is a directory."""
+
+    fd: int
+    directory: bool
+
+
+def trees(order: dict[str, Any]) -> list[Tree]:
+    """Everything that the order binds, picked up in the host's mount namespace, in the order's order."""
+    return [_tree(*wanted[2:5]) for wanted in order["mounts"] if wanted[0] == "bind"]
+
+
+def _tree(source: str, flags: int, propagation: int) -> Tree:
+    tree = mounts.bind(source, recursive=bool(flags & mounts.MS_REC))
+    if flags & _ATTRIBUTES:
+        mounts.set_attributes(tree, flags & _ATTRIBUTES, recursive=bool(flags & mounts.MS_REC))
+    kind = propagation & ~mounts.MS_REC or mounts.MS_PRIVATE
+    mounts.set_attributes(tree, propagation=kind, recursive=True)
+    return Tree(tree, os.path.isdir(source))  # noqa: PTH112
+
+
+def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> None:
+    """Attach ``root``, put everything on it, and make it the calling process's root directory."""
     # A copy of a part of a shared mount is its peer: what is mounted on the one would show up on the other.
     mounts.set_attributes(root, propagation=mounts.MS_PRIVATE, recursive=True)
-    mounts.attach(root, os.fsdecode(order["rootfs"]))
-    for kind, target, source, flags, propagation, data in order["mounts"]:
+    mounts.attach(root, os.fsdecode(ready.place))
+    waiting = iter(bound)
+    for kind, target, source, flags, _, data in order["mounts"]:
         if kind == "bind":
-            _bind(root, target, source, flags, propagation)
+            _bind(root, target, next(waiting))
         elif kind == "cgroup":
             _cgroups(root, target, flags, order["hierarchies"])
+        elif (made := ready.mounts.pop((kind, source, flags, data), -1)) >= 0:
+            _attach(root, target, made)
         else:
             _mount(root, target, source, kind, flags, data)
     _devices(root, order["devices"])
@@ -46,7 +66,7 @@ def build(order: dict[str, Any], root: int) -> None:
         _sysctl(root, path, value)
     _working_directory(root, order["cwd"])
     _protect(root, order["read_only_paths"])
-    _mask(root, order["masked"])
+    _mask(root, order["masked"], ready.null)
     if order["read_only"]:
         mounts.set_attributes(root, mounts.MOUNT_ATTR_RDONLY)
     os.fchdir(root)
@@ -63,20 +83,18 @@ def _mount(root: int, target: bytes, source: str, kind: str, flags: int, data: s
     os.close(fd)
 
 
-_ATTRIBUTES = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
-
-
-def _bind(root: int, target: bytes, source: str, flags: int, propagation: int) -> None:
-    tree = mounts.bind(source, recursive=bool(flags & mounts.MS_REC))
-    # The first four mount flags and mount attributes have the same values (mount_setattr(2)).
-    if flags & _ATTRIBUTES:
-        mounts.set_attributes(tree, flags & _ATTRIBUTES, recursive=bool(flags & mounts.MS_REC))
-    kind = propagation & ~mounts.MS_REC or mounts.MS_PRIVATE
-    mounts.set_attributes(tree, propagation=kind, recursive=True)
-    place = _place_for(root, target, os.path.isdir(source))  # noqa: PTH112
-    mounts.attach(tree, place)
+def _attach(root: int, target: bytes, made: int) -> None:
+    place = paths.make_directories(root, target)
+    mounts.attach(made, place)
     os.close(place)
-    os.close(tree)
+    os.close(made)
+
+
+def _bind(root: int, target: bytes, tree: Tree) -> None:
+    place = _place_for(root, target, tree.directory)
+    mounts.attach(tree.fd, place)
+    os.close(place)
+    os.close(tree.fd)
 
 
 def _place_for(root: int, target: bytes, directory: bool) -> int:
@@ -122,9 +140,9 @@ def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None
                 os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         os.close(parent)
     parent = paths.open_in_root(root, b"/dev", paths.DIRECTORY)
-    for source, path in _LINKS:
+    for source, name in LINKS:
         with suppress(FileExistsError):
-            os.symlink(source, os.path.basename(path), dir_fd=parent)  # noqa: PTH119
+            os.symlink(source, name, dir_fd=parent)
     os.close(parent)
 
 
@@ -151,7 +169,7 @@ def _protect(root: int, targets: list[bytes]) -> None:
             os.close(place)
 
 
-def _mask(root: int, targets: list[bytes]) -> None:
+def _mask(root: int, targets: list[bytes], null: int) -> None:
     """Cover files with /dev/null and directories with something empty, so that nothing of them can be read."""
     for target in targets:
         with suppress(FileNotFoundError):
@@ -159,9 +177,9 @@ def _mask(root: int, targets: list[bytes]) -> None:
             if os.path.isdir(f"/proc/self/fd/{place}"):  # noqa: PTH112
                 mounts.mount("tmpfs", f"/proc/self/fd/{place}", "tmpfs", mounts.MS_RDONLY, "size=0,nr_inodes=1")
             else:
-                null = mounts.bind("/dev/null")
-                mounts.attach(null, place)
-                os.close(null)
+                cover = mounts.bind(null)
+                mounts.attach(cover, place)
+                os.close(cover)
             os.close(place)
 
 
