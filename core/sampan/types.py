@@ -18,6 +18,8 @@ __all__ = [
     "Endpoint",
     "Exec",
     "ExitCause",
+    "Health",
+    "HealthResult",
     "Image",
     "Layer",
     "Mount",
@@ -27,6 +29,7 @@ __all__ = [
     "State",
     "Status",
     "Subnet",
+    "Volume",
 ]
 
 
@@ -48,6 +51,7 @@ class ExitCause(StrEnum):
     OWN = "own"  # it exited, or a signal of its own doing
     ASKED = "asked"  # stop, kill or remove through the API
     OUT_OF_MEMORY = "out-of-memory"
+    HEALTH = "health"  # unhealthy, and to be restarted for that
     NOT_STARTED = "not-started"
     LOST = "lost"  # the machine or the monitor died with it
 
@@ -81,12 +85,15 @@ class Image(msgspec.Struct, kw_only=True):
 
 
 class Mount(msgspec.Struct, kw_only=True):
-    """A mount that the user asked for; ``source`` is a path on the host, ``name`` a volume's name."""
+    """A mount that the user asked for; ``source`` is a path on the host, ``name`` a volume's name and ``driver`` its
+    driver's; ``mode`` is what ``-v`` had behind the last colon. ``options`` are read by ``sampan.containers`` only."""
 
     type: str
     target: str
     source: str = ""
     name: str = ""
+    driver: str = ""
+    mode: str = ""
     read_only: bool = False
     propagation: str = ""
     options: dict[str, Any] = {}
@@ -106,8 +113,29 @@ class Endpoint(msgspec.Struct, kw_only=True):
     ports: list[PortBinding] = []
 
 
+class HealthResult(msgspec.Struct, kw_only=True):
+    """One health check: what its command printed, and its exit code (-1: it took too long, or could not be run)."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class Health(msgspec.Struct, kw_only=True):
+    """What the health checks say: ``starting``, ``healthy`` or ``unhealthy``, and the last few results."""
+
+    status: str = "starting"
+    failing_streak: int = 0
+    log: list[HealthResult] = []
+
+
 class State(msgspec.Struct, kw_only=True):
-    """Where a container is in its life. ``pid`` is 0 unless it runs; ``monitor`` is the monitor's pid."""
+    """Where a container is in its life. ``pid`` is 0 unless it runs; ``monitor`` is the monitor's pid.
+
+    ``cause`` and ``cause_detail`` say why it ended the last time, like ``finished_at``. ``ending`` says why the engine
+    itself is just ending it, for the case that another daemon has to finish that.
+    """
 
     status: Status = Status.CREATED
     pid: int = 0
@@ -118,7 +146,10 @@ class State(msgspec.Struct, kw_only=True):
     started_at: str = ""
     finished_at: str = ""
     cause: ExitCause | None = None
+    cause_detail: str = ""
+    ending: str = ""
     stopped_by_user: bool = False
+    health: Health | None = None
 
 
 class Container(msgspec.Struct, kw_only=True):
@@ -154,6 +185,21 @@ class Network(msgspec.Struct, kw_only=True):
     labels: dict[str, str] = {}
     ipv6: bool = False
     attachable: bool = False
+
+
+class Volume(msgspec.Struct, kw_only=True):
+    """A volume. ``options`` are its driver's, as given.
+
+    ``unclaimed``: made for a container that is not durable yet, or left by one that is gone. Should the daemon die now,
+    the next one removes it, unless a container uses it.
+    """
+
+    name: str
+    created: str
+    driver: str = "local"
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+    unclaimed: bool = False
 
 
 class Exec(msgspec.Struct, kw_only=True):

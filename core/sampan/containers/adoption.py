@@ -49,7 +49,7 @@ def _adopt(parts: Parts, entry: Entry, found: Found) -> None:
         found.running.append(entry.record)
         return
     if state.status in (Status.REMOVING, Status.DEAD) or entry.record.host_config["AutoRemove"]:
-        forget(parts, entry)
+        forget(parts, entry, volumes=entry.record.host_config["AutoRemove"])
         return
     if was_alive:
         state.status = Status.EXITED
@@ -67,7 +67,7 @@ def _lives(parts: Parts, entry: Entry) -> bool:
         state.pid, state.monitor, state.started_at = news.pid, news.monitor, timestamps.text(news.at)
         _freeze_or_thaw(parts, entry.record)
         return True
-    ended(state, news or Exit(UNKNOWN, False, time.time_ns(), lost=True), entry.cause)
+    ended(entry, news or Exit(UNKNOWN, False, time.time_ns(), lost=True))
     return False
 
 

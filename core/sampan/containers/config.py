@@ -13,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from sampan.containers import checks, limits, logconfig, masking, mounts, request
+from sampan.containers import checks, healthcheck, limits, logconfig, masking, mounts, request
 from sampan.errors import Invalid
 from sampan.types import Mount
 
 SHM_SIZE = 64 << 20
 _LEFT_OUT_WHEN_EMPTY = (
     "ExposedPorts Healthcheck ArgsEscaped NetworkDisabled MacAddress StopSignal StopTimeout Shell Annotations "
-    "StorageDriver KernelMemoryTCP"
+    "StorageDriver KernelMemory KernelMemoryTCP"
 )
 _NULL_WHEN_EMPTY = "Volumes Cmd Entrypoint OnBuild"
 _LEFT_OUT = frozenset(_LEFT_OUT_WHEN_EMPTY.split())
@@ -89,14 +89,9 @@ def merge(asked: Request, image: Mapping[str, Any]) -> None:
     config.OnBuild = config.OnBuild or list(image.get("OnBuild") or ())
     config.Shell = config.Shell or list(image.get("Shell") or ())
     _merge_command(config, image)
-    health = (image.get("Healthcheck") or {}).get("Test")
-    if config.Healthcheck is None and health and health != ["NONE"]:
-        asked.warnings.append("The image's health check is not carried out: health checks are not supported yet.")
-    if image.get("Volumes"):
-        names = ", ".join(sorted(image["Volumes"]))
-        asked.warnings.append(
-            f"The image's volumes ({names}) are part of the container: volumes are not supported yet."
-        )
+    config.Healthcheck = healthcheck.merged(config.Healthcheck, image.get("Healthcheck"))
+    healthcheck.validate_label(config, removed=asked.host.AutoRemove)
+    config.Volumes = {**{f"/{path.lstrip('/')}": {} for path in image.get("Volumes") or ()}, **config.Volumes}
 
 
 def _merge_command(config: request.Config, image: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from sampan.containers import restart, timestamps
+from sampan.containers import keeping, restart, timestamps
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.creation import drop, forget
 from sampan.containers.monitors import Exit
@@ -28,22 +28,47 @@ log = logging.getLogger(__name__)
 PATIENCE = 30.0  # seconds for the end of a run to be cleaned up before its root is removed all the same
 
 
-def ended(state: State, exit_: Exit, cause: ExitCause | None) -> None:
+SIGNALLED = 128  # plus the signal's number: the exit code of who died of it
+
+
+def ended(entry: Entry, exit_: Exit) -> None:
     """Write an exit into the state, all but the status."""
-    own = ExitCause.OUT_OF_MEMORY if exit_.oom else ExitCause.OWN
+    state = entry.record.state
+    state.cause, state.cause_detail = _cause(entry, exit_)
+    state.ending = ""
     state.pid, state.monitor = 0, 0
     state.exit_code = exit_.code
     state.oom_killed = exit_.oom
     state.finished_at = timestamps.text(exit_.at)
-    state.cause = ExitCause.LOST if exit_.lost else cause or own
+
+
+def _cause(entry: Entry, exit_: Exit) -> tuple[ExitCause, str]:
+    if exit_.lost:
+        return ExitCause.LOST, "its monitor or the machine ended before it"
+    if entry.cause:
+        return entry.cause, entry.detail
+    if entry.record.state.ending:  # an earlier daemon was about it
+        return ExitCause.HEALTH, entry.record.state.ending
+    if exit_.oom:
+        return ExitCause.OUT_OF_MEMORY, ""
+    sent = entry.sent.get(exit_.code - SIGNALLED)
+    return (ExitCause.ASKED, sent) if sent else (ExitCause.OWN, "")
+
+
+def ran(state: State) -> float:
+    """Seconds that the last run took."""
+    if not state.started_at or not state.finished_at:
+        return 0.0
+    return (timestamps.nanoseconds(state.finished_at) - timestamps.nanoseconds(state.started_at)) / 1e9
 
 
 class Endings:
-    """``again`` starts a container by its policy; it is called with the entry's lock held."""
+    """``again`` starts a container by its policy, ``over`` hears of each end; called with the entry's lock held."""
 
-    def __init__(self, parts: Parts, again: Callable[[Entry], None]) -> None:
+    def __init__(self, parts: Parts, again: Callable[[Entry], None], over: Callable[[Entry], None]) -> None:
         self._parts = parts
         self._again = again
+        self._over = over
         self._collector = Cleaner(1)  # images wait for the cleaner, so the cleaner must not wait for images
         self._pending: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -65,7 +90,8 @@ class Endings:
                 self._remove_what_runs(record)
             self._leave(record)
             # Only now, or who looks meanwhile would see a running container without a process.
-            ended(record.state, exit_, entry.cause)
+            ended(entry, exit_)
+            self._over(entry)
             if exit_.oom:
                 self._parts.announce(record, "oom")
             again = not entry.kept and not self._closing and restart.wanted(record)
@@ -83,7 +109,8 @@ class Endings:
         removed = record.state.status is Status.REMOVING
         record.spec = {}
         self._keep(entry, removed=removed)
-        self._parts.announce(record, "die", exitCode=str(record.state.exit_code))
+        seconds = str(int(ran(record.state)))
+        self._parts.announce(record, "die", exitCode=str(record.state.exit_code), execDuration=seconds)
         self.clean_run(entry)
         if removed:
             self._parts.announce(record, "destroy")
@@ -98,7 +125,7 @@ class Endings:
         try:
             entry.unsaved = False
             if removed:
-                forget(self._parts, entry)
+                forget(self._parts, entry, volumes=True)
             else:
                 self._parts.save(entry.record)
         except SampanError as error:
@@ -107,8 +134,8 @@ class Endings:
             if removed:  # the next daemon forgets it, as it does with all such that do not run
                 drop(self._parts, entry)
 
-    def remove(self, entry: Entry) -> None:
-        """Remove a container that has no process. Call with the entry's lock held."""
+    def remove(self, entry: Entry, *, volumes: bool) -> None:
+        """Remove a container that has no process, and its anonymous ``volumes``. Call with the entry's lock held."""
         record = entry.record
         if entry.gone:
             return
@@ -120,7 +147,7 @@ class Endings:
         if before is not Status.REMOVING:
             move(record.state, Status.REMOVING)
         try:
-            forget(self._parts, entry)
+            forget(self._parts, entry, volumes=volumes)
         except SampanError:
             record.state.status = before
             raise
@@ -155,6 +182,7 @@ class Endings:
                     lambda: parts.monitors.forget(record.id),
                     lambda: parts.runtime(record).remove(record.id),
                     lambda: parts.storage(record).unmount(record.id),
+                    lambda: keeping.unmount(parts, record),
                     lambda: self._drop_bundle(entry),
                 )
             finally:
@@ -181,6 +209,7 @@ class Endings:
                 teardown(
                     lambda: parts.storage(record).remove(record.id),
                     lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
+                    parts.volumes.sweep,
                 )
             finally:
                 with self._lock:
@@ -196,9 +225,9 @@ class Endings:
 
     def _schedule(self, entry: Entry) -> None:
         entry.delay = restart.delay(entry.delay, entry.record)
-        entry.timer = threading.Timer(entry.delay, self._run_again, [entry])
-        entry.timer.daemon = True
-        entry.timer.start()
+        entry.timer = self._parts.clock.later(
+            entry.delay, lambda: self._parts.cleaner.later(lambda: self._run_again(entry))
+        )
 
     def _run_again(self, entry: Entry) -> None:
         with entry.lock:

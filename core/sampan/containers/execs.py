@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Execs:
         self._lock = threading.Lock()
         self._execs: dict[str, Exec] = {}
         self._ended: dict[str, threading.Event] = {}
+        self._awaited: dict[str, Callable[[int], object]] = {}
 
     def create(self, reference: str, body: Mapping[str, Any]) -> Exec:
         """``body`` is the Engine API's ``ExecConfig``. ``Conflict`` unless the container runs."""
@@ -126,8 +127,26 @@ class Execs:
         made.exit_code, made.running = exit_.code, False
         self._ended[ident].set()
         self._announce(made, "exec_die", exitCode=str(exit_.code))
+        self._tell(made, exit_.code)
         self._parts.cleaner.later(lambda: self._parts.monitors.forget(ident))
         return True
+
+    def when_ended(self, ident: str, call: Callable[[int], object]) -> None:
+        """Call ``call`` with the exit code, -1 if it could not be started. To be asked before the start."""
+        self._awaited[ident] = call
+
+    def _tell(self, made: Exec, code: int) -> None:
+        if call := self._awaited.pop(made.id, None):
+            call(code)
+
+    def drop(self, ident: str) -> None:
+        """Nobody will ask for this one any more, if it has ended."""
+        with self._lock:
+            made = self._execs.get(ident)
+            if made and not made.running:
+                del self._execs[ident]
+                self._ended.pop(ident, None)
+        self._awaited.pop(ident, None)
 
     def of(self, container: str) -> list[str]:
         """The ids of a container's execs that run."""
@@ -179,6 +198,7 @@ class Execs:
         made.running = False
         self._ended[made.id].set()
         self._announce(made, "exec_die", exitCode=str(made.exit_code))
+        self._tell(made, -1)
         return text
 
     def _announce(self, made: Exec, action: str, **attributes: str) -> None:

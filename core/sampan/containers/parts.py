@@ -9,6 +9,7 @@ import msgspec
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.clock import Clock
 from sampan.containers.registry import Registry
 from sampan.drivers import RuntimeDriver, StorageDriver
 from sampan.events import EventBus
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from sampan.containers.monitors import Monitors
     from sampan.images.service import Images
     from sampan.networks import Networks
+    from sampan.volumes import Volumes
 
 TABLE = "containers"
 
@@ -31,9 +33,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     drivers: Drivers
     images: Images
     networks: Networks
+    volumes: Volumes
     monitors: Monitors
     registry: Registry
     cleaner: Cleaner
+    clock: Clock = msgspec.field(default_factory=Clock)
 
     def save(self, record: Container) -> None:
         """When this returns, the record survives the loss of power."""

@@ -14,6 +14,7 @@ from sampan.types import Container, ExitCause
 if TYPE_CHECKING:
     from socket import socket
 
+    from sampan.containers.clock import Appointment
     from sampan.containers.monitors import Stream
 
 Condition = Literal["not-running", "next-exit", "removed"]
@@ -23,7 +24,8 @@ Result = tuple[int, str]
 class Entry:
     """One container. ``lock`` guards the record's changes; hold it for whole operations, never while waiting.
 
-    ``ended`` is set while there is no process; ``settled`` while nothing is left of an earlier run.
+    ``ended`` is set while there is no process; ``settled`` while nothing is left of an earlier run; ``unseen`` while
+    nobody looks at the files of what does not run (:mod:`sampan.containers.view`).
     """
 
     def __init__(self, record: Container) -> None:
@@ -33,12 +35,16 @@ class Entry:
         self.ended.set()
         self.settled = threading.Event()
         self.settled.set()
+        self.unseen = threading.Event()
+        self.unseen.set()
         self.gone = False
-        self.cause: ExitCause | None = None
+        self.cause: ExitCause | None = None  # why it is being ended, and who asked
+        self.detail = ""
+        self.sent: dict[int, str] = {}  # other signals that were asked for, and by whom
         self.unsaved = False  # its end is not in the database
         self.kept = False  # not to be removed at its exit, because it is being restarted
         self.streams: list[tuple[socket, Stream]] = []  # attached before the start
-        self.timer: threading.Timer | None = None
+        self.timer: Appointment | None = None
         self.delay = 0.0
         self._waiting: list[tuple[Condition, Future[Result]]] = []
         self._news = threading.Lock()  # never held for long: the event loop takes it

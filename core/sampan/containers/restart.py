@@ -7,17 +7,46 @@ from collections.abc import Mapping
 from typing import Any
 
 from sampan.containers.timestamps import nanoseconds
-from sampan.types import Container
+from sampan.errors import Conflict, Invalid
+from sampan.types import Container, ExitCause
 
 FIRST, LONGEST = 0.1, 60.0  # seconds
 STEADY = 10.0  # a container that ran this long has earned a fresh start
 
 
+POLICIES = ("no", "always", "on-failure", "unless-stopped")
+
+
+def validate(name: str, most: int) -> None:
+    """A policy of a request. Raises ``Invalid`` with Docker's sentences."""
+    if name and name not in POLICIES:
+        names = ", ".join(f"'{each}'" for each in POLICIES[:-1])
+        raise Invalid(f"invalid restart policy: unknown policy '{name}'; use one of {names}, or '{POLICIES[-1]}'")
+    if most and name != "on-failure":
+        more = " and cannot be negative" if most < 0 else ""
+        raise Invalid(f"invalid restart policy: maximum retry count can only be used with 'on-failure'{more}")
+    if most < 0:
+        raise Invalid("invalid restart policy: maximum retry count cannot be negative")
+
+
+def update(record: Container, name: str, most: int) -> None:
+    """Give a container another policy, which counts from its next end on; the caller holds its lock and saves it.
+
+    Raises ``Invalid``, or ``Conflict`` for a container that is removed when it ends.
+    """
+    validate(name, most)
+    if record.host_config["AutoRemove"] and name not in ("", "no"):
+        raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+    record.host_config["RestartPolicy"] = {"Name": name or "no", "MaximumRetryCount": most}
+
+
 def wanted(record: Container) -> bool:
-    """After an exit that nobody asked for."""
+    """After an exit that no user asked for."""
     policy: Mapping[str, Any] = record.host_config["RestartPolicy"]
     if record.state.stopped_by_user:
         return False
+    if record.state.cause is ExitCause.HEALTH:
+        return True
     match policy["Name"]:
         case "always" | "unless-stopped":
             return True

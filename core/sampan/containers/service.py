@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, creation, logs, processes
+from sampan.containers import adoption, attach, creation, keeping, logs, processes
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
@@ -100,6 +100,14 @@ class Containers:
             if any(endpoint.network == network for endpoint in entry.record.endpoints.values())
         ]
 
+    def volumes(self) -> dict[str, set[str]]:
+        """The ids of the containers that refer to each volume."""
+        users: dict[str, set[str]] = {}
+        for entry in self._parts.registry:
+            for name in keeping.names(entry.record):
+                users.setdefault(name, set()).add(entry.record.id)
+        return users
+
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get(self, reference: str) -> Container:
@@ -154,7 +162,7 @@ class Containers:
             self._starter.start(entry)
         except Exception:
             if entry.record.host_config["AutoRemove"]:
-                self._endings.remove(entry)
+                self._endings.remove(entry, volumes=True)
             raise
 
     def stop(self, reference: str, timeout: int | None = None, signal: str | None = None, by: str = "") -> None:
@@ -209,7 +217,7 @@ class Containers:
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False, by: str = "") -> None:
-        """``Conflict`` if it runs, unless ``force``. ``volumes`` are not there yet."""
+        """``Conflict`` if it runs, unless ``force``. ``volumes``: those that nobody named go, too."""
         entry = self._parts.registry.find(reference)
         status = entry.record.state.status
         if status in ALIVE or status is Status.RESTARTING:
@@ -222,7 +230,7 @@ class Containers:
         with entry.lock:
             if status is Status.REMOVING:
                 raise Conflict(f"removal of container {reference} is already in progress")
-            self._endings.remove(entry)
+            self._endings.remove(entry, volumes=volumes)
         self.execs.forget(entry.record.id)
 
     async def wait(self, reference: str, condition: Condition) -> tuple[int, str]:

@@ -15,6 +15,14 @@ NAMES: dict[str, int] = {
 }
 
 
+_NUMBERS = {int(each): each.name for each in signal.Signals}
+
+
+def name(number: int) -> str:
+    """``SIGTERM``; those without a name are told by their number."""
+    return _NUMBERS.get(number, f"signal {number}")
+
+
 def parse(text: str) -> int:
     """The signal's number, 1 to 64. Raises ``Invalid``."""
     name = text.strip().upper().removeprefix("SIG")

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from sampan.containers import hostfiles, logconfig, mounts, spec, timestamps, users
+from sampan.containers import hostfiles, keeping, logconfig, mounts, spec, timestamps, users
 from sampan.containers.monitors import Launch, Started
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
@@ -31,10 +32,11 @@ _SAYS_NOT_FOUND = ("executable file not found", "no such file or directory")
 
 
 class Starter:
-    """Starts containers, with the network joined in a thread beside."""
+    """Starts containers, with the network joined in a thread beside. ``begun`` hears of each that runs."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, begun: Callable[[Entry], None] = lambda entry: None) -> None:
         self._parts = parts
+        self._begun = begun
         self._threads = ThreadPoolExecutor(16, thread_name_prefix="join")
 
     def close(self) -> None:
@@ -54,6 +56,7 @@ class Starter:
         except Exception as error:
             self._failed(entry, error)
             raise
+        self._begun(entry)
         self._parts.announce(record, "start")
 
     def check(self, entry: Entry) -> None:
@@ -67,6 +70,8 @@ class Starter:
             raise Conflict("container is marked for removal and cannot be started")
         if not entry.settled.wait(PATIENCE):
             raise Unavailable(f"the last run of container {entry.record.name} is still being cleaned up")
+        if not entry.unseen.wait(PATIENCE):
+            raise Unavailable(f"files of container {entry.record.name} are still being copied: try again later")
 
     def _start(self, entry: Entry, undo: Undo) -> None:
         parts, record = self._parts, entry.record
@@ -81,19 +86,22 @@ class Starter:
         undo.push(storage.unmount, record.id)
         try:
             mounts.prepare(record.mounts)
+            keeping.mount(parts, record, undo)
             _check_directory(root, record.config["WorkingDir"])
             user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
             network = joining.result()
-            around = spec.Surroundings(
-                rootfs=bundle / "rootfs",
-                user=user,
-                files=self._files(record, bundle),
-                network=network,
-                own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
-                pid=self._pid_namespace(record),
-            )
-            record.spec = self._amended(record, spec.build(record, around))
-            self._run(entry, bundle, root, undo)
+            with keeping.places(parts, record) as places:
+                around = spec.Surroundings(
+                    rootfs=bundle / "rootfs",
+                    user=user,
+                    files=self._files(record, bundle),
+                    network=network,
+                    own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
+                    pid=self._pid_namespace(record),
+                    places=places,
+                )
+                record.spec = self._amended(record, spec.build(record, around))
+                self._run(entry, bundle, root, undo)
         finally:
             os.close(root)
 
@@ -105,7 +113,7 @@ class Starter:
         undo.push(_put_back, state, before)
         move(state, Status.RUNNING)
         state.started_at = timestamps.now()
-        state.exit_code, state.error, state.oom_killed, state.cause = 0, "", False, None
+        state.exit_code, state.error, state.oom_killed, state.ending = 0, "", False, ""
         state.stopped_by_user = False
         saving = self._threads.submit(self._parts.save, entry.record)
         undo.push(saving.exception)
@@ -186,7 +194,8 @@ class Starter:
         order = runtime.order(Bundle(id=record.id, path=bundle, spec=record.spec))
         streams = [stream for _, stream in entry.streams]
         entry.streams.clear()
-        entry.cause = None
+        entry.cause, entry.detail = None, ""
+        entry.sent.clear()
         undo.push(runtime.remove, record.id)
         size = tuple(host["ConsoleSize"])
         return self._parts.monitors.start(

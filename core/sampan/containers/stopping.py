@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import signal as signals_of_host
+from contextlib import suppress
+
+import msgspec
 
 from sampan.containers import signals
 from sampan.containers.parts import Parts
@@ -16,23 +19,36 @@ PATIENCE = 15.0  # seconds for the news of an end after SIGKILL
 SIGKILL = int(signals_of_host.SIGKILL)
 
 
+class Why(msgspec.Struct, frozen=True):
+    """Why a container is to end: by what call, and whose, if that is known; or ``text`` for another cause."""
+
+    call: str
+    by: str = ""
+    cause: ExitCause = ExitCause.ASKED
+    text: str = ""
+
+    def told(self, number: int) -> str:
+        """With the signal that says so."""
+        return self.text or f"{signals.name(number)} from {self.call}" + (f", asked by {self.by}" if self.by else "")
+
+
 class Stopper:
     """Holds an entry's lock only while it acts, never while it waits."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def kill(self, entry: Entry, signal: str) -> None:
+    def kill(self, entry: Entry, signal: str, by: str = "") -> None:
         """Send a signal; after SIGKILL, wait for the end. ``Conflict`` if nothing runs."""
         number = signals.parse(signal)
         with entry.lock:
             self._need_running(entry)
             stops = number in (SIGKILL, stop_signal(entry.record))
-            self._send(entry, number, asked=stops)
+            self._send(entry, number, Why("kill", by), ends=stops)
         if number == SIGKILL:
             self._await_end(entry)
 
-    def stop(self, entry: Entry, timeout: int | None, signal: str | None) -> None:
+    def stop(self, entry: Entry, timeout: int | None, signal: str | None, why: Why) -> None:
         """Send the stop signal, then SIGKILL after ``timeout`` seconds (-1: never). ``NotModified`` if nothing runs."""
         number = signals.parse(signal) if signal else stop_signal(entry.record)
         if timeout is None:
@@ -41,25 +57,42 @@ class Stopper:
         with entry.lock:
             if entry.record.state.status is Status.RESTARTING:
                 self._give_up_restart(entry)
+                self._parts.announce(entry.record, "stop")
                 return
             if entry.record.state.status not in ALIVE:
                 raise NotModified(f"container {entry.record.id} is already stopped")
-            self._send(entry, number, asked=True)
+            run = entry.record.state.started_at
+            self._send(entry, number, why)
         if not entry.ended.wait(None if timeout < 0 else timeout):
             with entry.lock:
-                if entry.record.state.status in ALIVE:
-                    self._send(entry, SIGKILL, asked=True)
+                if entry.record.state.status in ALIVE and entry.record.state.started_at == run:
+                    self._send(entry, SIGKILL, why)
+                    entry.detail = f"{why.told(number)}, then SIGKILL after {timeout} s"
             self._await_end(entry)
-        self._parts.announce(entry.record, "stop")
+        if why.cause is ExitCause.ASKED:
+            self._parts.announce(entry.record, "stop")
 
-    def end(self, entry: Entry) -> None:
+    def end_unhealthy(self, entry: Entry) -> None:
+        """Stop it gently, so that it is restarted; the user's own wish to stop it comes first."""
+        with entry.lock:
+            state = entry.record.state
+            if state.status is not Status.RUNNING or state.stopped_by_user or entry.cause is ExitCause.HEALTH:
+                return
+            assert state.health
+            said = state.health.log[-1].output.strip().partition("\n")[0] if state.health.log else ""
+            text = f"{state.health.failing_streak} health checks failed in a row" + (f": {said}" if said else "")
+            entry.cause, entry.detail = ExitCause.HEALTH, text
+        with suppress(NotModified):
+            self.stop(entry, None, None, Why("", cause=ExitCause.HEALTH, text=text))
+
+    def end(self, entry: Entry, why: Why) -> None:
         """Make sure that nothing runs, at once."""
         with entry.lock:
             if entry.record.state.status is Status.RESTARTING:
                 self._give_up_restart(entry)
             if entry.record.state.status not in ALIVE:
                 return
-            self._send(entry, SIGKILL, asked=True)
+            self._send(entry, SIGKILL, why)
         self._await_end(entry)
 
     def pause(self, entry: Entry) -> None:
@@ -96,13 +129,15 @@ class Stopper:
         if record.state.status not in ALIVE:
             raise Conflict(f"{what.format(name=record.name)}container {record.id} is not running")
 
-    def _send(self, entry: Entry, number: int, *, asked: bool) -> None:
-        """``asked``: this is meant to end it. A paused container cannot take a signal, so it is thawed for that."""
+    def _send(self, entry: Entry, number: int, why: Why, *, ends: bool = True) -> None:
+        """``ends``: this is meant to end it. A paused container cannot take a signal, so it is thawed for that."""
         record = entry.record
-        if asked:
-            entry.cause = ExitCause.ASKED
-            record.state.stopped_by_user = True
-            if record.host_config["RestartPolicy"]["Name"] == "unless-stopped":  # the next daemon must know, too
+        entry.sent[number] = why.told(number)
+        if ends:
+            entry.cause, entry.detail = why.cause, why.told(number)
+            record.state.ending = why.text
+            record.state.stopped_by_user = record.state.stopped_by_user or why.cause is ExitCause.ASKED
+            if why.text or record.host_config["RestartPolicy"]["Name"] != "no":  # the next daemon must know, too
                 self._parts.save(record)
         try:
             self._parts.runtime(record).signal(record.id, record.state.pid, number)
@@ -110,7 +145,7 @@ class Stopper:
             return  # it has just ended by itself
         finally:
             self._parts.announce(record, "kill", signal=str(number))
-        if asked and record.state.status is Status.PAUSED:
+        if ends and record.state.status is Status.PAUSED:
             self._resume(entry)
 
     def _await_end(self, entry: Entry) -> None:

@@ -80,7 +80,8 @@ class ContainerFilter:
             return False
         if self._exited and (state.status is not Status.EXITED or state.exit_code not in self._exited):
             return False
-        if "health" in filters and "none" not in filters.get("health"):
+        health = state.health.status if state.health else "none"
+        if "health" in filters and health not in filters.get("health"):
             return False
         return filters.flag("is-task") is not True
 

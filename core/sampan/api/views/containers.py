@@ -10,6 +10,7 @@ from typing import Any
 from sampan.api.times import NEVER, SECOND, in_words, nanoseconds, or_never, seconds
 from sampan.api.views import endpoints
 from sampan.api.views.endpoints import FindNetwork
+from sampan.containers import healthcheck
 from sampan.types import Container, Mount, State, Status
 
 Sizes = tuple[int, int]
@@ -32,6 +33,7 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
         "Labels": container.config.get("Labels") or {},
         "State": str(container.state.status),
         "Status": status(container.state),
+        "Cause": cause(container.state),  # ours
         "HostConfig": {"NetworkMode": container.host_config.get("NetworkMode", "")},
         "NetworkSettings": {
             "Networks": {name: endpoints.settings(container, e, find) for name, e in container.endpoints.items()}
@@ -80,6 +82,7 @@ def inspect(
 def state(state: State) -> dict[str, Any]:
     """``ContainerState``."""
     now = state.status
+    health = {"Health": healthcheck.told(state.health)} if state.health else {}
     return {
         "Status": str(now),
         "Running": now in RUNNING,
@@ -92,14 +95,21 @@ def state(state: State) -> dict[str, Any]:
         "Error": state.error,
         "StartedAt": state.started_at or NEVER,
         "FinishedAt": state.finished_at or NEVER,
+        **health,
+        "Cause": cause(state),  # ours
     }
+
+
+def cause(state: State) -> str:
+    """Why it ended the last time."""
+    return ": ".join(part for part in (state.cause, state.cause_detail) if part)
 
 
 def status(state: State) -> str:
     """``Up 3 seconds``, ``Exited (0) 5 minutes ago``: what ``docker ps`` prints."""
     now = state.status
     if now in (Status.RUNNING, Status.PAUSED):
-        return f"Up {_since(state.started_at)}" + (" (Paused)" if now is Status.PAUSED else "")
+        return f"Up {_since(state.started_at)}{' (Paused)' if now is Status.PAUSED else _health(state)}"
     if now is Status.RESTARTING:
         return f"Restarting ({state.exit_code}) {_since(state.finished_at)} ago"
     if now is Status.REMOVING:
@@ -109,6 +119,12 @@ def status(state: State) -> str:
     if not state.started_at and now is Status.CREATED:
         return "Created"
     return f"Exited ({state.exit_code}) {_since(state.finished_at)} ago" if state.finished_at else "Exited"
+
+
+def _health(state: State) -> str:
+    if state.health is None:
+        return ""
+    return f" ({'health: ' if state.health.status == 'starting' else ''}{state.health.status})"
 
 
 def command(container: Container) -> str:
