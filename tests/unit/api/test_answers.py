@@ -150,7 +150,7 @@ def test_images_by_reference(wire: Wire, pattern: str, found: int) -> None:
 def test_a_pull_says_that_it_cannot(wire: Wire) -> None:
     answer = wire.ask("POST", "/images/create?fromImage=docker.io%2Flibrary%2Fnosuch&tag=latest")
     assert answer.status == 404
-    assert answer.message.startswith("pull access denied for nosuch:latest: ")
+    assert answer.message.startswith("pull access denied for nosuch:latest, repository does not exist")
 
 
 def test_an_error_of_a_load_is_told_in_the_stream(wire: Wire) -> None:
@@ -284,9 +284,58 @@ _COUNTERS = {f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "pack
 
 
 def test_nothing_to_prune(wire: Wire) -> None:
-    """``docker system prune`` asks for both, whether there is a build cache or not."""
+    """``docker system prune`` asks for it, whether there is a build cache or not."""
     assert wire.ask("POST", "/build/prune").json == {"CachesDeleted": [], "SpaceReclaimed": 0}
-    assert wire.ask("POST", "/volumes/prune").json == {"VolumesDeleted": [], "SpaceReclaimed": 0}
+
+
+@pytest.mark.parametrize(
+    ("version", "filters", "removed"),
+    [
+        ("1.50", "", ["9" * 64]),
+        ("1.50", '{"all":["true"]}', ["log", "9" * 64]),
+        ("1.50", '{"all":["true"],"label":["a=b"]}', ["log"]),
+        ("1.50", '{"label!":["com.docker.volume.anonymous"]}', []),
+        ("1.41", "", ["log", "9" * 64]),
+    ],
+)
+def test_which_volumes_are_pruned(wire: Wire, version: str, filters: str, removed: list[str]) -> None:
+    answer = wire.ask("POST", f"/v{version}/volumes/prune?filters={filters}").json
+    assert answer == {"VolumesDeleted": removed, "SpaceReclaimed": 12 * len(removed)}
+
+
+@pytest.mark.parametrize(
+    ("filters", "names"),
+    [
+        ('{"dangling":["true"]}', ["log", "9" * 64]),
+        ('{"dangling":["false"]}', ["old"]),
+        ('{"driver":["local"]}', ["log", "old", "9" * 64]),
+        ('{"driver":["nfs"]}', []),
+        ('{"name":["l"]}', ["log", "old"]),
+        ('{"label":["a=b"]}', ["log"]),
+    ],
+)
+def test_which_volumes_are_listed(wire: Wire, filters: str, names: list[str]) -> None:
+    answer = wire.ask("GET", f"/volumes?filters={filters}").json
+    assert ([volume["Name"] for volume in answer["Volumes"]], answer["Warnings"]) == (names, None)
+
+
+def test_a_volume(wire: Wire) -> None:
+    assert wire.ask("GET", "/volumes/old").json == {
+        "CreatedAt": "2024-01-02T00:00:00Z",
+        "Driver": "local",
+        "Labels": None,
+        "Mountpoint": "/volumes/old/_data",
+        "Name": "old",
+        "Options": {"device": "tmpfs", "type": "tmpfs"},
+        "Scope": "local",
+    }
+
+
+def test_a_volume_that_is_missing(wire: Wire) -> None:
+    for method in ("GET", "DELETE"):
+        answer = wire.ask(method, "/volumes/none")
+        assert (answer.status, answer.message) == (404, "get none: no such volume")
+    assert wire.ask("DELETE", "/volumes/none?force=1").status == 204
 
 
 def test_a_type_of_network_that_is_none(wire: Wire) -> None:
@@ -319,4 +368,9 @@ def test_disk_usage(daemon: Daemon, wire: Wire) -> None:
     daemon.engine.containers.add(running())
     usage = wire.ask("GET", "/system/df").json
     assert (usage["LayersSize"], len(usage["Containers"]), usage["Images"][0]["Containers"]) == (7, 1, 1)
+    assert [volume["UsageData"] for volume in usage["Volumes"]] == [
+        {"RefCount": 0, "Size": 12},
+        {"RefCount": 1, "Size": 12},
+        {"RefCount": 0, "Size": 12},
+    ]
     assert wire.ask("GET", "/system/df?type=image").json["Containers"] == []

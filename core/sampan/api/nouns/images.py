@@ -79,6 +79,7 @@ def prune(call: Call) -> Any:
         except (Conflict, NotFound):  # it came into use, or went, meanwhile
             continue
     space = before - views.layers_size(images.list())
+    call.engine.events.publish("image", "prune", "", {"reclaimed": str(max(space, 0))})
     return {"ImagesDeleted": removed or None, "SpaceReclaimed": max(space, 0)}
 
 
@@ -141,13 +142,14 @@ def _save(call: Call, names: list[str]) -> Stream:
 
 
 def _pull(call: Call) -> Stream:
-    """As dockerd answers for an image that its registry does not have."""
+    """As dockerd answers for an image that its registry does not have; docker-py knows it by "repository does not
+    exist"."""
     name, label = call.query.needed("fromImage"), call.query.text("tag")
     short = name.removeprefix("docker.io/").removeprefix("library/")
     wanted = short if not label else f"{short}@{label}" if label.startswith("sha256:") else f"{short}:{label}"
     raise NotFound(
-        f"pull access denied for {wanted}: this engine cannot pull from registries yet; load or import the image, or "
-        "make one with 'sampan image from-host'"
+        f"pull access denied for {wanted}, repository does not exist here: this engine cannot pull from registries "
+        "yet; load or import the image, or make one with 'sampan image from-host'"
     )
 
 
@@ -181,9 +183,9 @@ def _wanted(image: Image, filters: Filters, *ignored: str) -> bool:
     dangling = None if "dangling" in ignored else filters.flag("dangling")
     if dangling is not None and dangling == bool(image.references):
         return False
-    until = [nanoseconds(text, "until") for text in filters.get("until")]
+    until = filters.until()
     created = nanoseconds(image.created) if image.created else 0
-    return filters.labels(views.labels(image)) and all(created < limit for limit in until)
+    return filters.labels(views.labels(image)) and (until is None or created < until)
 
 
 def _by_reference(entry: dict[str, Any], patterns: list[str]) -> bool:

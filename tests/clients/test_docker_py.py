@@ -1,0 +1,113 @@
+"""docker-py, as its users use it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def boat(docker_py: Any, shell: str) -> Any:
+    """A container that runs."""
+    return docker_py.containers.run(shell, ["sh", "-c", "echo one; echo two >&2; sleep 100"], detach=True)
+
+
+def test_run(docker_py: Any, shell: str) -> None:
+    from docker.errors import ContainerError, ImageNotFound
+
+    assert docker_py.containers.run(shell, "echo 'a b' c", remove=True) == b"a b c\n"
+    with pytest.raises(ContainerError) as failure:
+        docker_py.containers.run(shell, ["sh", "-c", "echo why >&2; exit 3"], remove=True)
+    assert (failure.value.exit_status, failure.value.stderr) == (3, b"why\n")
+    with pytest.raises(ImageNotFound):
+        docker_py.containers.run("no-such-image", "true")
+
+
+def test_no_output_of_an_exec_is_lost(boat: Any) -> None:
+    """docker-py drops what it reads together with the head of the answer."""
+    for _ in range(20):
+        done = boat.exec_run(["sh", "-c", "echo o; echo e >&2; exit 4"], demux=True)
+        assert (done.exit_code, done.output) == (4, (b"o\n", b"e\n"))
+    assert boat.exec_run("tty", tty=True).output == b"/dev/pts/0\r\n"
+    assert boat.exec_run("true", user="nobody-here").exit_code == 126
+
+
+def test_an_exec_as_a_socket(boat: Any) -> None:
+    stream = boat.exec_run("cat", stdin=True, socket=True).output._sock
+    stream.settimeout(20)
+    stream.sendall(b"hello")
+    stream.shutdown(1)
+    said = b""
+    while piece := stream.recv(4096):
+        said += piece
+    assert said == b"\x01\x00\x00\x00\x00\x00\x00\x05hello"
+
+
+def test_attached_before_the_start(docker_py: Any, shell: str) -> None:
+    boat = docker_py.containers.create(shell, "cat", stdin_open=True)
+    stream = boat.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1})._sock
+    stream.settimeout(20)
+    boat.start()
+    stream.sendall(b"ahoy")
+    assert stream.recv(4096) == b"\x01\x00\x00\x00\x00\x00\x00\x04ahoy"
+    stream.close()
+
+
+def test_logs(boat: Any) -> None:
+    deadline = time.monotonic() + 20
+    while boat.logs(stdout=False) != b"two\n" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert boat.logs(stderr=False) == b"one\n"
+    assert next(boat.logs(stream=True, stderr=False)) == b"one\n"
+    assert boat.logs(since=int(time.time()) + 100) == b""
+    assert next(boat.attach(stream=True, logs=True, stderr=False)) == b"one\n"
+
+
+def test_the_life_of_a_container(docker_py: Any, boat: Any) -> None:
+    from docker.errors import NotFound
+
+    states = []
+    for act in (boat.pause, boat.unpause, lambda: boat.kill("SIGKILL"), boat.start, lambda: boat.stop(timeout=0)):
+        act()
+        boat.reload()
+        states.append(boat.status)
+    assert states == ["paused", "running", "exited", "running", "exited"]
+    assert boat.wait()["StatusCode"] == 137
+    boat.remove()
+    with pytest.raises(NotFound):
+        docker_py.containers.get(boat.id)
+
+
+def test_stats_and_top(boat: Any) -> None:
+    assert "PID" in boat.top()["Titles"]
+    assert boat.stats(stream=False)["networks"]["eth0"]["rx_bytes"] >= 0
+
+
+def test_networks(docker_py: Any, shell: str) -> None:
+    network = docker_py.networks.create("sea", labels={"a": "b"})
+    boat = docker_py.containers.run(shell, "sleep 100", detach=True, network="sea")
+    network.reload()
+    assert network.containers == [boat]
+    boat.reload()
+    assert boat.attrs["NetworkSettings"]["Networks"]["sea"]["IPAddress"]
+    boat.remove(force=True)
+    network.remove()
+    assert docker_py.networks.list(names=["sea"]) == []
+
+
+def test_images(docker_py: Any, shell: str) -> None:
+    from docker.errors import ImageLoadError, ImageNotFound
+
+    image = docker_py.images.get(shell)
+    assert image.tag("copy", "1")
+    [loaded] = docker_py.images.load(b"".join(docker_py.images.get("copy:1").save(named=True)))
+    assert loaded.id == image.id
+    docker_py.images.remove("copy:1")
+    with pytest.raises(ImageLoadError):
+        docker_py.images.load(b"abc")
+    with pytest.raises(ImageNotFound):
+        docker_py.images.get("copy:1")
