@@ -12,6 +12,7 @@ import msgspec
 
 from sampan.api.letters import Shape, canonical
 from sampan.api.query import Query
+from sampan.api.wire import peer
 from sampan.api.wire.outlet import Outlet, from_thread
 from sampan.api.wire.request import Request
 from sampan.errors import Invalid
@@ -48,6 +49,12 @@ class Call:
     @property
     def name(self) -> str:
         return self.params["name"]
+
+    @property
+    def client(self) -> str:
+        """Who asks, for people to read; nothing if nobody knows."""
+        transport = self.request.transport
+        return peer.name(transport) if transport else ""
 
     def json(self, shape: Shape, *, optional: bool = False) -> dict[str, Any]:
         """The body as an object with its keys in canonical spelling. ``Invalid`` when it is none."""

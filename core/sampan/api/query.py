@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from sampan.api.times import nanoseconds
+from sampan.api.times import moment
 from sampan.errors import Invalid
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})  # everything else is true, as in dockerd's httputils.BoolValue
@@ -64,7 +64,7 @@ class Query:
     def moment(self, name: str) -> int | None:
         """A point in time, in nanoseconds since 1970; None if it is not given, or 0."""
         text = self.text(name)
-        return nanoseconds(text, name) or None if text else None
+        return moment(text, name) or None if text else None
 
     def filters(self, *known: str) -> Filters:
         return Filters(self.text("filters"), known)
@@ -103,6 +103,13 @@ class Filters:
         if len(values) == 1 and values[0].lower() in ("0", "false", "f"):
             return False
         raise Invalid(f"invalid filter '{name}={values[0]}': true or false is expected")
+
+    def until(self) -> int | None:
+        """The moment of the filter ``until``, in nanoseconds since 1970: a time, or so long ago; None without it."""
+        values = self.get("until")
+        if len(values) > 1:
+            raise Invalid("more than one until filter specified")
+        return moment(values[0], "until") if values else None
 
     def labels(self, have: dict[str, str] | None) -> bool:
         """Do these labels have every ``label`` (``key`` or ``key=value``) and none of those under ``label!``?"""

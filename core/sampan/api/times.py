@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -12,6 +13,10 @@ NEVER = "0001-01-01T00:00:00Z"  # how Go writes a time that never was
 SECOND = 1_000_000_000
 
 _RFC3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)?")
+_UNITS = {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "m": 60e9, "h": 3600e9}
+_PART = re.compile(r"(\d{1,12}(?:\.\d{0,9})?)(ns|us|µs|ms|s|m|h)")
+_DURATION = re.compile(rf"(?:{_PART.pattern})+")
+_PARTIAL = re.compile(r"\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d)?)?")
 _UNIX = re.compile(r"(-?\d{1,11})(?:\.(\d{1,9}))?")
 
 
@@ -28,6 +33,20 @@ def nanoseconds(text: str, what: str = "time") -> int:
         if moment:
             return int(moment.timestamp()) * SECOND + int((match[2] or "").ljust(9, "0"))
     raise Invalid(f"{what!r} must be seconds since 1970 or a time like 2030-01-31T12:00:00Z, not {text[:60]!r}")
+
+
+def moment(text: str, what: str = "time") -> int:
+    """As :func:`nanoseconds`; also so long ago (``1h30m``), and without the time of day or the zone, which is ours then
+    (moby/api/types/time, ``GetTimestamp``)."""
+    if text and _DURATION.fullmatch(text):
+        ago = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
+        return time.time_ns() - round(ago)
+    if _PARTIAL.fullmatch(text):
+        try:
+            return int(datetime.fromisoformat(text).astimezone().timestamp()) * SECOND
+        except (ValueError, OverflowError):
+            raise Invalid(f"{what!r} is not a day that there is: {text!r}") from None
+    return nanoseconds(text, what)
 
 
 def seconds(text: str) -> int:

@@ -61,17 +61,17 @@ def start(call: Call) -> None:
 
 @routes.post("/containers/{id}/stop")
 def stop(call: Call) -> None:
-    call.engine.containers.stop(call.id, call.query.number("t"), call.query.text("signal") or None)
+    call.engine.containers.stop(call.id, call.query.number("t"), call.query.text("signal") or None, call.client)
 
 
 @routes.post("/containers/{id}/restart")
 def restart(call: Call) -> None:
-    call.engine.containers.restart(call.id, call.query.number("t"), call.query.text("signal") or None)
+    call.engine.containers.restart(call.id, call.query.number("t"), call.query.text("signal") or None, call.client)
 
 
 @routes.post("/containers/{id}/kill")
 def kill(call: Call) -> None:
-    call.engine.containers.kill(call.id, call.query.text("signal") or "SIGKILL")
+    call.engine.containers.kill(call.id, call.query.text("signal") or "SIGKILL", call.client)
 
 
 @routes.post("/containers/{id}/pause")
@@ -93,7 +93,8 @@ def rename(call: Call) -> None:
 def remove(call: Call) -> None:
     if call.query.flag("link"):
         raise Invalid("links between containers are not supported: connect them to one network instead")
-    call.engine.containers.remove(call.id, force=call.query.flag("force"), volumes=call.query.flag("v"))
+    force, volumes = call.query.flag("force"), call.query.flag("v")
+    call.engine.containers.remove(call.id, force=force, volumes=volumes, by=call.client)
 
 
 @routes.get("/containers/{id}/top")
@@ -116,6 +117,7 @@ def prune(call: Call) -> Any:
             continue
         removed.append(container.id)
         space += size
+    engine.events.publish("container", "prune", "", {"reclaimed": str(space)})
     return {"ContainersDeleted": removed or None, "SpaceReclaimed": space}
 
 

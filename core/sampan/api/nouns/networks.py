@@ -57,6 +57,7 @@ def prune(call: Call) -> Any:
             removed.append(network.spec.name)
         except SampanError:  # it came into use meanwhile
             continue
+    call.engine.events.publish("network", "prune", "", {"reclaimed": "0"})
     return {"NetworksDeleted": removed or None}
 
 
@@ -86,8 +87,10 @@ def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:
         "name": lambda wanted: re.search(re.escape(wanted).replace(r"\^", "^").replace(r"\$", "$"), spec.name),
         "scope": lambda wanted: wanted == "local",
         "type": lambda wanted: wanted == ("builtin" if ours else "custom"),
-        "until": lambda wanted: nanoseconds(network.created) < nanoseconds(wanted, "until"),
     }
+    until = filters.until()
+    if until is not None and nanoseconds(network.created) >= until:
+        return False
     dangling = filters.flag("dangling")
     if dangling is not None and dangling == (ours or spec.id in used):
         return False

@@ -30,7 +30,7 @@ class ContainerFilter:
         self._images = {ident for text in filters.get("ancestor") for ident in _ancestors(engine, text)}
         self._before = [nanoseconds(engine.containers.get(ref).created) for ref in filters.get("before")]
         self._since = [nanoseconds(engine.containers.get(ref).created) for ref in filters.get("since")]
-        self._until = [nanoseconds(text, "until") for text in filters.get("until")]
+        self._until = filters.until()
         self._ports = {name: {_port(text) for text in filters.get(name)} for name in ("publish", "expose")}
         self._check()
 
@@ -65,13 +65,13 @@ class ContainerFilter:
         )  # fmt: skip
 
     def _is_as_old(self, container: Container) -> bool:
-        if not (self._before or self._since or self._until):
+        if not (self._before or self._since or self._until is not None):
             return True
         created = nanoseconds(container.created)
         return (
             all(created < limit for limit in self._before)
             and all(created > limit for limit in self._since)
-            and all(created < limit for limit in self._until)
+            and (self._until is None or created < self._until)
         )
 
     def _is_in_state(self, container: Container) -> bool:

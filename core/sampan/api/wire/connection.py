@@ -147,6 +147,7 @@ class Connection(asyncio.Protocol):
 
     def _begin(self, request: Request) -> None:
         self._request = request
+        request.transport = self._transport
         if request.has_body:
             wanted = self._send_continue if request.expects_continue else None
             request.body = Body(self._loop, self._hold_back, self._let_go, wanted)

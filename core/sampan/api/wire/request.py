@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import BaseTransport
 from urllib.parse import unquote
 
 import httptools
@@ -29,7 +30,10 @@ class Request:
     ``length`` is the announced size of the body in bytes, None when it is chunked. ``body`` is where it arrives.
     """
 
-    __slots__ = ("body", "chunked", "headers", "keep_alive", "length", "method", "path", "query", "upgrade", "version")
+    __slots__ = (
+        *("body", "chunked", "headers", "keep_alive", "length", "method", "path", "query", "transport", "upgrade"),
+        "version",
+    )
 
     def __init__(self) -> None:
         self.method = ""
@@ -42,6 +46,7 @@ class Request:
         self.length: int | None = 0
         self.chunked = False
         self.body: Body | None = None
+        self.transport: BaseTransport | None = None  # to ask who it is that asks
 
     @property
     def has_body(self) -> bool:
