@@ -24,19 +24,21 @@ from sampan.networks import Networks
 from sampan.plugins import Drivers
 from sampan.state import State
 from sampan.undo import teardown
+from sampan.volumes import Volumes
 
 log = logging.getLogger(__name__)
 
 
 class Engine:
     """One engine on one data root. Nothing is touched before :meth:`open`; after it, the services are there:
-    ``images``, ``networks``, ``containers``, ``execs``."""
+    ``images``, ``networks``, ``volumes``, ``containers``, ``execs``."""
 
     instance: str
     state: State
     drivers: Drivers
     images: Images
     networks: Networks
+    volumes: Volumes
     monitors: Monitors
     containers: Containers
     execs: Execs
@@ -69,6 +71,7 @@ class Engine:
         self.events.subscribe(self.drivers.hooks.event)
         self.images = Images(config, self.state, self.events, self.drivers)
         self.networks = Networks(config, self.state, self.events, self.drivers)
+        self.volumes = Volumes(config, self.state, self.events)
         self.monitors = Monitors(self._monitor_modules(), self._exited, config.exec_root / "launching")
         self.containers = Containers(self._parts())
         self.execs = self.containers.execs
@@ -102,6 +105,7 @@ class Engine:
             drivers=self.drivers,
             images=self.images,
             networks=self.networks,
+            volumes=self.volumes,
             monitors=self.monitors,
             registry=Registry(),
             cleaner=Cleaner(),
@@ -114,11 +118,13 @@ class Engine:
     def _restore(self) -> None:
         """What lives is known before any driver acts, so that none of them takes it for an orphan."""
         self.images.open()
+        self.volumes.load()
         found = self.containers.adopt()
         known = self.containers.list()
         layers = self.images.layers_in_use()
         for name, storage in self.drivers.loaded("storage").items():
             self._restore_storage(name, storage, layers, [each.id for each in known if each.storage_driver == name])
+        self.volumes.open(self.containers.volumes(), [each.id for each in found.running])
         self.networks.open(found.running)
         for name, runtime in self.drivers.loaded("runtime").items():
             try:

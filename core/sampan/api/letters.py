@@ -109,5 +109,6 @@ NETWORK_CREATE = Shape(
     ConfigFrom=Shape("Network"),
     IPAM=Shape("Driver Options", Config=Shape("Subnet IPRange Gateway AuxiliaryAddresses")),
 )
+VOLUME_CREATE = Shape("Name Driver DriverOpts Labels ClusterVolumeSpec")
 NETWORK_CONNECT = Shape("Container", EndpointConfig=ENDPOINT)
 NETWORK_DISCONNECT = Shape("Container Force")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sampan.containers import restart, timestamps
+from sampan.containers import restart, timestamps, updating
 from sampan.containers.creation import forget
 from sampan.containers.ending import Endings, ended
 from sampan.containers.monitors import Exit, Started
@@ -65,6 +65,7 @@ def _lives(parts: Parts, entry: Entry) -> bool:
     news = parts.monitors.adopt(entry.record.id, parts.bundle(entry.record.id))
     if isinstance(news, Started):
         state.pid, state.monitor, state.started_at = news.pid, news.monitor, timestamps.text(news.at)
+        updating.apply(parts, entry.record)
         _freeze_or_thaw(parts, entry.record)
         return True
     ended(entry, news or Exit(UNKNOWN, False, time.time_ns(), lost=True))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, timestamps
+from sampan.containers import checks, config, keeping, timestamps
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.errors import Invalid, NotFound, Unsupported
@@ -85,7 +85,10 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     directory = parts.directory(record.id)
     undo.push(_remove_empty, directory)
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
-    parts.save(record)
+    keeping.complete(parts, record, undo)
+    keeping.fill(parts, record)
+    with parts.volumes.claiming(keeping.names(record)):
+        parts.save(record)
 
 
 def _check_joins(parts: Parts, record: Container) -> None:
@@ -104,9 +107,14 @@ def _remove_empty(directory: Any) -> None:
         directory.rmdir()
 
 
-def forget(parts: Parts, entry: Entry) -> None:
-    """Make the container not exist: durable when this returns. What it left on disk is the cleaner's."""
-    parts.state.delete("containers", entry.record.id)
+def forget(parts: Parts, entry: Entry, *, volumes: bool) -> None:
+    """Make the container not exist: durable when this returns. What it left on disk is the cleaner's.
+
+    ``volumes``: those that nobody named go with it.
+    """
+    going = keeping.names(entry.record, anonymous=True) if volumes else []
+    with parts.volumes.disclaiming(going):
+        parts.state.delete("containers", entry.record.id)
     drop(parts, entry)
 
 
@@ -114,3 +122,4 @@ def drop(parts: Parts, entry: Entry) -> None:
     """Make it not exist for this daemon."""
     parts.registry.drop(entry)
     entry.gone = True
+    parts.volumes.give_back(keeping.names(entry.record), entry.record.id)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, creation, keeping, logs, processes
+from sampan.containers import adoption, attach, creation, keeping, logs, processes, updating
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
@@ -215,6 +215,10 @@ class Containers:
                 raise
             self._parts.registry.release(old)
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
+
+    def update(self, reference: str, body: Mapping[str, Any]) -> builtins.list[str]:
+        """Other limits, another restart policy: ``body`` is the Engine API's. Returns warnings."""
+        return updating.update(self._parts, self._parts.registry.find(reference), body)
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False, by: str = "") -> None:
         """``Conflict`` if it runs, unless ``force``. ``volumes``: those that nobody named go, too."""

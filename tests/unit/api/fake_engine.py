@@ -6,7 +6,8 @@ import asyncio
 import builtins
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, BinaryIO
 
@@ -15,7 +16,7 @@ from sampan.containers.logs import LogEntry, Wanted
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
 from sampan.errors import Conflict, Invalid, NotFound, StartFailed
 from sampan.events import EventBus
-from sampan.types import Container, Endpoint, Exec, Image, Layer, Network, State, Status
+from sampan.types import Container, Endpoint, Exec, Image, Layer, Network, State, Status, Volume
 
 NETWORK = "b" * 64
 IMAGE = "sha256:" + "1" * 64
@@ -194,6 +195,45 @@ class Execs:
         return []
 
 
+class Volumes:
+    """``used`` are in use by one container."""
+
+    def __init__(self) -> None:
+        self.used = {"old"}
+        self.records = [
+            Volume(name="log", created="2024-01-01T00:00:00.5Z", labels={"a": "b"}),
+            Volume(name="old", created="2024-01-02T00:00:00.5Z", options={"type": "tmpfs", "device": "tmpfs"}),
+            Volume(name="9" * 64, created="2024-01-03T00:00:00.5Z", labels={"com.docker.volume.anonymous": ""}),
+        ]
+
+    def list(self) -> builtins.list[Volume]:
+        return self.records
+
+    def get(self, name: str) -> Volume:
+        for record in self.records:
+            if record.name == name:
+                return record
+        raise NotFound(f"get {name}: no such volume")
+
+    def users(self, name: str) -> builtins.list[str]:
+        return ["a" * 64] if name in self.used else []
+
+    def usage(self, name: str) -> int:
+        return 12
+
+    def mountpoint(self, name: str) -> Path:
+        return Path(f"/volumes/{name}/_data")
+
+    def remove(self, name: str) -> None:
+        self.records.remove(self.get(name))
+
+    def prune(self, wanted: Callable[[Volume], bool]) -> tuple[builtins.list[str], int]:
+        going = [record for record in self.records if wanted(record) and record.name not in self.used]
+        for record in going:
+            self.records.remove(record)
+        return [record.name for record in going], 12 * len(going)
+
+
 class Engine:
     def __init__(self) -> None:
         self.config = Config()
@@ -203,6 +243,7 @@ class Engine:
         self.images = Images()
         self.networks = Networks()
         self.execs = Execs(self.containers)
+        self.volumes = Volumes()
         storage = SimpleNamespace(usage=lambda ident: 11)
         self.drivers = SimpleNamespace(
             storage=lambda name=None: storage, loaded=lambda family: {"native": None}, found=list

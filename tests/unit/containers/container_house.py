@@ -23,6 +23,7 @@ from sampan.errors import NotFound, SampanError
 from sampan.events import EventBus
 from sampan.state import State
 from sampan.types import Container, Endpoint, Image
+from sampan.volumes import Volumes
 
 IMAGE = {"config": {"Cmd": ["true"], "Env": ["PATH=/bin", "LANG=C"], "Labels": {"from": "image"}}}
 ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\nweb:x:100:101:Web:/home/web:/bin/sh\n"
@@ -188,13 +189,16 @@ class House:
             storage=self._driver("overlayfs", self.storage),
             hooks=SimpleNamespace(starting=lambda container, spec: None),
         )
+        config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
+        state = State(directory / "engine.db")
         self.parts = Parts(
-            config=Config(data_root=directory / "data", exec_root=directory / "run", **settings),
-            state=State(directory / "engine.db"),
+            config=config,
+            state=state,
             events=bus,
             drivers=drivers,  # type: ignore[arg-type]
             images=self.images,  # type: ignore[arg-type]
             networks=Networks("networks", *noted),  # type: ignore[arg-type]
+            volumes=Volumes(config, state, bus),
             monitors=self.monitors,  # type: ignore[arg-type]
             registry=Registry(),
             cleaner=Cleaner(),

@@ -121,12 +121,9 @@ def test_refused_with_one_sentence(body: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"Volumes": {"/data": {}}},
-        {"HostConfig": {"Binds": ["data:/data"]}},
         {"HostConfig": {"Init": True}},
         {"HostConfig": {"Devices": [{"PathOnHost": "/dev/null"}]}},
-        {"HostConfig": {"VolumesFrom": ["other"]}},
-        {"HostConfig": {"Mounts": [{"Type": "volume", "Target": "/x"}]}},
+        {"HostConfig": {"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}},
     ],
 )
 def test_what_would_not_be_honoured_is_not_passed_over(body: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.containers import find_network, shown_image, sizes
 from sampan.api.nouns.events import count_listeners
+from sampan.api.nouns.volumes import usage as volumes_usage
 from sampan.api.views import containers as views
 from sampan.api.views import images as image_views
 from sampan.api.views import system
@@ -64,4 +65,6 @@ def disk_usage(call: Call) -> Any:
     if "container" in wanted:
         find = find_network(engine)
         answer["Containers"] = [views.summary(c, shown_image(engine, c), find, sizes(engine, c)) for c in everyone]
+    if "volume" in wanted:
+        answer["Volumes"] = volumes_usage(engine)
     return answer

@@ -13,7 +13,6 @@ from sampan.api.router import Route
 from sampan.errors import Unsupported
 
 OPERATIONS = """
-POST   /containers/{id}/update      changing the limits of a container
 GET    /containers/{id}/attach/ws   attaching through a websocket
 POST   /build                       building an image
 POST   /build/cancel                cancelling a build
@@ -23,10 +22,6 @@ GET    /images/search               searching a registry
 GET    /distribution/{name}/json    asking a registry about an image
 POST   /auth                        logging in to a registry
 POST   /commit                      making an image of a container
-POST   /volumes/create              creating a volume
-GET    /volumes/{name}              looking at a volume
-PUT    /volumes/{name}              changing a cluster volume
-DELETE /volumes/{name}              removing a volume
 GET    /plugins/privileges          managing Docker's plugins
 POST   /plugins/pull                managing Docker's plugins
 GET    /plugins/{name}/json         managing Docker's plugins

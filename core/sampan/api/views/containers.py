@@ -143,12 +143,12 @@ def mount(mount: Mount) -> dict[str, Any]:
         "Type": mount.type,
         "Source": mount.source,
         "Destination": mount.target,
-        "Mode": "ro" if mount.read_only and mount.type != "tmpfs" else "",
+        "Mode": mount.mode,
         "RW": not mount.read_only,
         "Propagation": mount.propagation or ("rprivate" if mount.type == "bind" else ""),
     }
     if mount.name:
-        return {"Name": mount.name, "Driver": "local", **point}
+        return {"Name": mount.name, "Driver": mount.driver or "local", **point}
     return point
 
 

@@ -12,38 +12,38 @@ import os
 from sampan.errors import StartFailed
 from sampan.linux import cgroups, mounts, paths
 from sampan.linux.suppress import suppress
-from sampan_runtime.native.ready import LINKS, Ready
+from sampan_runtime.native.ready import DEV, DEVICES, LINKS, Ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, NamedTuple
-else:
-    NamedTuple = object
+    from typing import Any
+
+    Tree = tuple[int, bool]
 
 # The first four mount flags and mount attributes have the same values (mount_setattr(2)).
 _ATTRIBUTES = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _LINKS_IN_A_ROW = 40  # as many as the kernel follows (path_resolution(7))
 
 
-class Tree(NamedTuple):
-    """A detached copy of what is to be bound somewhere in the container, and whether it is a directory."""
-
-    fd: int
-    directory: bool
-
-
 def trees(order: dict[str, Any]) -> list[Tree]:
-    """Everything that the order binds, picked up in the host's mount namespace, in the order's order."""
-    return [_tree(*wanted[2:5]) for wanted in order["mounts"] if wanted[0] == "bind"]
+    """Everything that the order binds, picked up in the host's mount namespace, in the order's order.
+
+    Each is the descriptor of a detached copy, and whether it is a directory.
+    """
+    return [_tree(*wanted[2:6]) for wanted in order["mounts"] if wanted[0] == "bind"]
 
 
-def _tree(source: str, flags: int, propagation: int) -> Tree:
-    tree = mounts.bind(source, recursive=bool(flags & mounts.MS_REC))
-    if flags & _ATTRIBUTES:
-        mounts.set_attributes(tree, flags & _ATTRIBUTES, recursive=bool(flags & mounts.MS_REC))
+def _tree(source: str, flags: int, propagation: int, options: str) -> Tree:
+    """``rro`` is read-only with all mounts that lie in it, ``ro`` is the top one alone (runtime-spec config.md)."""
+    deep = bool(flags & mounts.MS_REC)
+    tree = mounts.bind(source, recursive=deep)
+    if flags & mounts.MS_RDONLY:
+        mounts.set_attributes(tree, mounts.MS_RDONLY, recursive=deep and "rro" in options.split(","))
+    if flags & _ATTRIBUTES & ~mounts.MS_RDONLY:
+        mounts.set_attributes(tree, flags & _ATTRIBUTES & ~mounts.MS_RDONLY, recursive=deep)
     kind = propagation & ~mounts.MS_REC or mounts.MS_PRIVATE
     mounts.set_attributes(tree, propagation=kind, recursive=True)
-    return Tree(tree, os.path.isdir(source))  # noqa: PTH112
+    return tree, os.path.isdir(source)  # noqa: PTH112
 
 
 def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> None:
@@ -52,6 +52,7 @@ def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> 
     mounts.set_attributes(root, propagation=mounts.MS_PRIVATE, recursive=True)
     mounts.attach(root, os.fsdecode(ready.place))
     waiting = iter(bound)
+    devices = [each for each in order["devices"] if DEV not in ready.mounts or each not in DEVICES]
     for kind, target, source, flags, _, data in order["mounts"]:
         if kind == "bind":
             _bind(root, target, next(waiting))
@@ -61,7 +62,7 @@ def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> 
             _attach(root, target, made)
         else:
             _mount(root, target, source, kind, flags, data)
-    _devices(root, order["devices"])
+    _devices(root, devices)
     for path, value in order["sysctl"]:
         _sysctl(root, path, value)
     _working_directory(root, order["cwd"])
@@ -91,10 +92,11 @@ def _attach(root: int, target: bytes, made: int) -> None:
 
 
 def _bind(root: int, target: bytes, tree: Tree) -> None:
-    place = _place_for(root, target, tree.directory)
-    mounts.attach(tree.fd, place)
+    fd, directory = tree
+    place = _place_for(root, target, directory)
+    mounts.attach(fd, place)
     os.close(place)
-    os.close(tree.fd)
+    os.close(fd)
 
 
 def _place_for(root: int, target: bytes, directory: bool) -> int:
