@@ -8,6 +8,7 @@ container can write to what it finds behind ``/proc/PID/exe`` (the way of CVE-20
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import logging
@@ -33,7 +34,7 @@ log = logging.getLogger(__name__)
 
 _START = (
     "import sys; sys.path[:0] = {path!r}; "
-    "from sampan.monitor import launcher; launcher.main({fd}, {path!r}, {modules!r})"
+    "from sampan.monitor import launcher; launcher.main({starts}, {execs}, {path!r}, {modules!r})"
 )
 _LAUNCHES = 10.0  # seconds for what an earlier daemon was about to start
 _SOCKET = "monitor.sock"
@@ -112,7 +113,7 @@ class Monitors:
         self._modules = list(modules)
         self._on_exit = on_exit
         self._lock = threading.Lock()
-        self._launcher: socket.socket | None = None
+        self._launcher: dict[str, socket.socket] = {}  # by the kind of launch
         self._process: subprocess.Popen[bytes] | None = None
         self._controls: dict[str, socket.socket] = {}
         self._monitors: dict[str, int] = {}
@@ -135,9 +136,7 @@ class Monitors:
         os.eventfd_write(self._wake, 1)
         self._thread.join()
         with self._lock:
-            if self._launcher:
-                self._launcher.close()
-                self._launcher = None
+            self._let_go()
             if self._process:
                 self._process.wait(10)
             for control in self._controls.values():
@@ -226,17 +225,23 @@ class Monitors:
                 os.close(fd)
 
     def _send(self, message: dict[str, Any], fds: list[int]) -> None:
+        kind = message["kind"]
         with self._lock:
-            if self._launcher is None:
+            if not self._launcher:
                 raise Unavailable("the daemon is shutting down")
             try:
-                messages.send(self._launcher, message, fds)
+                messages.send(self._launcher[kind], message, fds)
             except OSError as error:
-                if error.errno in (7, 90):  # E2BIG, EMSGSIZE
+                if error.errno in (errno.E2BIG, errno.EMSGSIZE):
                     raise StartFailed("arguments and environment are larger than 8 MiB") from None
-                self._launcher.close()
+                self._let_go()
                 self._launcher = self._execute_launcher()  # somebody killed it; the monitors do not need it
-                messages.send(self._launcher, message, fds)
+                messages.send(self._launcher[kind], message, fds)
+
+    def _let_go(self) -> None:
+        for each in self._launcher.values():
+            each.close()
+        self._launcher = {}
 
     def _await_start(self, key: str, control: socket.socket, timeout: float) -> Started:
         control.settimeout(timeout)
@@ -308,21 +313,25 @@ class Monitors:
             return Exit(137, False, time.time_ns(), lost=True)
         return Exit(status.exit, status.oom, status.finished)
 
-    def _execute_launcher(self) -> socket.socket:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, messages.LIMIT)
+    def _execute_launcher(self) -> dict[str, socket.socket]:
+        ours, theirs = {}, {}
+        for kind in ("start", "exec"):
+            ours[kind], theirs[kind] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours[kind].setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, messages.LIMIT)
         interpreter = mounts.bind(os.path.realpath(sys.executable), read_only=True)
-        code = _START.format(path=module_path(self._modules), fd=theirs.fileno(), modules=self._modules)
+        starts, execs = theirs["start"].fileno(), theirs["exec"].fileno()
+        code = _START.format(path=module_path(self._modules), starts=starts, execs=execs, modules=self._modules)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", "-B", "-c", code],
                 executable=f"/proc/self/fd/{interpreter}",
-                pass_fds=[theirs.fileno(), interpreter],
+                pass_fds=[starts, execs, interpreter],
                 stdin=self._lock_of_launches,  # whatever comes of this process holds the lock by its standard input
                 stdout=subprocess.DEVNULL,
             )
         finally:
-            theirs.close()
+            for each in theirs.values():
+                each.close()
             os.close(interpreter)
         return ours
 

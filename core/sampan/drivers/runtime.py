@@ -33,6 +33,11 @@ The monitor's half defines five functions::
         (so that ttyname(3) works inside), gives it to the init, and returns its master's descriptor as the second
         value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127 (command not found), 126
         (cannot be executed) or 128 (anything else), and then has left nothing behind.
+    ready() -> tuple[int, Any]                                                                             (optional)
+        Make ahead what can be made before there is an order, typically an init that waits in its namespaces: its pid
+        (the monitor's child, as above) and a handle with a ``close()`` that gives it up, upon which it ends. Called
+        in a starter that waits for its order; ``start`` then has a fourth parameter, what ``ready`` returned or None,
+        and uses it if it suits the order, or closes the handle.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
     ended(order: dict) -> bool

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FORMAT = 4  # marshal's format since Python 3.4: a newer daemon can talk to the monitors of an older one
 LIMIT = 8 << 20
 _INT = 4
+_ANCILLARY = 2048  # bytes: 253 descriptors, the most that one message takes (unix(7)), and their header
 
 
 def send(sock: socket, message: Any, fds: Sequence[int] = ()) -> None:
@@ -30,7 +31,7 @@ def send(sock: socket, message: Any, fds: Sequence[int] = ()) -> None:
 
 def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
     """The next message and its descriptors; ``(None, [])`` when the other side has closed."""
-    data, ancillary, _, _ = sock.recvmsg(limit, 1024)
+    data, ancillary, _, _ = sock.recvmsg(limit, _ANCILLARY)
     fds = []
     for _, _, rights in ancillary:
         fds += [int.from_bytes(rights[at : at + _INT], sys.byteorder) for at in range(0, len(rights), _INT)]

@@ -64,6 +64,16 @@ class _MountAttr(ctypes.Structure):
     )
 
 
+def attributes(flags: int) -> int:
+    """mount(2)'s flags as mount_setattr(2)'s attributes; the first four are the same bits."""
+    made = flags & (MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    if flags & MS_STRICTATIME:
+        made |= MOUNT_ATTR_STRICTATIME
+    if flags & MS_NOATIME:
+        made |= MOUNT_ATTR_NOATIME
+    return made
+
+
 def bind(source: Path | str | int, *, recursive: bool = False, read_only: bool = False) -> int:
     """A detached copy of the mount at ``source`` (a path, or a descriptor of one), like ``mount --bind``."""
     flags = _OPEN_TREE_CLONE | _CLOEXEC | (_AT_RECURSIVE if recursive else 0)

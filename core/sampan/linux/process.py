@@ -78,11 +78,14 @@ def default_reserved_signals() -> None:
         syscall(SYS_RT_SIGACTION, number, default, 0, 8, what="rt_sigaction")
 
 
-def close_all_but(kept: int) -> None:
+def close_all_but(*kept: int) -> None:
     """Close every descriptor but 0, 1, 2 and ``kept`` (close_range(2))."""
-    if kept > 3:
-        syscall(SYS_CLOSE_RANGE, 3, kept - 1, 0, what="close_range")
-    syscall(SYS_CLOSE_RANGE, kept + 1, _ALL, 0, what="close_range")
+    first = 3
+    for fd in sorted(kept):
+        if fd > first:
+            syscall(SYS_CLOSE_RANGE, first, fd - 1, 0, what="close_range")
+        first = fd + 1
+    syscall(SYS_CLOSE_RANGE, first, _ALL, 0, what="close_range")
 
 
 def start_time(pid: int) -> int | None:

@@ -1,15 +1,19 @@
-"""The launcher: a small, single-threaded process that waits for the daemon's word and forks a monitor for each.
+"""The launcher: a small, single-threaded process that keeps monitors waiting for the daemon's word.
 
-It is executed once per daemon, as ``python -I -S -E -c "…; launcher.main(…)"``, and ends with it; the monitors live
-on. The daemon could not fork them itself: it has threads, and it is large.
+It is executed once per daemon, as ``python -I -S -E -c "…; launcher.main(…)"``, and ends with it; the monitors that
+have something to watch live on. The daemon could not fork them itself: it has threads, and it is large.
+
+A *crew* is a monitor that has nothing to watch yet, with its starter, and with what the runtime can make before it
+knows of a container. The daemon's messages go to two sockets on which the crews wait, one for containers and one for
+execs; whichever crew is woken takes the message, so the launcher itself is not on the way of a start.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
-import _socket
 import gc
 import os
+import select
 import sys
 
 from sampan.linux import messages, process
@@ -20,11 +24,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def main(fd: int, path: list[str], modules: list[str]) -> None:
-    """Serve the daemon at the other end of ``fd``; ``modules`` are the runtimes' monitor halves to import ahead."""
-    process.close_all_but(fd)
-    os.set_inheritable(fd, False)
-    sock = messages.connect(fd)
+_DESCRIPTORS = 1024  # more than the launcher ever has
+CREWS = 4  # as many starts at once find a crew waiting
+
+
+def main(starts: int, execs: int, path: list[str], modules: list[str]) -> None:
+    """Serve the daemon at the other ends of ``starts`` and ``execs`` until it closes them.
+
+    ``modules`` are the runtimes' monitor halves to import ahead; crews are made for the first.
+    """
+    process.close_all_but(starts, execs)
+    for fd in (starts, execs):
+        os.set_inheritable(fd, False)
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     os.chdir("/")
     os.umask(0o022)
@@ -42,22 +53,76 @@ def main(fd: int, path: list[str], modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    while sock.recv(1, _socket.MSG_PEEK):
-        _fork_monitor(sock)
+    _serve([Crews(starts, modules[0], ahead=True), Crews(execs, modules[0], ahead=False)])
 
 
-def _fork_monitor(sock: Any) -> None:
-    """Let the child receive the message: pages that the launcher never writes to stay shared by all monitors."""
-    taken, told = os.pipe()
-    if os.fork() == 0:
-        os.close(taken)
-        message, fds = messages.receive(sock, messages.LIMIT)
-        sock.close()
+def _serve(pools: list[Crews]) -> None:
+    """Until the daemon closes its ends, which the crews that wait see for themselves."""
+    poll = select.poll()
+    for pool in pools:
+        poll.register(pool.fd, 0)  # hang-ups are told without asking (poll(2))
+    for pool in pools:
+        pool.fill(poll)
+    while True:
+        for fd, _ in poll.poll():
+            for pool in pools:
+                if fd == pool.fd:
+                    return
+                if fd in pool.busy:
+                    pool.heard(fd, poll)
+
+
+class Crews:
+    """The crews that wait on one of the daemon's sockets."""
+
+    def __init__(self, fd: int, module: str, *, ahead: bool) -> None:
+        self.fd = fd
+        self.busy: dict[int, bool] = {}
+        self._sock = messages.connect(fd)
+        self._module = module
+        self._ahead = ahead
+        self._idle = 0
+
+    def fill(self, poll: Any) -> None:
+        while self._idle < CREWS:
+            self._add(poll)
+
+    def heard(self, fd: int, poll: Any) -> None:
+        """A crew has taken a message; or it has started what it was to start; or it has died."""
+        if os.read(fd, 1):
+            self.busy[fd] = True
+            self._idle -= 1
+            if not self._idle:  # the next message must not wait for the starts that go on now
+                self._add(poll)
+            return
+        poll.unregister(fd)
+        os.close(fd)
+        if not self.busy.pop(fd):
+            self._idle -= 1
+        self.fill(poll)
+
+    def _add(self, poll: Any) -> None:
+        heard, told = os.pipe()
+        if os.fork() == 0:
+            status = 1
+            try:
+                _close_all_but(self.fd, told)
+                status = monitor.serve(self._sock, told, self._module, load, ahead=self._ahead)
+            finally:
+                os._exit(status)
         os.close(told)
-        _run_monitor(message, fds)
-    os.close(told)
-    os.read(taken, 1)
-    os.close(taken)
+        self.busy[heard] = False
+        self._idle += 1
+        poll.register(heard, select.POLLIN)
+
+
+def _close_all_but(*kept: int) -> None:
+    # As process.close_all_but, without a first use of ctypes, which is dear in a process that may live for months.
+    first = 3
+    for fd in sorted(kept):
+        os.closerange(first, fd)
+        first = fd + 1
+    os.closerange(first, first + _DESCRIPTORS)
 
 
 def load(name: str) -> Any:
@@ -66,14 +131,3 @@ def load(name: str) -> Any:
         __import__(name)
         sys.modules[name].prepare()
     return sys.modules[name]
-
-
-def _run_monitor(message: dict[str, Any], fds: list[int]) -> None:
-    status = 1
-    try:
-        sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
-        status = monitor.run(message, fds, load)
-    except BaseException as error:
-        monitor.complain(message, error)
-    finally:
-        os._exit(status)

@@ -16,6 +16,7 @@ import fcntl
 import os
 import select
 import struct
+import sys
 import termios
 import time
 
@@ -24,6 +25,7 @@ from sampan.linux import messages, process
 from sampan.linux.suppress import suppress
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
+from sampan.monitor.starter import Starter, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,27 +37,50 @@ _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
-def run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any]) -> int:
-    """Serve one launch message (see ``sampan.containers.monitors``) to its end; the process's exit status."""
-    control: Any = _socket.socket(fileno=fds[0])
+def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], *, ahead: bool) -> int:
+    """Wait for a launch message on the launcher's ``sock`` and serve it to its end; the process's exit status.
+
+    The launcher reads from ``told``: a byte when this monitor has a message, and the end when it has started what it
+    was to start, or has died.
+    """
     os.setsid()
     _call_me("sampan-monitor")
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    runtime = load(message["module"])
+    starter = Starter(load(module), load, ahead=ahead, close=[sock.fileno(), told])
+    message, fds = messages.receive(sock, messages.LIMIT)
+    if message is None:  # the daemon has gone; the starter sees us go
+        return 0
+    sock.close()
+    with suppress(OSError):  # the launcher may have been killed
+        os.write(told, b"t")
+    try:
+        return _run(message, fds, load, starter, told)
+    except BaseException as error:
+        complain(f"monitor of {message.get('key')}", error)
+        return 1
+
+
+def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int) -> int:
+    """Serve one launch message (see ``sampan.containers.monitors``)."""
+    control: Any = _socket.socket(fileno=fds[0])
     root = fds[1] if message["root"] else -1
     clients = fds[2:] if message["root"] else fds[1:]
-    streams = Streams(message)
+    sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
+    runtime = load(message["module"])
     if getattr(runtime, "SUBREAPER", False):
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
+    streams = Streams(message)
     try:
-        pid, terminal, starter = start(runtime, message, root, streams)
+        pid, terminal = starter.start(message, root, streams.theirs)
     except StartFailed as failure:
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()
         return 0
+    streams.given()
     watch = Watch(message, runtime, control, pid, root)
-    os.waitpid(starter, 0)  # after the daemon has its answer, for a process takes its time to go
     watch.open(streams, terminal, clients)
+    os.close(told)
+    starter.reap()
     _quiet()
     watch.wait()
     return 0
@@ -73,14 +98,6 @@ def _end_all() -> None:
     with suppress(ChildProcessError):
         while True:
             os.wait()
-
-
-def complain(message: dict[str, Any], error: BaseException) -> None:
-    """Say on the daemon's standard error what went wrong in a monitor; the daemon sees its connection end."""
-    import traceback
-
-    text = "".join(traceback.format_exception(error))
-    os.write(2, f"monitor of {message.get('key')}: {text}".encode())
 
 
 def _call_me(name: str) -> None:
@@ -119,45 +136,6 @@ class Streams:
         """The process has its ends: let go of them, so that theirs closing is seen."""
         for fd in self.theirs:
             os.close(fd)
-
-
-def start(runtime: Any, message: dict[str, Any], root: int, streams: Streams) -> tuple[int, int, int]:
-    """Run the runtime's part in a child that ends when the process lives.
-
-    An idle container costs the pages that its monitor has written to since it was forked. Reading the order and
-    starting a container touches half a megabyte, which this way goes when the starter goes. Returns the process's pid,
-    the master of its terminal or -1, and the starter's pid, which is the caller's to reap.
-    """
-    ours, theirs = messages.pair()
-    starter = os.fork()
-    if starter == 0:
-        _run_starter(runtime, message, root, tuple(streams.theirs) or (-1, -1, -1), theirs)
-    theirs.close()
-    answer, fds = messages.receive(ours)
-    ours.close()
-    streams.given()
-    if answer is None:
-        raise StartFailed("the process that was to start the container died", 128)
-    if answer[0] == "failed":
-        raise StartFailed(answer[1], answer[2])
-    return answer[1], fds[0] if fds else -1, starter
-
-
-def _run_starter(runtime: Any, message: dict[str, Any], root: int, stdio: Any, report: Any) -> None:
-    try:
-        order = messages.loads(message["order"])
-        if message["kind"] == "exec":
-            pid, terminal = runtime.exec(order, stdio)
-        else:
-            pid, terminal = runtime.start(order, root, stdio)
-        messages.send(report, ("started", pid), [] if terminal < 0 else [terminal])
-    except StartFailed as failure:
-        messages.send(report, ("failed", failure.message, failure.exit_code))
-    except BaseException as error:
-        complain(message, error)
-        messages.send(report, ("failed", f"the runtime failed: {type(error).__name__}: {error}", 128))
-    finally:
-        os._exit(0)
 
 
 class Watch:

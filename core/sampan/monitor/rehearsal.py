@@ -12,6 +12,7 @@ import os
 from sampan.linux import messages
 from sampan.linux.suppress import suppress
 from sampan.monitor import monitor
+from sampan.monitor.starter import Starter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ def _round() -> None:
     client, stream = _socket.socketpair()
     messages.send(daemon, _message(), [control.fileno(), stream.fileno()])
     message, fds = messages.receive(control)
+    starter = Starter(_Nothing, lambda _module: _Nothing, ahead=False)
     streams = monitor.Streams(message)
-    pid, _, _ = monitor.start(_Nothing, message, -1, streams)
+    pid, _ = starter.start(message, -1, streams.theirs)
+    streams.given()
     watch = monitor.Watch(message, _Nothing, messages.connect(fds[0]), pid, -1)
     watch.open(streams, -1, fds[1:])
     watch.turn(0)
@@ -55,6 +58,7 @@ def _message() -> dict[str, Any]:
     return {
         "key": "rehearsal",
         "kind": "start",
+        "module": "nothing",
         "order": messages.dumps({}),
         "root": False,
         "tty": False,

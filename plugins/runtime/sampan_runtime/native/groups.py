@@ -31,6 +31,10 @@ class Groups:
         self._probing = threading.Lock()
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
         self.unified = self._found.get(cgroups.V2)
+        if {"devices", "freezer"} <= self._found.keys() and not self._controllers_2:
+            # The usual hybrid: version 2 is there for systemd, and has nothing that version 1 has not. To be born in
+            # one of its groups, or to join one, would only cost time.
+            self.unified = None
 
     @property
     def controls_devices(self) -> bool:

@@ -18,10 +18,11 @@ import termios
 from sampan.errors import StartFailed
 from sampan.linux import capabilities, cgroups, messages, mounts, namespaces, paths, process, seccomp
 from sampan.linux.syscalls import call
-from sampan_runtime.native import rootfs
+from sampan_runtime.native import ready, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
 _TTY_GROUP = 5
@@ -30,9 +31,54 @@ _PASSWD_LIMIT = 1 << 20
 _LAST_SIGNAL = 64
 
 
-def run_init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report: Any) -> None:
+class Things:
+    """The descriptors that an init needs of the host: they are opened before it leaves the host's mounts.
+
+    ``root``: the root file system. ``trees``: what is bound (see :func:`rootfs.trees`). ``joins``: namespaces, with
+    their flags. ``tasks``: version 1 cgroups' files of that name. ``stdio``: three, or none with a terminal.
+    """
+
+    def __init__(self, root: int, trees: list[Any], joins: list[Any], tasks: list[int], stdio: list[int]) -> None:
+        self.root = root
+        self.trees = trees
+        self.joins = joins
+        self.tasks = tasks
+        self.stdio = stdio
+
+    @classmethod
+    def gather(cls, order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> Things:
+        read, write = os.O_RDONLY | os.O_CLOEXEC, os.O_WRONLY | os.O_CLOEXEC
+        return cls(
+            root,
+            rootfs.trees(order),
+            [(flag, os.open(path, read)) for flag, path in order["joins"] if flag != namespaces.CLONE_NEWPID],
+            [os.open(path, write) for path in order["tasks"]],
+            [] if order["terminal"] else list(stdio),
+        )
+
+    def pack(self) -> tuple[Any, list[int]]:
+        """For a message: their shape, and the descriptors in a row."""
+        shape = ([is_directory for _, is_directory in self.trees], [flag for flag, _ in self.joins], len(self.tasks))
+        fds = [fd for fd, _ in self.trees] + [fd for _, fd in self.joins]
+        return shape, [self.root, *fds, *self.tasks, *self.stdio]
+
+    @classmethod
+    def unpack(cls, shape: Any, fds: list[int]) -> Things:
+        directories, flags, tasks = shape
+        root, *rest = fds
+        trees = [(rest.pop(0), is_directory) for is_directory in directories]
+        joins = [(flag, rest.pop(0)) for flag in flags]
+        return cls(root, trees, joins, rest[:tasks], rest[tasks:])
+
+
+def run_init(order: dict[str, Any], things: Things, report: Any) -> None:
     """Become a container's init. Never returns; a failure is reported as ``(exit code, sentence)``."""
-    _guarded(report, _init, order, root, stdio, report)
+    _guarded(report, _init, order, things, report)
+
+
+def run_ready(link: Any) -> None:
+    """Make ahead what can be made, and become a container's init when its order comes over ``link``. Never returns."""
+    _guarded(link, _ready, link)
 
 
 def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
@@ -65,33 +111,45 @@ def sentence(error: OSError) -> str:
     return f"the container could not be prepared: {where}: {(error.strerror or '').lower()}"
 
 
-def _init(order: dict[str, Any], root: int, stdio: tuple[int, int, int], report: Any) -> None:
+def _ready(link: Any) -> None:
     os.setsid()
-    _join_cgroups(order["tasks"])
+    made = ready.make()
+    message, fds = messages.receive(link, messages.LIMIT)
+    if message is None:  # given up
+        return
+    order, shape = message
+    _enter_container(order, Things.unpack(shape, fds), made, link)
+
+
+def _init(order: dict[str, Any], things: Things, report: Any) -> None:
+    os.setsid()
+    mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    _enter_container(order, things, ready.none(order), report)
+
+
+def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, report: Any) -> None:
+    _join_cgroups(things.tasks)
     if order["flags"] & namespaces.CLONE_NEWCGROUP:
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)  # its root is the group that we are in now
-    for flag, path in order["joins"]:
-        if flag != namespaces.CLONE_NEWPID:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            namespaces.setns(fd, flag)
-            os.close(fd)
+    for flag, fd in things.joins:
+        namespaces.setns(fd, flag)
     if order["hostname"] and order["flags"] & namespaces.CLONE_NEWUTS:
         call("sethostname", order["hostname"], len(order["hostname"]))
     if order["domainname"] and order["flags"] & namespaces.CLONE_NEWUTS:
         call("setdomainname", order["domainname"], len(order["domainname"]))
-    _set_oom_score(order)  # through the host's /proc, while it is there
-    rootfs.build(order, root)
+    _set_oom_score(order)  # through a /proc that we can trust, while it is there
+    rootfs.build(order, things.root, things.trees, made)
     if order["terminal"]:
         _make_terminal(order, report)
         _bind_console()
     else:
-        _use(stdio, order["uid"])
+        _use(things.stdio, order["uid"])
     _become(order, report)
 
 
 def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
     os.setsid()
-    _join_cgroups(order["tasks"])
+    _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
     _set_oom_score(order)
     namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
     if order["terminal"]:
@@ -101,11 +159,11 @@ def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report:
     _become(order, report)
 
 
-def _join_cgroups(tasks: list[str]) -> None:
-    # Writing to ``tasks`` moves one thread, and this process has only one; ``cgroup.procs`` would take a lock that
-    # the whole machine shares, and several milliseconds.
-    for path in tasks:
-        cgroups.write(path, "0")
+def _join_cgroups(tasks: list[int]) -> None:
+    # Writing 0 to ``tasks`` moves one thread, the caller, and this process has only one; ``cgroup.procs`` would take a
+    # lock that the whole machine shares, and several milliseconds.
+    for fd in tasks:
+        os.write(fd, b"0")
 
 
 def _set_oom_score(order: dict[str, Any]) -> None:
@@ -117,7 +175,7 @@ def _set_oom_score(order: dict[str, Any]) -> None:
         return  # lowering it takes CAP_SYS_RESOURCE, which this machine may not grant (proc_pid_oom_score_adj(5))
 
 
-def _use(stdio: tuple[int, int, int], uid: int) -> None:
+def _use(stdio: Sequence[int], uid: int) -> None:
     """Pipes become the user's, who could not open ``/dev/stdout`` again otherwise; nothing else is ours to give."""
     for number, fd in enumerate(stdio):
         if uid and stat.S_ISFIFO(os.fstat(fd).st_mode):

@@ -9,10 +9,14 @@ from sampan.linux import bpf, cgroups, messages, namespaces, process
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime.native import init
+from sampan_runtime.native import ready as ahead
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_MOST = 200
 
 
 def prepare() -> None:
@@ -20,18 +24,50 @@ def prepare() -> None:
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
 
 
-def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
+def ready() -> tuple[int, Any]:
+    """An init without a container, as a child of the monitor's: its pid, and the link over which it gets its order."""
+    ours, theirs = messages.pair()
+    pid = process.clone(ahead.NAMESPACES)
+    if pid == 0:
+        ours.close()
+        init.run_ready(theirs)
+    theirs.close()
+    return pid, ours
+
+
+def start(
+    order: dict[str, Any], root: int, stdio: tuple[int, int, int], made: tuple[int, Any] | None = None
+) -> tuple[int, int]:
     try:
         born_in = _make_cgroups(order)
+        things = init.Things.gather(order, root, stdio)
+        if made and _suits(order):
+            shape, fds = things.pack()
+            messages.send(made[1], (order, shape), fds)
+            return _await_execve(*made)
+        if made:
+            made[1].close()
         for flag, path in order["joins"]:
             if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
                 _join(path, flag)
         # The cgroup namespace is made by the init itself, when it is where its root shall be.
         flags = order["flags"] & ~namespaces.CLONE_NEWCGROUP
-        return _clone(flags, born_in, init.run_init, order, root, stdio)
+        return _clone(flags, born_in, init.run_init, order, things)
     except BaseException:
         finish(order)
         raise
+
+
+def _suits(order: dict[str, Any]) -> bool:
+    """An init made ahead has its namespaces already, and only clone3(2) puts one into a version 2 group for nothing."""
+    joins = [flag for flag, _ in order["joins"]]
+    made = order["flags"] & ~(namespaces.CLONE_NEWCGROUP | namespaces.CLONE_NEWNET)
+    return made == ahead.NAMESPACES and namespaces.CLONE_NEWPID not in joins and not order["v2"] and _few(order)
+
+
+def _few(order: dict[str, Any]) -> bool:
+    """As many descriptors as fit into a message (unix(7), SCM_MAX_FD)."""
+    return len(order["mounts"]) + len(order["joins"]) + len(order["tasks"]) < _MOST
 
 
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
@@ -108,9 +144,13 @@ def _clone(flags: int, born_in: int | None, run: Any, order: dict[str, Any], *ar
     if pid == 0:
         run(order, *args, theirs)
     theirs.close()
+    return _await_execve(pid, ours)
+
+
+def _await_execve(pid: int, link: Any) -> tuple[int, int]:
     terminal = -1
     while True:
-        message, fds = messages.receive(ours)
+        message, fds = messages.receive(link)
         if message is None:  # closed by execve: the program runs
             return pid, terminal
         if message[0] == "terminal":

@@ -13,6 +13,7 @@ from typing import Any
 
 from sampan.drivers.errors import Invalid, Unsupported
 from sampan.linux import capabilities, mounts, namespaces
+from sampan_runtime.native.ready import DEVICES
 
 _FLAGS = {
     "ro": mounts.MS_RDONLY,
@@ -43,15 +44,6 @@ _PROPAGATION = {
     "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
 }
 _DEVICE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}  # S_IFCHR, S_IFBLK, S_IFIFO
-_DEFAULT_DEVICES = (
-    ("/dev/null", 1, 3),
-    ("/dev/zero", 1, 5),
-    ("/dev/full", 1, 7),
-    ("/dev/random", 1, 8),
-    ("/dev/urandom", 1, 9),
-    ("/dev/tty", 5, 0),
-)
-"""What every OCI runtime supplies (runtime-spec config-linux.md, "Default Devices"), mode 0666."""
 
 
 def from_spec(spec: Mapping[str, Any], rootfs: os.PathLike[str], seccomp: bytes | None) -> dict[str, Any]:
@@ -153,7 +145,7 @@ def _mount(wanted: Mapping[str, Any]) -> tuple[str, bytes, str, int, int, str]:
 
 def _devices(wanted: Any) -> list[tuple[bytes, int, int, int, int]]:
     """``(path, mode with type, device number, uid, gid)``, the default ones first."""
-    made = {path: (os.fsencode(path), 0o020666, os.makedev(*numbers), 0, 0) for path, *numbers in _DEFAULT_DEVICES}
+    made = {os.fsdecode(each[0]): each for each in DEVICES}
     for each in wanted:
         mode = _DEVICE_TYPES[each["type"]] | each.get("fileMode", 0o666)
         number = os.makedev(each.get("major", 0), each.get("minor", 0))
