@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
 from sampan.api.call import Call
 from sampan.api.nouns import routes
-from sampan.api.times import rfc3339
-from sampan.api.views import stats as views
 from sampan.api.wire.answer import Hijack, Stream, line
 from sampan.api.wire.outlet import Outlet
 from sampan.containers.attach import frame
 from sampan.containers.logs import LogEntry, Wanted
 from sampan.containers.registry import Condition
-from sampan.drivers.types import Stats
-from sampan.errors import Invalid, NotFound, SampanError
+from sampan.errors import Invalid, SampanError
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
@@ -108,40 +104,3 @@ async def _exit(waiting: asyncio.Future[tuple[int, str]], *, tells_errors: bool)
     finally:
         waiting.cancel()
     yield line(answer)
-
-
-@routes.get("/containers/{id}/stats")
-async def stats(call: Call) -> Stream:
-    """One entry a second. Without ``stream`` a single one, after a second for the CPU's sake unless ``one-shot``."""
-    if call.query.flag("one-shot") and call.query.flag("stream", True):
-        raise Invalid("cannot have stream=true and one-shot=true")
-    call.engine.containers.get(call.id)
-    return Stream(_stats(call, call.query.flag("stream", True)), live=True)
-
-
-async def _stats(call: Call, follow: bool) -> AsyncGenerator[bytes, None]:
-    before: dict[str, Any] | None = None
-    first = not follow and not call.query.flag("one-shot")
-    while True:
-        entry = await asyncio.get_running_loop().run_in_executor(call.workers, _sample, call, before)
-        if entry is None:
-            return
-        if not first:
-            yield line(entry)
-            if not follow:
-                return
-        idle = not entry["pids_stats"]
-        first = False
-        before = entry
-        await asyncio.sleep(0 if idle and not follow else 1)
-
-
-def _sample(call: Call, before: dict[str, Any] | None) -> dict[str, Any] | None:
-    """None when the container is gone."""
-    now: Stats | None = None
-    with contextlib.suppress(NotFound):
-        container = call.engine.containers.get(call.id)
-        with contextlib.suppress(SampanError):
-            now = call.engine.containers.stats(container.id)
-        return views.stats(container, now, rfc3339(time.time_ns()), before)
-    return None

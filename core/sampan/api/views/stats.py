@@ -1,4 +1,8 @@
-"""A container's counters as ``ContainerStatsResponse``."""
+"""A container's counters as ``ContainerStatsResponse``.
+
+As Docker does, what version 2 of cgroups cannot say is left out there; a container that does not run has only zeros,
+and one without a network namespace of its own has no ``networks``.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.api.times import NEVER
+from sampan.api.views import host
 from sampan.drivers.types import Stats
 from sampan.types import Container
 
@@ -25,22 +30,34 @@ def stats(container: Container, now: Stats | None, read: str, before: dict[str, 
         "cpu_stats": _cpu(None),
         "precpu_stats": before["cpu_stats"] if before else _cpu(None),
         "memory_stats": {},
-        "networks": {},
     }
     if now is None:
         return entry
-    if container.endpoints and container.host_config["NetworkMode"] not in ("host", "none"):
+    if _has_networks(container):
         entry["networks"] = _networks(container.state.pid)
-    entry["pids_stats"] = {"current": now.pids, "limit": now.pids_limit if now.pids_limit >= 0 else 2**64 - 1}
+    entry["pids_stats"] = {"current": now.pids, **_pids_limit(now.pids_limit)}
     entry["blkio_stats"] = {**entry["blkio_stats"], **now.block_io}
     entry["cpu_stats"] = _cpu(now)
-    entry["memory_stats"] = {
-        "usage": now.memory,
-        "max_usage": now.memory_max,
-        "stats": now.memory_stat,
-        "failcnt": now.memory_failures,
-        "limit": now.memory_limit if now.memory_limit >= 0 else _memory_of_host(),
-    }
+    entry["memory_stats"] = _memory(now)
+    return entry
+
+
+def _pids_limit(limit: int) -> dict[str, int]:
+    """No limit is nothing in version 1 and the largest number in version 2."""
+    if limit >= 0:
+        return {"limit": limit}
+    return {"limit": 2**64 - 1} if host.cgroup_version() == "2" else {}
+
+
+def _memory(now: Stats) -> dict[str, Any]:
+    """Without a limit of its own a container can use the host's memory."""
+    most = host.memory()
+    limit = min(now.memory_limit, most) if now.memory_limit >= 0 else most
+    entry: dict[str, Any] = {"usage": now.memory, "stats": now.memory_stat, "limit": limit}
+    if host.cgroup_version() == "1":
+        entry["max_usage"], entry["failcnt"] = now.memory_max, now.memory_failures
+    elif now.memory_failures:
+        entry["failcnt"] = now.memory_failures
     return entry
 
 
@@ -49,10 +66,11 @@ def _cpu(now: Stats | None) -> dict[str, Any]:
     if now is None:
         usage = {"total_usage": 0, "usage_in_kernelmode": 0, "usage_in_usermode": 0}
         return {"cpu_usage": usage, "throttling_data": dict.fromkeys(_THROTTLING, 0)}
+    per_cpu = {"percpu_usage": list(now.per_cpu_ns)} if now.per_cpu_ns else {}
     return {
         "cpu_usage": {
             "total_usage": now.cpu_ns,
-            "percpu_usage": list(now.per_cpu_ns) or None,
+            **per_cpu,
             "usage_in_kernelmode": now.cpu_system_ns,
             "usage_in_usermode": now.cpu_user_ns,
         },
@@ -66,8 +84,22 @@ def _cpu(now: Stats | None) -> dict[str, Any]:
     }
 
 
+def _has_networks(container: Container) -> bool:
+    """One that shares another's network namespace has that one's, which may be the host's."""
+    mode = container.host_config["NetworkMode"]
+    if not mode.startswith("container:"):
+        return mode not in ("host", "none")
+    try:
+        return not Path(f"/proc/{container.state.pid}/ns/net").samefile("/proc/self/ns/net")
+    except OSError:  # it has just ended
+        return False
+
+
 def _networks(pid: int) -> dict[str, dict[str, int]]:
-    """The counters of the network namespace of ``pid``, by interface, without loopback (proc(5), /proc/pid/net/dev)."""
+    """The counters of the network namespace of ``pid``, by interface, without loopback (proc(5), /proc/pid/net/dev).
+
+    Nobody has to enter the namespace for this.
+    """
     try:
         lines = Path(f"/proc/{pid}/net/dev").read_text(encoding="utf-8").splitlines()[2:]
     except OSError:  # it has just ended
@@ -90,10 +122,6 @@ def _time_of_host() -> int:
     with open("/proc/stat", encoding="ascii") as stat:  # noqa: PTH123 - read once a second per watched container
         ticks = sum(int(field) for field in stat.readline().split()[1:8])
     return ticks * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
-
-def _memory_of_host() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 _BLOCK_IO = (

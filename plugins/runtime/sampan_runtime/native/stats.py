@@ -78,7 +78,7 @@ def _memory_2(groups: Groups, container: str) -> dict[str, Any]:
         "memory": int(text("memory.current")),
         "memory_max": int(text("memory.peak")),
         "memory_limit": _limit(text("memory.max", "max")),
-        "memory_failures": events.get("max", 0),
+        "memory_failures": events.get("oom", 0),
         "memory_stat": _pairs(text("memory.stat", "")),
         "oom_kills": events.get("oom_kill", 0),
     }
@@ -93,7 +93,10 @@ def _pids(groups: Groups, container: str) -> dict[str, Any]:
 
 
 def _block_io(groups: Groups, container: str) -> dict[str, list[dict[str, Any]]]:
-    """Docker's ``blkio_stats`` lists: each entry has ``major``, ``minor``, ``op`` and ``value``."""
+    """Docker's ``blkio_stats`` lists: each entry has ``major``, ``minor``, ``op`` and ``value``.
+
+    Version 2 has bytes alone, as far as Docker's clients expect.
+    """
     if not groups.has("blkio"):
         return _block_io_2(groups, container)
     found: dict[str, list[dict[str, Any]]] = {}
@@ -109,18 +112,15 @@ def _block_io(groups: Groups, container: str) -> dict[str, list[dict[str, Any]]]
 
 
 def _block_io_2(groups: Groups, container: str) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {"io_service_bytes_recursive": [], "io_serviced_recursive": []}
+    found: list[dict[str, Any]] = []
     for line in _lines(groups.file("io", container, "io.stat")):
         device, *fields = line.split()
         major, _, minor = device.partition(":")
         for field in fields:
             name, _, value = field.partition("=")
-            operation = {"rbytes": "read", "wbytes": "write", "rios": "read", "wios": "write"}.get(name)
-            if operation:
-                key = "io_service_bytes_recursive" if name.endswith("bytes") else "io_serviced_recursive"
-                entry = {"major": int(major), "minor": int(minor), "op": operation, "value": int(value)}
-                found[key].append(entry)
-    return found
+            if operation := {"rbytes": "read", "wbytes": "write"}.get(name):
+                found.append({"major": int(major), "minor": int(minor), "op": operation, "value": int(value)})
+    return {"io_service_bytes_recursive": found}
 
 
 def _lines(path: str) -> list[str]:

@@ -1,0 +1,128 @@
+"""``update``: other limits and another restart policy for a container that exists, running or not.
+
+Nothing is left half-changed. The kernel changes all limits or none (:class:`sampan.drivers.RuntimeDriver` promises it),
+the record is written last, and what a crash left between the two is put right by the next daemon, which gives every
+running container the limits of its record.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from msgspec.structs import fields
+
+from sampan.containers import limits, request, resources, restart
+from sampan.containers.parts import Parts
+from sampan.containers.registry import Entry
+from sampan.containers.transitions import ALIVE
+from sampan.errors import Conflict, Invalid, SampanError, Unsupported
+from sampan.types import Container, Status
+
+log = logging.getLogger(__name__)
+
+_FIXED = frozenset({"MemorySwappiness", "OomKillDisable", "BlkioWeightDevice", *resources.THROTTLES})
+"""What a container keeps from its beginning to its end."""
+
+CHANGEABLE = tuple(
+    field.name
+    for field in fields(request.Resources)
+    if field.name not in _FIXED
+    and field.name not in ("CpuPercent", "IOMaximumIOps", "IOMaximumBandwidth", "KernelMemory", "KernelMemoryTCP")
+)
+
+
+def update(parts: Parts, entry: Entry, body: Mapping[str, Any]) -> list[str]:
+    """``body`` is the Engine API's; what it leaves out stays as it is. Returns Docker's warnings.
+
+    ``Invalid`` for limits that cannot be; ``Conflict`` for those that do not go with what the container has, or if it
+    is being removed; ``Unsupported`` if its runtime cannot change it while it runs.
+    """
+    wanted = request.read(dict(body), request.Update)
+    given = {name for name in _FIXED if getattr(wanted, name)}
+    warnings = limits.check_resources(wanted, update=True)
+    warnings += [f"{name} cannot be changed after a container was made. Discarded." for name in sorted(given)]
+    policy = wanted.RestartPolicy
+    restart.validate(policy.Name, policy.MaximumRetryCount)
+    with entry.lock:
+        record = entry.record
+        try:
+            if entry.gone or record.state.status in (Status.REMOVING, Status.DEAD):
+                raise Conflict('container is marked for removal and cannot be "update"')
+            _change(parts, record, merged(record.host_config, wanted))
+        except SampanError as error:
+            error.args = (f"Cannot update container {record.id}: {error.message}",)
+            raise
+        parts.announce(record, "update")
+    return warnings
+
+
+def _change(parts: Parts, record: Container, new: dict[str, Any]) -> None:
+    old = record.host_config
+    before, after = resources.changeable(old), resources.changeable(new)
+    running = record.state.status in ALIVE and before != after
+    runtime = parts.runtime(record)
+    if running:
+        if not runtime.features().update:
+            why = runtime.features().why.get("update", "it has no such feature")
+            raise Unsupported(f"the runtime {record.runtime} cannot change limits: {why}")
+        runtime.update(record.id, after)
+    record.host_config = new
+    try:
+        parts.save(record)
+    except BaseException:
+        record.host_config = old
+        if running:
+            with suppress(SampanError, OSError):
+                runtime.update(record.id, before)
+        raise
+
+
+def merged(old: Mapping[str, Any], wanted: request.Update) -> dict[str, Any]:
+    """The container's ``HostConfig`` as it will be."""
+    _check_together(old, wanted)
+    new = dict(old)
+    for name in CHANGEABLE:
+        if value := getattr(wanted, name):
+            new[name] = value
+    if wanted.PidsLimit is not None:
+        new["PidsLimit"] = max(0, wanted.PidsLimit)
+    if 0 < new["MemorySwap"] < new["Memory"]:
+        raise Invalid("Minimum memoryswap limit should be larger than memory limit, see usage")
+    if new["MemorySwap"] > 0 and not new["Memory"]:
+        raise Invalid("You should always set the Memory limit when using Memoryswap limit, see usage")
+    if wanted.RestartPolicy.Name:
+        if old["AutoRemove"] and wanted.RestartPolicy.Name != "no":
+            raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+        policy = wanted.RestartPolicy
+        new["RestartPolicy"] = {"Name": policy.Name, "MaximumRetryCount": policy.MaximumRetryCount}
+    return new
+
+
+def _check_together(old: Mapping[str, Any], wanted: request.Update) -> None:
+    """``--cpus`` and a quota are two words for one thing: whoever began with one goes on with it."""
+    for new, name, has, had in (
+        (wanted.NanoCpus, "Nano CPUs", old["CpuPeriod"], "CPU Period"),
+        (wanted.NanoCpus, "Nano CPUs", old["CpuQuota"], "CPU Quota"),
+        (wanted.CpuPeriod, "CPU Period", old["NanoCpus"], "NanoCPUs"),
+        (wanted.CpuQuota, "CPU Quota", old["NanoCpus"], "NanoCPUs"),
+    ):
+        if new > 0 and has > 0:
+            raise Conflict(f"Conflicting options: {name} cannot be updated as {had} has already been set")
+    if not wanted.MemorySwap and 0 < old["MemorySwap"] < wanted.Memory:
+        raise Conflict(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )
+
+
+def apply(parts: Parts, record: Container) -> None:
+    """Give a running container the limits of its record: the last daemon may have died while it changed them."""
+    runtime = parts.runtime(record)
+    if not runtime.features().update:
+        return
+    try:
+        runtime.update(record.id, resources.changeable(record.host_config))
+    except (SampanError, OSError) as error:
+        log.warning("container %s could not be given its limits again: %s", record.name, error)
