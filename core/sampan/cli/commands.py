@@ -44,6 +44,7 @@ IMAGE: dict[str, Entry] = {
     "inspect": ("image.look", "inspect", "Show everything about images, as JSON"),
     "load": ("image.make", "load", "Load images from an archive of docker save"),
     "ls": ("image.look", "ls", "List images"),
+    "prune": ("prune", "image", "Remove images that nothing uses"),
     "rm": ("image.keep", "rm", "Remove images"),
     "save": ("image.keep", "save", "Write images to an archive"),
     "tag": ("image.keep", "tag", "Give an image one more name"),
@@ -63,6 +64,7 @@ SYSTEM: dict[str, Entry] = {
     "df": ("system", "df", "Show how much room images and containers take"),
     "events": ("system", "events", "Show what happens, as it happens"),
     "info": ("system", "info", "Show what this engine is and has"),
+    "prune": ("prune", "system", "Remove all that nothing uses"),
 }
 
 GROUPS: dict[str, tuple[dict[str, Entry], str]] = {

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from sampan.cli.flags import Args
 
+UNHEALTHY = "sampan.restart-unhealthy"
+"""The label that asks for a restart when the health checks fail: users of other clients set it by hand."""
+
 ULIMITS = {
     *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
     *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
@@ -52,7 +55,7 @@ def _config(args: Args, image: str, words: list[str], attach: tuple[bool, bool, 
         "StdinOnce": attach[0] and args.interactive,
         "Env": environment.variables(args.env_file, args.env) or None,
         "WorkingDir": args.workdir,
-        "Labels": environment.pairs(labels),
+        "Labels": environment.pairs(labels) | ({UNHEALTHY: "true"} if args.restart_unhealthy else {}),
         "StopSignal": args.stop_signal or None,
         "StopTimeout": args.stop_timeout,
         "Healthcheck": _health(args),
@@ -71,13 +74,17 @@ def _health(args: Args) -> dict[str, Any] | None:
         "StartInterval": args.health_start_interval,
         "Retries": args.health_retries,
     }
-    wanted = args.health_cmd is not None or any(times.values())
+    wanted = bool(args.health_cmd) or any(times.values())
     if args.no_healthcheck:
         if wanted:
             raise Usage("--no-healthcheck conflicts with --health-* options")
         return {"Test": ["NONE"]}
     if not wanted:
         return None
+    for key, value in times.items():
+        if value < 0:
+            flag = "".join(f"-{letter.lower()}" if letter.isupper() else letter for letter in key)
+            raise Usage(f"--health{flag} cannot be negative")
     test = {"Test": ["CMD-SHELL", args.health_cmd]} if args.health_cmd else {}
     return {**test, **{key: value for key, value in times.items() if value}}
 
@@ -193,9 +200,11 @@ def _ulimit(word: str) -> dict[str, Any]:
 
 
 def _restart(args: Args) -> dict[str, Any]:
-    name, _, count = args.restart.partition(":")
-    if count and (name != "on-failure" or not count.isdigit()):
-        raise Usage(f"invalid restart policy {args.restart}: write no, always, unless-stopped or on-failure[:count]")
+    name, colon, count = args.restart.partition(":")
+    if colon and not name:
+        raise Usage("invalid restart policy format: no policy provided before colon")
+    if count and not count.removeprefix("-").isdecimal():
+        raise Usage("invalid restart policy format: maximum retry count must be an integer")
     if args.rm and name not in ("", "no"):
         raise Usage("conflicting options: cannot specify both --restart and --rm")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}

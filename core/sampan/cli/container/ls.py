@@ -67,6 +67,7 @@ def _row(container: dict[str, Any], whole: bool) -> dict[str, Any]:
         "RunningFor": ago(container.get("Created", 0)),
         "State": container.get("State", ""),
         "Status": container.get("Status", ""),
+        "Cause": container.get("Cause", ""),
         "Ports": ports(container.get("Ports") or []),
         "Names": ",".join(name.removeprefix("/") for name in container.get("Names") or []),
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),

@@ -75,6 +75,7 @@ CREATE = (
     Flag("quiet", "Do not show the progress of a pull", short="q"),
     Flag("read-only", "Make the root file system read-only"),
     Flag("restart", "When to start it again: no, always, on-failure[:n], unless-stopped", str, default="no"),
+    Flag("restart-unhealthy", "Start it again when its health checks say that it is unhealthy"),
     Flag("rm", "Remove it when it ends"),
     Flag("runtime", "Runtime driver to use for this container", str, default=""),
     Flag("security-opt", "Security option, e.g. no-new-privileges or seccomp=unconfined", str, many=True),
