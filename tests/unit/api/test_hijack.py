@@ -72,6 +72,15 @@ def test_an_old_client_without_upgrade(far: Daemon, wire: Wire) -> None:
     assert container_end(far).recv(10) == b"early"
 
 
+@pytest.mark.parametrize(
+    ("keys", "status"),
+    [("ctrl-p,ctrl-q", 101), ("ctrl-a,d", 101), ("x", 101), ("", 101), ("bogus-x", 400), (",,x", 400)],
+)
+def test_detach_keys(far: Daemon, wire: Wire, keys: str, status: int) -> None:
+    wire.send(attach().replace("?", f"?detachKeys={keys}&"))
+    assert wire.head()[0] == status
+
+
 def test_output_follows_when_the_head_was_read(far: Daemon, wire: Wire) -> None:
     """docker-py reads the head through a buffer and drops what else is in there."""
     wire.send(attach())

@@ -7,14 +7,16 @@ from typing import Any
 from sampan.api import letters
 from sampan.api.call import Call, typed
 from sampan.api.nouns import routes
-from sampan.api.nouns.streams import stream_type
+from sampan.api.nouns.streams import check_detach_keys, stream_type
 from sampan.api.views.execs import inspect as view
 from sampan.api.wire.answer import Hijack, Reply, json
 
 
 @routes.post("/containers/{id}/exec")
 def create(call: Call) -> Reply:
-    made = call.engine.execs.create(call.id, call.json(letters.EXEC_CREATE))
+    body = call.json(letters.EXEC_CREATE)
+    check_detach_keys(typed(body.get("DetachKeys") or "", str))
+    made = call.engine.execs.create(call.id, body)
     return json({"Id": made.id}, 201)
 
 

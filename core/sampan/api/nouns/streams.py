@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Callable
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from sampan.errors import Invalid, SampanError
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
+_KEY = r"(ctrl-[a-zA-Z@\[\\\]^_]|[\x01-+\--\x7f])"
+_DETACH_KEYS = re.compile(f"{_KEY}(,{_KEY})*")
 CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -26,10 +29,17 @@ def stream_type(call: Call, tty: bool) -> str:
     return RAW if tty or call.version < (1, 42) else MULTIPLEXED
 
 
+def check_detach_keys(text: str) -> None:
+    """Characters, or ``ctrl-`` and one of them, separated by commas. The clients look for them; ours is to say no."""
+    if text and not _DETACH_KEYS.fullmatch(text):
+        raise Invalid(f"invalid detach keys ({text}) provided: they are like ctrl-p,ctrl-q or ctrl-a,d")
+
+
 @routes.post("/containers/{id}/attach")
 def attach(call: Call) -> Hijack:
     query, containers = call.query, call.engine.containers
     container = containers.get(call.id)
+    check_detach_keys(query.text("detachKeys"))
     wanted = {name: query.flag(name) for name in ("stdin", "stdout", "stderr", "stream", "logs")}
     peer = containers.attach(container.id, **wanted)
     return Hijack(peer, stream_type(call, bool(container.config.get("Tty"))))
