@@ -16,7 +16,6 @@ The fixture gives a driver over roots that nobody used before. What the driver's
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
@@ -31,9 +30,10 @@ import pytest
 
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, ChangeKind
-from sampan.errors import Conflict, Invalid, NotFound, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound
 from sampan.testing.archives import Archive
 from sampan.testing.plugin import lacking
+from sampan.testing.quotas import QuotaTests
 from sampan.testing.roots import Root, a_system, add_layer, fresh_id, mounted, restarted
 
 HOSTILE_IDS = (
@@ -52,7 +52,7 @@ HOSTILE_IDS = (
 )
 
 
-class StorageDriverTests:
+class StorageDriverTests(QuotaTests):
     """Subclass it and give it a ``driver``."""
 
     driver_name: ClassVar[str] = ""
@@ -292,19 +292,6 @@ class StorageDriverTests:
             driver.create(container, fresh_id())
         with pytest.raises(NotFound):
             driver.mount(container)
-
-    def test_a_quota_holds_or_is_refused(self, driver: StorageDriver) -> None:
-        container = fresh_id()
-        if not driver.features().quota:
-            with pytest.raises(Unsupported):
-                driver.create(container, None, size=1 << 20)
-            with pytest.raises(NotFound):
-                driver.mount(container)
-            return
-        driver.create(container, None, size=8 << 20)
-        with mounted(driver, container) as root, pytest.raises(OSError) as failure:  # noqa: PT011
-            (root / "large").write_bytes(bytes(16 << 20))
-        assert failure.value.errno in (errno.ENOSPC, errno.EDQUOT)
 
     def test_removing_is_idempotent_and_complete(self, driver: StorageDriver, container: str) -> None:
         name = f"kit-{fresh_id()}"

@@ -18,10 +18,11 @@ import msgspec
 
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
-from sampan.errors import Unavailable, Unsupported
+from sampan.errors import Unavailable
 from sampan.linux import mounts
 from sampan.linux.files import filesystem_magic
 from sampan.linux.trees import disk_usage, remove_tree
+from sampan_storage import disks
 from sampan_storage.overlay_changes import OPAQUE, overlay_changes
 from sampan_storage.probing import probe_directory
 from sampan_storage.shelves import Shelves
@@ -52,7 +53,7 @@ class Overlayfs(StorageDriver):
         self._mounted: dict[str, int] = {}
 
     def features(self) -> StorageFeatures:
-        return StorageFeatures(whiteouts="overlay", shares_page_cache=True)
+        return StorageFeatures(whiteouts="overlay", quota=True, shares_page_cache=True)
 
     def check(self) -> Check:
         try:
@@ -114,13 +115,16 @@ class Overlayfs(StorageDriver):
     # ── containers ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def create(self, container: str, layer: str | None, *, ephemeral: bool = False, size: int | None = None) -> None:
-        if size is not None:
-            raise Unsupported("the overlayfs driver cannot limit the size of a container")
         with self._shelves.making(container, layer, durable=not ephemeral) as path:
-            (path / "work").mkdir(mode=0o700)
-            _make_upper(path / "upper", None if layer is None else self._shelves.layer(layer) / "tree")
+            if size is not None:
+                disks.make(path, size)
+            with disks.inside(path) as place:
+                (place / "work").mkdir(mode=0o700)
+                _make_upper(place / "upper", None if layer is None else self._shelves.layer(layer) / "tree")
             if ephemeral:
                 (path / "ephemeral").symlink_to("yes")
+            elif size is not None:
+                disks.sync(path)
 
     def mount(self, container: str) -> int:
         """While an earlier mount may live, the new descriptor is a clone of it: the kernel does not define what two
@@ -136,11 +140,17 @@ class Overlayfs(StorageDriver):
     def _mount(self, path: Path, layer: str | None) -> int:
         options = dict(_OPTIONS)
         stack = self._stack(layer)
-        if (path / "ephemeral").is_symlink():
+        ephemeral = (path / "ephemeral").is_symlink()
+        if ephemeral:
             options["volatile"] = None
-            _forget_volatile(path / "work")
+
+        def mount(place: Path) -> int:
+            if ephemeral:
+                _forget_volatile(place / "work")
+            return mounts.overlay(stack, place / "upper", place / "work", options)
+
         try:
-            return mounts.overlay(stack, path / "upper", path / "work", options)
+            return disks.placed(path, mount)
         except OSError as error:
             raise Unavailable(
                 f"the {len(stack)} layers of container {path.name[:12]} cannot be mounted: {error.strerror}"
@@ -161,7 +171,8 @@ class Overlayfs(StorageDriver):
         stack = self._stack(self._shelves.container_layer(container))
         lower = mounts.overlay(stack, options=_OPTIONS) if len(stack) > 1 else _open_directory(stack[0])
         try:
-            upper = _open_directory(path / "upper")
+            with disks.inside(path) as place:
+                upper = _open_directory(place / "upper")
             try:
                 return overlay_changes(upper, lower)
             finally:
@@ -170,7 +181,8 @@ class Overlayfs(StorageDriver):
             os.close(lower)
 
     def usage(self, container: str) -> int:
-        upper = _open_directory(self._shelves.container(container) / "upper")
+        with disks.inside(self._shelves.container(container)) as place:
+            upper = _open_directory(place / "upper")
         try:
             return disk_usage(upper)
         finally:

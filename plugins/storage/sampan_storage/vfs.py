@@ -16,10 +16,11 @@ import msgspec
 
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
-from sampan.errors import Exhausted, Unavailable, Unsupported
+from sampan.errors import Exhausted, Unavailable
 from sampan.linux import mounts
 from sampan.linux.files import sync_filesystem
 from sampan.linux.trees import copy_tree, disk_usage
+from sampan_storage import disks
 from sampan_storage.probing import probe_directory
 from sampan_storage.shelves import Shelves
 from sampan_storage.tree_changes import tree_changes
@@ -34,7 +35,7 @@ class Vfs(StorageDriver):
         self._shelves = Shelves(host.data_root)
 
     def features(self) -> StorageFeatures:
-        return StorageFeatures(whiteouts="in-place")
+        return StorageFeatures(whiteouts="in-place", quota=True)
 
     def check(self) -> Check:
         try:
@@ -66,20 +67,23 @@ class Vfs(StorageDriver):
         self._shelves.remove_layer(layer)
 
     def create(self, container: str, layer: str | None, *, ephemeral: bool = False, size: int | None = None) -> None:
-        if size is not None:
-            raise Unsupported("the vfs driver cannot limit the size of a container")
         with self._shelves.making(container, layer, durable=not ephemeral) as path:
-            tree = path / "tree"
-            tree.mkdir()
-            tree.chmod(0o755)
-            if layer is not None:
-                _copy(self._shelves.layer(layer) / "tree", tree)
-            if not ephemeral:
+            if size is not None:
+                disks.make(path, size)
+            with disks.inside(path) as place:
+                tree = place / "tree"
+                tree.mkdir()
+                tree.chmod(0o755)
+                if layer is not None:
+                    _copy(self._shelves.layer(layer) / "tree", tree)
+            if not ephemeral and size is None:
                 with _opened(path) as fd:
                     sync_filesystem(fd)
+            elif not ephemeral:
+                disks.sync(path)
 
     def mount(self, container: str) -> int:
-        fd = mounts.bind(self._shelves.container(container) / "tree")
+        fd = disks.placed(self._shelves.container(container), lambda place: mounts.bind(place / "tree"))
         try:
             mounts.set_attributes(fd, propagation=mounts.MS_PRIVATE)
         except OSError:
@@ -93,14 +97,14 @@ class Vfs(StorageDriver):
     def changes(self, container: str) -> Iterator[Change]:
         path = self._shelves.container(container)
         layer = self._shelves.container_layer(container)
-        with _opened(path / "tree") as new:
+        with disks.inside(path) as place, _opened(place / "tree") as new:
             if layer is None:
                 return tree_changes(new, None)
             with _opened(self._shelves.layer(layer) / "tree") as old:
                 return tree_changes(new, old)
 
     def usage(self, container: str) -> int:
-        with _opened(self._shelves.container(container) / "tree") as tree:
+        with disks.inside(self._shelves.container(container)) as place, _opened(place / "tree") as tree:
             return disk_usage(tree)
 
 
