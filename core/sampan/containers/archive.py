@@ -14,7 +14,7 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO
 
 import msgspec
@@ -23,7 +23,7 @@ from sampan.containers import users
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.view import View, Views
-from sampan.drivers.types import Change
+from sampan.drivers.types import Change, ChangeKind
 from sampan.errors import Exhausted, Forbidden, Invalid, NotFound, SampanError, Unavailable
 from sampan.images import pack
 from sampan.images.compression import decompressed
@@ -122,12 +122,34 @@ class Archives:
         return Source(view, lambda out: pack.pack(view.root, None, out))
 
     def changes(self, reference: str) -> list[Change]:
-        """What it changed against its image, sorted by path."""
+        """What it changed against its image, sorted by path, without the mount points that we made in it."""
         record = self._entry(reference).record
-        return list(self._parts.storage(record).changes(record.id))
+        return without_ours(self._parts.storage(record).changes(record.id))
 
     def _entry(self, reference: str) -> Entry:
         return self._parts.registry.find(reference)
+
+
+_OURS = frozenset(
+    ("/dev", "/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys")
+    + ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+)
+"""Where the engine mounts something in every container. What is missing of these it makes, as an image would have."""
+
+
+def without_ours(changes: Iterable[Change]) -> list[Change]:
+    """Changes without empty mount points of ours, and without directories that changed for these alone."""
+    found = list(changes)
+    added = {change.path for change in found if change.kind is ChangeKind.ADDED}
+    ours = {path for path in _OURS & added if not any(other.startswith(f"{path}/") for other in added - _OURS)}
+    above = {posixpath.dirname(path) for path in ours} - {"/"}
+    touched = {posixpath.dirname(change.path) for change in found if change.path not in ours}
+    return [
+        change
+        for change in found
+        if change.path not in ours
+        and not (change.kind is ChangeKind.MODIFIED and change.path in above and change.path not in touched)
+    ]
 
 
 def _clean(path: str) -> bytes:

@@ -33,13 +33,14 @@ _OPTIONS: dict[str, str | None] = {
     "discard": None,  # what the container deletes is given back to the host
     "noinit_itable": None,  # or the kernel would fill the sparse file with zeros little by little
 }
-# Tables of inodes stay holes, and no block is kept back for root, who is the one to be limited.
-_MAKE = ("-q", "-F", "-m", "0", "-b", "4096", "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0")
+# No block is kept back for root, who is the one to be limited, nor room to grow; tables of inodes stay holes.
+_MAKE = ("-q", "-F", "-m", "0", "-b", "4096", "-i", "8192", "-O", "^resize_inode")
+_MAKE_MORE = ("-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0")
 _attaching = threading.Lock()
 
 
 def make(path: Path, size: int) -> None:
-    """A disk of ``size`` bytes for the container whose directory is ``path``, empty.
+    """A disk with room for about ``size`` bytes for the container whose directory is ``path``, empty.
 
     ``Invalid``: there is no such size. ``Unsupported``: this host cannot make one.
     """
@@ -50,13 +51,19 @@ def make(path: Path, size: int) -> None:
         raise Unsupported("a container's size cannot be limited here: there is no mkfs.ext4, install e2fsprogs")
     if not loops.available():
         raise Unsupported("a container's size cannot be limited here: there are no loop devices, try modprobe loop")
-    image = path / _NAME
+    image, journal = path / _NAME, 4 if size < 1 << 30 else 64
     fd = os.open(image, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.ftruncate(fd, size)
+        os.ftruncate(fd, _with_its_own(size, journal))
     finally:
         os.close(fd)
-    _run([maker, *_MAKE, os.fspath(image)])
+    _run([maker, *_MAKE, "-J", f"size={journal}", *_MAKE_MORE, os.fspath(image)])
+
+
+def _with_its_own(size: int, journal: int) -> int:
+    """Bytes of a file whose file system leaves ``size`` bytes: its journal (MiB), its tables of inodes (256 bytes in
+    8192) and the rest (under one in a hundred) come on top."""
+    return size + (journal << 20) + size // 25 + (1 << 20) & ~4095
 
 
 def present(path: Path) -> bool:

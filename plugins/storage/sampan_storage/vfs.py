@@ -123,4 +123,4 @@ def _copy(source: Path, target: Path) -> None:
             copy_tree(reading, writing)
         except OSError as error:
             kind = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
-            raise kind(f"the layer below could not be copied to {target}: {error.strerror}") from error
+            raise kind(f"the layer below could not be copied: {(error.strerror or str(error)).lower()}") from error
