@@ -31,9 +31,11 @@ CONTAINER: dict[str, Entry] = {
     "rm": ("container.life", "rm", "Remove containers"),
     "run": ("container.run", "run", "Make a container from an image and start it"),
     "start": ("container.run", "start", "Start containers that exist"),
+    "stats": ("container.stats", "stats", "Show what containers use, again every second"),
     "stop": ("container.life", "stop", "Stop containers, gently first"),
     "top": ("container.ls", "top", "Show the processes of a container"),
     "unpause": ("container.life", "unpause", "Thaw containers that were frozen"),
+    "update": ("container.update", "update", "Change the limits of containers"),
     "wait": ("container.life", "wait", "Wait until containers end and print their exit status"),
 }
 
@@ -67,17 +69,27 @@ SYSTEM: dict[str, Entry] = {
     "prune": ("prune", "system", "Remove all that nothing uses"),
 }
 
+VOLUME: dict[str, Entry] = {
+    "create": ("volume", "create", "Make a volume"),
+    "inspect": ("volume", "inspect", "Show everything about volumes, as JSON"),
+    "ls": ("volume", "ls", "List volumes"),
+    "prune": ("volume", "prune", "Remove all volumes that nothing uses"),
+    "rm": ("volume", "rm", "Remove volumes"),
+}
+
 GROUPS: dict[str, tuple[dict[str, Entry], str]] = {
     "container": (CONTAINER, "Work with containers"),
     "image": (IMAGE, "Work with images"),
     "network": (NETWORK, "Work with networks"),
     "system": (SYSTEM, "Work with the engine"),
+    "volume": (VOLUME, "Work with volumes"),
 }
 
 ALIASES = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
     "network": {"list": "ls", "remove": "rm"},
+    "volume": {"list": "ls", "remove": "rm"},
 }
 
 COMMANDS: dict[str, Entry] = {
@@ -90,7 +102,7 @@ COMMANDS: dict[str, Entry] = {
     "images": IMAGE["ls"],
     "import": IMAGE["import"],
     "info": SYSTEM["info"],
-    "inspect": ("container.inspect", "inspect_any", "Show everything about containers, images or networks, as JSON"),
+    "inspect": ("container.inspect", "inspect_any", "Show everything about any of them, as JSON"),
     "load": IMAGE["load"],
     "rmi": IMAGE["rm"],
     "save": IMAGE["save"],

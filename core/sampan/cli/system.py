@@ -202,9 +202,19 @@ def _usage(found: dict[str, Any]) -> list[dict[str, Any]]:
     idle = sum(image.get("Size") or 0 for image in images if image["Id"] not in used)
     running = [one for one in containers if one.get("State") in ("running", "paused", "restarting")]
     stopped = sum(one.get("SizeRw") or 0 for one in containers if one not in running)
+    volumes = found.get("Volumes") or []
+    sizes = {one["Name"]: (one.get("UsageData") or {}).get("Size") or 0 for one in volumes}
+    loose = {one["Name"] for one in volumes if not (one.get("UsageData") or {}).get("RefCount")}
     return [
         _use("Images", len(images), sum(1 for image in images if image["Id"] in used), layers, min(idle, layers)),
         _use("Containers", len(containers), len(running), sum(one.get("SizeRw") or 0 for one in containers), stopped),
+        _use(
+            "Local Volumes",
+            len(volumes),
+            len(volumes) - len(loose),
+            sum(sizes.values()),
+            sum(sizes[name] for name in loose),
+        ),
     ]
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from sampan.containers import capabilities, devices, mounts, resources, seccomp, security
 from sampan.containers.users import User
-from sampan.types import Container
+from sampan.types import Container, Mount
 
 VERSION = "1.2.0"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -173,10 +173,19 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     own = [
         {"destination": target, "type": "bind", "source": str(path), "options": ["rbind", "rprivate", *sealed]}
         for target, path in around.files.items()
-        if target not in taken
+        if target not in taken and not _shut_out(target, container.mounts, around.places)
     ]
     users = [mounts.oci(mount, around.places) for mount in container.mounts]
     return basic + sorted(own + users, key=lambda mount: mounts.depth(mount["destination"]))
+
+
+def _shut_out(target: str, users: Sequence[Mount], places: Mapping[str, Path]) -> bool:
+    """Would it lie in a mount that is read-only and has no such file to mount it on?"""
+    above = [mount for mount in users if target.startswith(f"{mount.target}/")]
+    if not above or not above[-1].read_only or above[-1].type == "tmpfs":
+        return False
+    mount = above[-1]
+    return not (places.get(mount.target, Path(mount.source)) / target[len(mount.target) + 1 :]).exists()
 
 
 def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
