@@ -25,8 +25,6 @@ def update(call: Call) -> Any:
     body = call.json(letters.CONTAINER_UPDATE)
     if call.version < (1, 40):
         body.pop("PidsLimit", None)  # older clients send it without meaning it
-    if call.version >= (1, 42):
-        body.pop("KernelMemory", None)  # is none of the API's since then
     return {"Warnings": call.engine.containers.update(call.id, body) or None}
 
 

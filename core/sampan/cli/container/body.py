@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sampan.cli.container import environment, mounts, ports
+from sampan.cli.container import environment, mounts, ports, rates
 from sampan.cli.failures import Usage
-from sampan.cli.quantities import integer
+from sampan.cli.quantities import integer, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -165,6 +165,7 @@ def _security(word: str) -> str:
 def _limits(args: Args) -> dict[str, Any]:
     return {
         "Memory": args.memory,
+        "KernelMemory": args.kernel_memory or None,
         "MemoryReservation": args.memory_reservation,
         "MemorySwap": args.memory_swap,
         "MemorySwappiness": args.memory_swappiness,
@@ -172,6 +173,8 @@ def _limits(args: Args) -> dict[str, Any]:
         "CpuShares": args.cpu_shares,
         "CpuPeriod": args.cpu_period,
         "CpuQuota": args.cpu_quota,
+        "CpuRealtimePeriod": args.cpu_rt_period,
+        "CpuRealtimeRuntime": args.cpu_rt_runtime,
         "CpusetCpus": args.cpuset_cpus,
         "CpusetMems": args.cpuset_mems,
         "PidsLimit": args.pids_limit or None,
@@ -179,6 +182,12 @@ def _limits(args: Args) -> dict[str, Any]:
         "OomScoreAdj": args.oom_score_adj,
         "ShmSize": args.shm_size or None,
         "CgroupParent": args.cgroup_parent,
+        "BlkioWeight": args.blkio_weight,
+        "BlkioWeightDevice": rates.weights(args.blkio_weight_device) or None,
+        "BlkioDeviceReadBps": rates.rates(args.device_read_bps, size) or None,
+        "BlkioDeviceWriteBps": rates.rates(args.device_write_bps, size) or None,
+        "BlkioDeviceReadIOps": rates.rates(args.device_read_iops, integer) or None,
+        "BlkioDeviceWriteIOps": rates.rates(args.device_write_iops, integer) or None,
         "Ulimits": [_ulimit(word) for word in args.ulimit] or None,
     }
 
@@ -200,13 +209,19 @@ def _ulimit(word: str) -> dict[str, Any]:
 
 
 def _restart(args: Args) -> dict[str, Any]:
-    name, colon, count = args.restart.partition(":")
+    policy = restart_policy(args.restart)
+    if args.rm and policy["Name"] not in ("", "no"):
+        raise Usage("conflicting options: cannot specify both --restart and --rm")
+    return policy
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """``on-failure:3`` as the API has it. Raises Usage."""
+    name, colon, count = text.partition(":")
     if colon and not name:
         raise Usage("invalid restart policy format: no policy provided before colon")
     if count and not count.removeprefix("-").isdecimal():
         raise Usage("invalid restart policy format: maximum retry count must be an integer")
-    if args.rm and name not in ("", "no"):
-        raise Usage("conflicting options: cannot specify both --restart and --rm")
     return {"Name": name, "MaximumRetryCount": int(count or 0)}
 
 

@@ -54,6 +54,7 @@ CREATE = (
     Flag("ip6", "IPv6 address on the network", str, default=""),
     Flag("ipc", "IPC namespace: private, shareable, host, none or container:NAME", str, default=""),
     Flag("isolation", "Kept for Docker's sake", str, default=""),
+    Flag("kernel-memory", "Kept for Docker's sake: no kernel limits it by itself", size, default=0),
     Flag("label", "Set a label (key=value)", str, short="l", many=True),
     Flag("label-file", "Read labels from a file", str, many=True),
     Flag("link", "Make another container known by name (name[:alias])", str, many=True),
