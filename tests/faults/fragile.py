@@ -59,8 +59,8 @@ class Fragile(Engine):
             status, told = self.api("GET", f"/containers/{each['Id']}/json")
             if status == 404:  # one that is removed at its end has just ended
                 continue
-            state, ident = told["State"], told["Id"]
-            inside = self.inside_of(ident)
+            ident = told["Id"]
+            state, inside = self.settled(ident)
             if state["Paused"]:
                 assert self.api("POST", f"/containers/{ident}/unpause")[0] == 204
             if state["Running"]:
@@ -69,7 +69,17 @@ class Fragile(Engine):
             else:
                 self.wait_until(lambda ident=ident: not self.inside_of(ident), f"nothing runs in {state}")  # type: ignore[misc]
                 assert state["Pid"] == 0
-                assert state["Status"] in ("created", "exited"), state
+                assert state["Status"] in ("created", "exited", "gone"), state
+
+    def settled(self, ident: str) -> tuple[dict[str, Any], list[int]]:
+        """What is said of a container, and its processes; a death of just now takes the news of it a moment."""
+        until = time.monotonic() + 5
+        while True:
+            status, told = self.api("GET", f"/containers/{ident}/json")
+            state, inside = told["State"] if status == 200 else {"Status": "gone"}, self.inside_of(ident)
+            if status != 200 or not state["Running"] or state["Pid"] in inside or time.monotonic() > until:
+                return {"Paused": False, "Running": False, "Pid": 0, **state}, inside
+            time.sleep(0.02)
 
     def runs(self, container: str, *command: str) -> int:
         """The exit code of a command in a running container."""
