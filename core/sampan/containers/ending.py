@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def ended(entry: Entry, exit_: Exit) -> None:
     state.ending = ""
     state.pid, state.monitor = 0, 0
     state.exit_code = exit_.code
-    state.oom_killed = exit_.oom
+    state.oom_killed = state.oom_killed or exit_.oom
     state.finished_at = timestamps.text(exit_.at)
 
 
@@ -49,7 +50,7 @@ def _cause(entry: Entry, exit_: Exit) -> tuple[ExitCause, str]:
         return entry.cause, entry.detail
     if entry.record.state.ending:  # an earlier daemon was about it
         return ExitCause.HEALTH, entry.record.state.ending
-    if exit_.oom:
+    if exit_.oom and exit_.code == SIGNALLED + signal.SIGKILL:  # else it was only a process of the init's
         return ExitCause.OUT_OF_MEMORY, ""
     sent = entry.sent.get(exit_.code - SIGNALLED)
     return (ExitCause.ASKED, sent) if sent else (ExitCause.OWN, "")
@@ -89,10 +90,11 @@ class Endings:
             if exit_.lost:
                 self._remove_what_runs(record)
             self._leave(record)
+            told = record.state.oom_killed
             # Only now, or who looks meanwhile would see a running container without a process.
             ended(entry, exit_)
             self._over(entry)
-            if exit_.oom:
+            if exit_.oom and not told:
                 self._parts.announce(record, "oom")
             again = not entry.kept and not self._closing and restart.wanted(record)
             if record.host_config["AutoRemove"] and not entry.kept:

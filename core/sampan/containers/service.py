@@ -22,6 +22,7 @@ from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Condition, Entry
 from sampan.containers.starting import Starter
+from sampan.containers.starvation import Starvation
 from sampan.containers.stopping import Stopper, Why
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import Stats
@@ -42,8 +43,9 @@ class Containers:
         self.execs = Execs(parts)
         self._stopper = Stopper(parts)
         self._health = Healths(parts, self.execs, self._stopper.end_unhealthy)
-        self._starter = Starter(parts, self._health.begin)
-        self._endings = Endings(parts, self._starter.start, self._health.end)
+        self._starvation = Starvation(parts)
+        self._starter = Starter(parts, self._begun)
+        self._endings = Endings(parts, self._starter.start, self._over)
         self._exits = ThreadPoolExecutor(8, thread_name_prefix="exit")
         self.archives = Archives(parts)
 
@@ -60,8 +62,16 @@ class Containers:
             entry = self._parts.registry.find(record.id)
             with entry.lock:
                 if record.state.status in ALIVE:
-                    self._health.begin(entry, anew=False)
+                    self._begun(entry, anew=False)
         adoption.start_wanted(self._parts, self._endings, found)
+
+    def _begun(self, entry: Entry, *, anew: bool = True) -> None:
+        self._health.begin(entry, anew=anew)
+        self._starvation.begin(entry)
+
+    def _over(self, entry: Entry) -> None:
+        self._health.end(entry)
+        self._starvation.end(entry)
 
     def close(self) -> None:
         """Containers live on."""

@@ -116,11 +116,23 @@ class RuntimeDriver(ABC):
 
     @abstractmethod
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
-        """Change the limits of a running container: ``resources`` is OCI's ``linux.resources``."""
+        """Change the limits of a running container: ``resources`` is OCI's ``linux.resources``. All of them or none.
+
+        -1 is no limit, for shares and weights 0 is the kernel's default, and an empty list of CPUs or memory nodes
+        is all that there are. ``Conflict`` if a limit is below what is in use, ``Invalid`` if the kernel refuses one.
+        """
 
     @abstractmethod
     def stats(self, container: str) -> Stats:
         """The container's counters now. ``NotFound`` if it does not run."""
+
+    def starvation(self, container: str) -> int | None:
+        """A new descriptor that polls readable when the kernel kills in the container for want of memory, at most a
+        moment before ``stats().oom_kills`` has grown. The caller reads from it and closes it.
+
+        None: this runtime cannot tell before the container's end. ``NotFound`` if it does not run.
+        """
+        return None
 
     @abstractmethod
     def remove(self, container: str) -> None:

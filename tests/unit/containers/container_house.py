@@ -73,6 +73,7 @@ class Runtime(Noted):
     def __init__(self, monitors: Monitors, *noted: Any) -> None:
         super().__init__("runtime", *noted)
         self._monitors = monitors
+        self.limits: dict[str, Mapping[str, Any]] = {}
 
     def features(self) -> RuntimeFeatures:
         return RuntimeFeatures()
@@ -94,6 +95,13 @@ class Runtime(Noted):
 
     def resume(self, container: str) -> None:
         self.note("resume")
+
+    def starvation(self, container: str) -> int | None:
+        return None
+
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        self.limits[container] = resources
+        self.note("update")
 
     def remove(self, container: str) -> None:
         self.note("remove")

@@ -12,7 +12,7 @@ from typing import Any
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.errors import NotFound
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures, Stats
-from sampan.linux import capabilities, namespaces, process
+from sampan.linux import capabilities, namespaces, process, starvation
 from sampan_runtime.native import order as orders
 from sampan_runtime.native import rootfs, stats
 from sampan_runtime.native.filters import Filters
@@ -107,6 +107,15 @@ class Native(RuntimeDriver):
     def stats(self, container: str) -> Stats:
         try:
             return stats.read(self._groups, container)
+        except OSError as error:
+            raise NotFound(f"container {container[:12]} is not running") from error
+
+    def starvation(self, container: str) -> int | None:
+        group = os.path.dirname(self._groups.file("memory", container, "memory.events"))  # noqa: PTH120
+        if not group:
+            return None
+        try:
+            return (starvation.listen_1 if self._groups.has("memory") else starvation.listen_2)(group)
         except OSError as error:
             raise NotFound(f"container {container[:12]} is not running") from error
 
