@@ -31,10 +31,11 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, default=_CACHE, metavar="DIRECTORY", help="where the machine is kept")
     parser.add_argument("tests", nargs=argparse.REMAINDER, help="pytest's arguments (runtime, storage and engine)")
     options = parser.parse_args()
+    tests = [each for each in options.tests if each != "--"]  # some versions of argparse keep it
     colour = f"--color={'yes' if sys.stdout.isatty() else 'no'}"
     made = image.make(options.cache)
     with tempfile.NamedTemporaryFile(prefix="sampan-vm-", suffix=".tar") as order:
-        job.make(Path(order.name), options.layout, [*_SLOWLY, colour, *(options.tests or _TESTS)])
+        job.make(Path(order.name), options.layout, [*_SLOWLY, colour, *(tests or _TESTS)])
         return machine.run(
             made,
             Path(order.name),
