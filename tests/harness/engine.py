@@ -159,6 +159,13 @@ class Engine:
         finally:
             connection.close()
 
+    def events(self, *filters: str) -> list[dict[str, Any]]:
+        """What has happened so far, of that what fits: ``container=boat``, ``event=die``."""
+        words = [word for each in filters for word in ("--filter", each)]
+        until = f"{time.time():.9f}"
+        told = self.docker("events", "--since", "1", "--until", until, "--format", "{{json .}}", *words).out
+        return [json.loads(line) for line in told.splitlines()]
+
     def environment(self) -> dict[str, str]:
         """Nothing of the user's own settings, and where the engine is."""
         kept = {name: value for name in ("PATH", "LANG") if (value := os.environ.get(name))}

@@ -14,7 +14,7 @@ from sampan.containers.ending import Endings, ended
 from sampan.containers.monitors import Exit, Started
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
-from sampan.containers.transitions import ALIVE
+from sampan.containers.transitions import ALIVE, move
 from sampan.errors import SampanError
 from sampan.types import Container, Status
 
@@ -43,6 +43,7 @@ def adopt(parts: Parts) -> Found:
 
 def _adopt(parts: Parts, entry: Entry, found: Found) -> None:
     state = entry.record.state
+    waits = state.status is Status.RESTARTING and not state.stopped_by_user
     was_alive = state.status in ALIVE or state.status is Status.RESTARTING
     if state.status in ALIVE and _lives(parts, entry):
         entry.ended.clear()
@@ -52,10 +53,10 @@ def _adopt(parts: Parts, entry: Entry, found: Found) -> None:
         forget(parts, entry, volumes=entry.record.host_config["AutoRemove"])
         return
     if was_alive:
-        state.status = Status.EXITED
+        move(state, Status.EXITED)
         _free(entry.record)
         parts.save(entry.record)
-    if restart.wanted_at_boot(entry.record, was_alive=was_alive):
+    if waits or restart.wanted_at_boot(entry.record, was_alive=was_alive):
         found.wanted.append(entry)
 
 

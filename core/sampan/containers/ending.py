@@ -101,6 +101,7 @@ class Endings:
                 move(record.state, Status.REMOVING)
             else:
                 move(record.state, Status.RESTARTING if again else Status.EXITED)
+                record.restart_count += again
             self._settle(entry)
             if again:
                 self._schedule(entry)
@@ -236,7 +237,6 @@ class Endings:
             entry.timer = None
             if entry.record.state.status is not Status.RESTARTING or entry.gone or self._closing:
                 return
-            entry.record.restart_count += 1
             self.start_again(entry)
 
     def start_again(self, entry: Entry) -> None:

@@ -39,11 +39,17 @@ class Stopper:
         self._parts = parts
 
     def kill(self, entry: Entry, signal: str, by: str = "") -> None:
-        """Send a signal; after SIGKILL, wait for the end. ``Conflict`` if nothing runs."""
+        """Send a signal; after SIGKILL, wait for the end. ``Conflict`` if nothing runs.
+
+        One that waits for its restart is not restarted, if the signal is one that ends containers.
+        """
         number = signals.parse(signal)
+        stops = number in (SIGKILL, stop_signal(entry.record))
         with entry.lock:
+            if stops and entry.record.state.status is Status.RESTARTING:
+                self._give_up_restart(entry)
+                return
             self._need_running(entry)
-            stops = number in (SIGKILL, stop_signal(entry.record))
             self._send(entry, number, Why("kill", by), ends=stops)
         if number == SIGKILL:
             self._await_end(entry)
