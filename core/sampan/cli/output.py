@@ -47,13 +47,13 @@ def quoted(text: str) -> str:
     return f'"{text}"'
 
 
-def size(count: float) -> str:
-    """Bytes, 1000-based, three digits: ``4.27MB``."""
+def size(count: float, digits: int = 3) -> str:
+    """Bytes, 1000-based: ``4.27MB``."""
     for unit in ("B", "kB", "MB", "GB", "TB", "PB"):
         if count < 1000:
-            return f"{count:.3g}{unit}"
+            return f"{count:.{digits}g}{unit}"
         count /= 1000
-    return f"{count:.3g}EB"
+    return f"{count:.{digits}g}EB"
 
 
 def binary_size(count: float) -> str:

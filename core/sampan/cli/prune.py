@@ -84,4 +84,4 @@ def _deleted(what: str, names: Sequence[str] | None) -> None:
 
 
 def _total(answers: Sequence[dict[str, Any]]) -> None:
-    print(f"Total reclaimed space: {size(sum(answer.get('SpaceReclaimed') or 0 for answer in answers))}")
+    print(f"Total reclaimed space: {size(sum(answer.get('SpaceReclaimed') or 0 for answer in answers), 4)}")

@@ -123,5 +123,5 @@ def prune(args: Args) -> int:
     removed = answer.get("ContainersDeleted") or []
     if removed:
         print("Deleted Containers:", *removed, sep="\n", end="\n\n")
-    print(f"Total reclaimed space: {size(answer.get('SpaceReclaimed') or 0)}")
+    print(f"Total reclaimed space: {size(answer.get('SpaceReclaimed') or 0, 4)}")
     return 0
