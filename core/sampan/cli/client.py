@@ -63,6 +63,19 @@ class Client:
             return self.request(method, path, query, body)
         return self._checked(response)
 
+    def head(self, path: str, query: Mapping[str, object] | None = None) -> Mapping[str, str]:
+        """The headers of the answer to a HEAD, which has no body, not even with an error: Refused has no words then."""
+        self.ping()  # a connection that died, or a daemon to be started, shows here
+        connection = self.connection()
+        try:
+            connection.send(self._head("HEAD", path, query, ""))
+            response = Response(connection, bodiless=True)
+        finally:
+            connection.close()
+        if response.status >= 400:
+            raise Refused(f"The daemon answered with status {response.status}", response.status)
+        return response.headers
+
     def send_file(
         self, method: str, path: str, query: Mapping[str, object] | None, source: BinaryIO, kind: str
     ) -> Response:

@@ -131,8 +131,18 @@ class Archives:
 
 
 _OURS = frozenset(
-    ("/dev", "/dev/console", "/dev/mqueue", "/dev/pts", "/dev/shm", "/proc", "/sys")
-    + ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+    [
+        "/dev",
+        "/dev/console",
+        "/dev/mqueue",
+        "/dev/pts",
+        "/dev/shm",
+        "/proc",
+        "/sys",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+    ]
 )
 """Where the engine mounts something in every container. What is missing of these it makes, as an image would have."""
 

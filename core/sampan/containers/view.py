@@ -13,7 +13,8 @@ import os
 import stat
 import threading
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from sampan.containers.parts import Parts
@@ -90,7 +91,7 @@ class Views:
         try:
             root = self._parts.storage(record).mount(record.id)
             try:
-                view = View(root) if bare else _dressed(record, root)
+                view = View(root) if bare else _dressed(self._parts, record, root)
             except BaseException:
                 os.close(root)
                 raise
@@ -142,13 +143,13 @@ def _status(root: int, path: str) -> os.stat_result:
         os.close(fd)
 
 
-def _dressed(record: Container, root: int) -> View:
+def _dressed(parts: Parts, record: Container, root: int) -> View:
     with contextlib.ExitStack() as stack:
         pieces: list[tuple[int, Mount]] = []
         for mount in record.mounts:
             if mount.source:
-                with contextlib.suppress(*_MISSING):
-                    pieces.append((_piece(mount), mount))
+                with contextlib.suppress(*_MISSING), _source(parts, record, mount) as source:
+                    pieces.append((_piece(source, mount), mount))
                     stack.callback(os.close, pieces[-1][0])
 
         def dress(here: int) -> None:
@@ -161,9 +162,26 @@ def _dressed(record: Container, root: int) -> View:
     return View(here, (namespace, root))
 
 
-def _piece(mount: Mount) -> int:
+@contextlib.contextmanager
+def _source(parts: Parts, record: Container, mount: Mount) -> Iterator[Path]:
+    """Where on the host it is, ready to be bound inside the block."""
+    if mount.type != "volume":
+        yield Path(mount.source)
+        return
+    user = f"{record.id} is looked at"
+    told = {"destination": mount.target, "read/write": str(not mount.read_only).lower(), "propagation": ""}
+    data = parts.volumes.mount(mount.name, user, told)
+    try:
+        subpath = mount.options.get("subpath")
+        with parts.volumes.hold(mount.name, subpath) if subpath else contextlib.nullcontext(data) as place:
+            yield place
+    finally:
+        parts.volumes.unmount(mount.name, user)
+
+
+def _piece(source: Path, mount: Mount) -> int:
     recursive = not mount.options.get("non_recursive")
-    fd = mounts.bind(mount.source, recursive=recursive)
+    fd = mounts.bind(source, recursive=recursive)
     try:
         if mount.read_only:
             mounts.set_attributes(fd, mounts.MOUNT_ATTR_RDONLY, recursive=recursive)

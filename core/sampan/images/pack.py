@@ -40,9 +40,11 @@ def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection
     packer.run(_everything(directory, apart))
 
 
-def pack_file(directory: int, name: bytes, out: BinaryIO) -> None:
-    """Write an uncompressed tar of ``name`` in ``directory``, which is no directory itself."""
-    _Packer(directory, out).run([(name, False)])
+def pack_file(directory: int, name: bytes, out: BinaryIO, shown: bytes | None = None) -> None:
+    """Write an uncompressed tar of ``name`` in ``directory``, which is no directory itself; ``shown``: its new name."""
+    packer = _Packer(directory, out)
+    packer.add(directory, shown or name, name)
+    packer.end()
 
 
 def _everything(root: int, apart: Collection[int] = ()) -> Iterable[tuple[bytes, bool]]:
@@ -83,12 +85,16 @@ class _Packer:
                 continue  # vanished, or no directory any more
             try:
                 for path, deleted in names:
-                    self._add(directory, path, path.rpartition(b"/")[2], deleted)
+                    self.add(directory, path, path.rpartition(b"/")[2], deleted)
             finally:
                 os.close(directory)
+        self.end()
+
+    def end(self) -> None:
         self._tar.end()
 
-    def _add(self, directory: int, path: bytes, name: bytes, deleted: bool) -> None:
+    def add(self, directory: int, path: bytes, name: bytes, deleted: bool = False) -> None:
+        """An entry ``path`` for ``name`` in ``directory``; ``deleted``: one that hides it."""
         if deleted:
             parent = path[: len(path) - len(name)]
             self._tar.header(self._prefix + parent + WHITEOUT + name, tar.FILE)

@@ -20,27 +20,45 @@ from sampan.images.whiteouts import Whiteouts
 
 
 def unpack_into(
-    stream: BinaryIO, directory: int, around: Around, *, keep_kinds: bool = False, owner: tuple[int, int] | None = None
+    stream: BinaryIO,
+    directory: int,
+    around: Around | None = None,
+    *,
+    keep_kinds: bool = False,
+    owner: tuple[int, int] | None = None,
+    only: bytes | None = None,
 ) -> None:
     """Make the entries of an uncompressed tar stream below ``directory``, which is left as it is itself.
 
     ``keep_kinds``: a directory is not replaced by anything else, nor anything else by a directory (``Invalid``).
-    ``owner`` (uid, gid) for everything; None: as the archive says. ``Invalid``, ``Conflict``, ``Forbidden`` or
-    ``Exhausted`` name the entry that could not be made; those before it stay.
+    ``owner`` (uid, gid) for everything; None: as the archive says. ``only``: the archive holds one entry, to be made
+    under this name. Without ``around`` links lead nowhere out of ``directory``.
+    ``Invalid``, ``Conflict``, ``Forbidden`` or ``Exhausted`` name the entry that could not be made; those before
+    it stay.
     """
     with LayerTree(directory, tracking=False, around=around) as tree:
-        _Copier(TarReader(stream), tree, keep_kinds, owner).run(MAX_ENTRIES, LARGEST)
+        _Copier(TarReader(stream), tree, keep_kinds, owner, only).run(MAX_ENTRIES, LARGEST)
 
 
 class _Copier(Unpacker):
     marks = False
 
-    def __init__(self, reader: TarReader, tree: LayerTree, keep_kinds: bool, owner: tuple[int, int] | None) -> None:
+    def __init__(
+        self,
+        reader: TarReader,
+        tree: LayerTree,
+        keep_kinds: bool,
+        owner: tuple[int, int] | None,
+        only: bytes | None,
+    ) -> None:
         super().__init__(reader, tree, Whiteouts(tree, overlay=False))
         self._keep_kinds = keep_kinds
         self._for = owner
+        self._only = only
 
     def _apply(self, entry: Entry) -> None:
+        if self._only is not None:
+            entry.name = self._only
         path = normal(entry.name)
         if not path:
             return
