@@ -12,12 +12,12 @@ from sampan import __version__
 from sampan.api.router import NEWEST, OLDEST
 from sampan.api.times import rfc3339
 from sampan.api.views import host
+from sampan.linux import abilities
+from sampan.linux.abilities import Abilities
 from sampan.types import Status
 
 if TYPE_CHECKING:
     from sampan.engine import Engine
-
-LIMITS = ("MemoryLimit", "SwapLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit")
 
 
 def version() -> dict[str, Any]:
@@ -65,9 +65,7 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "DriverStatus": [["Data root", str(config.data_root)]],
         "DockerRootDir": str(config.data_root),
         "Plugins": _plugins(engine),
-        **dict.fromkeys(LIMITS, True),
-        "KernelMemoryTCP": False,
-        "OomKillDisable": host.cgroup_version() == "1",
+        **limits(abilities.of_host()),
         "IPv4Forwarding": host.forwards_ipv4(),
         "Debug": config.log_level == "debug",
         "NFd": host.open_files(),
@@ -94,7 +92,41 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "DefaultAddressPools": [{"Base": str(p.base), "Size": p.size} for p in config.network.default_address_pools],
         "LiveRestoreEnabled": True,
         **_ABSENT,
+        "Warnings": warnings(abilities.of_host()) or None,
     }
+
+
+def limits(able: Abilities) -> dict[str, bool]:
+    """What this kernel can limit."""
+    return {
+        "MemoryLimit": able.memory,
+        "SwapLimit": able.swap,
+        "KernelMemoryTCP": False,
+        "CpuCfsPeriod": able.cpu_quota,
+        "CpuCfsQuota": able.cpu_quota,
+        "CPUShares": able.cpu_shares,
+        "CPUSet": able.cpuset,
+        "PidsLimit": able.pids,
+        "OomKillDisable": able.oom_kill_disable,
+    }
+
+
+def warnings(able: Abilities) -> list[str]:
+    """What it cannot, in Docker's words; nobody is warned of what version 2 does not have at all."""
+    throttles = [f"blkio throttle.{name}_device" for name in ("read_bps", "write_bps", "read_iops", "write_iops")]
+    lacking = [
+        ("memory limit", able.memory),
+        ("swap limit", able.swap),
+        ("oom kill disable", able.oom_kill_disable or host.cgroup_version() == "2"),
+        ("cpu cfs quota", able.cpu_quota),
+        ("cpu cfs period", able.cpu_quota),
+        ("cpu shares", able.cpu_shares),
+        ("cpuset", able.cpuset),
+        ("pids limit", able.pids),
+        *((name, able.block_throttle) for name in throttles),
+    ]
+    found = [f"WARNING: No {what} support" for what, there in lacking if not there]
+    return found if host.forwards_ipv4() else [*found, "WARNING: IPv4 forwarding is disabled"]
 
 
 def _plugins(engine: Engine) -> dict[str, Any]:
@@ -132,6 +164,5 @@ _ABSENT: dict[str, Any] = {
     "InitCommit": {"ID": ""},
     "CDISpecDirs": [],
     "ProductLicense": "",
-    "Warnings": None,
 }
 """What this engine does not have, in the form in which clients expect to be told so."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import shutil
 import threading
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -62,6 +63,8 @@ class Homes:
                 self._made -= gone
                 self._write(_MADE, sorted(self._made))
             (self._directory / container).unlink(missing_ok=True)
+            if not self._homes and not self._made:
+                shutil.rmtree(self._directory, ignore_errors=True)
 
     def _load(self) -> None:
         for path in self._directory.iterdir() if self._directory.is_dir() else ():
