@@ -73,8 +73,10 @@ class Clock:
                 self._poll.unregister(fd)
 
     def close(self) -> None:
-        """Nothing happens any more."""
+        """Nothing happens any more. May be called again."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             self._heap.clear()
             self._watched.clear()

@@ -12,6 +12,8 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from sampan.containers import keeping, restart, timestamps
 from sampan.containers.cleaner import Cleaner
@@ -73,10 +75,12 @@ class Endings:
         self._collector = Cleaner(1)  # images wait for the cleaner, so the cleaner must not wait for images
         self._pending: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._restarts = ThreadPoolExecutor(8, thread_name_prefix="restart")  # these wait for the cleaner, too
         self._closing = False
 
     def close(self) -> None:
         self._closing = True
+        self._restarts.shutdown(wait=False, cancel_futures=True)
         for entry in self._parts.registry:
             if entry.timer:
                 entry.timer.cancel()
@@ -96,7 +100,7 @@ class Endings:
             self._over(entry)
             if exit_.oom and not told:
                 self._parts.announce(record, "oom")
-            again = not entry.kept and not self._closing and restart.wanted(record)
+            again = not entry.kept and restart.wanted(record)
             if record.host_config["AutoRemove"] and not entry.kept:
                 move(record.state, Status.REMOVING)
             else:
@@ -228,11 +232,19 @@ class Endings:
 
     def _schedule(self, entry: Entry) -> None:
         entry.delay = restart.delay(entry.delay, entry.record)
-        entry.timer = self._parts.clock.later(
-            entry.delay, lambda: self._parts.cleaner.later(lambda: self._run_again(entry))
-        )
+        entry.timer = self._parts.clock.later(entry.delay, lambda: self._hand_over(entry))
+
+    def _hand_over(self, entry: Entry) -> None:
+        with suppress(RuntimeError):  # shutting down: the next daemon starts it
+            self._restarts.submit(self._run_again, entry)
 
     def _run_again(self, entry: Entry) -> None:
+        try:
+            self._run_waiting(entry)
+        except Exception:
+            log.exception("container %s could not be restarted", entry.record.name)
+
+    def _run_waiting(self, entry: Entry) -> None:
         with entry.lock:
             entry.timer = None
             if entry.record.state.status is not Status.RESTARTING or entry.gone or self._closing:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sampan.containers.timestamps import nanoseconds
-from sampan.errors import Conflict, Invalid
+from sampan.errors import Invalid
 from sampan.types import Container, ExitCause
 
 FIRST, LONGEST = 0.1, 60.0  # seconds
@@ -27,17 +27,6 @@ def validate(name: str, most: int) -> None:
         raise Invalid(f"invalid restart policy: maximum retry count can only be used with 'on-failure'{more}")
     if most < 0:
         raise Invalid("invalid restart policy: maximum retry count cannot be negative")
-
-
-def update(record: Container, name: str, most: int) -> None:
-    """Give a container another policy, which counts from its next end on; the caller holds its lock and saves it.
-
-    Raises ``Invalid``, or ``Conflict`` for a container that is removed when it ends.
-    """
-    validate(name, most)
-    if record.host_config["AutoRemove"] and name not in ("", "no"):
-        raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
-    record.host_config["RestartPolicy"] = {"Name": name or "no", "MaximumRetryCount": most}
 
 
 def wanted(record: Container) -> bool:
