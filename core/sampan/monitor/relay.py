@@ -7,8 +7,11 @@ the container's standard input, bare.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
+
+from sampan.linux.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,6 +136,7 @@ class Relay:
         self._stdin_once = stdin_once
         self._clients: list[Client] = []
         self._sources: dict[int, int] = {}
+        self._wide: set[int] = set()
         self._paused = False
         self._input = -1
         self._input_waiting = bytearray()
@@ -227,13 +231,24 @@ class Relay:
         if not data:
             self._close_source(fd)
             return 0
+        if len(data) == _PIECE:
+            self._widen(fd)
         if self._log:
             self._log.write(number, data)
+        if not self._clients:
+            return len(data)
         framed = data if self._tty else b"%c\0\0\0%b%b" % (number, len(data).to_bytes(4, "big"), data)
         for client in list(self._clients):
             if client.wants[number]:
                 client.send(framed)
         return len(data)
+
+    def _widen(self, fd: int) -> None:
+        """One that writes much need not wait for us at every piece; a pipe that is quiet takes no memory for it."""
+        if fd not in self._wide:
+            self._wide.add(fd)
+            with suppress(OSError):  # a terminal, or more than the kernel lets pipes have
+                fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, _HIGHEST_PIPE)
 
     def _close_source(self, fd: int) -> None:
         del self._sources[fd]
