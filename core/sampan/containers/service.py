@@ -168,6 +168,9 @@ class Containers:
         """Because a user wants it: the policy counts from the beginning."""
         self._starter.check(entry)
         entry.record.restart_count, entry.delay = 0, 0.0
+        if entry.timer:
+            entry.timer.cancel()
+            entry.timer = None
         try:
             self._starter.start(entry)
         except Exception:
