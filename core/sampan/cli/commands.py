@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 CONTAINER: dict[str, Entry] = {
     "attach": ("container.run", "attach", "Join the terminal to a running container"),
+    "commit": ("container.files", "commit", "Make an image of a container as it is now"),
     "cp": ("container.copying", "cp", "Copy files between a container and this host"),
     "create": ("container.run", "create", "Make a container and do not start it"),
     "diff": ("container.files", "diff", "Show what a container changed in its file system"),

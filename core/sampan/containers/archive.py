@@ -14,22 +14,24 @@ import errno
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
 
 import msgspec
 
-from sampan.containers import users
+from sampan.containers import committing, users
+from sampan.containers.ours import without_ours
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.view import View, Views
-from sampan.drivers.types import Change, ChangeKind
+from sampan.drivers.types import Change
 from sampan.errors import Exhausted, Forbidden, Invalid, NotFound, SampanError, Unavailable
 from sampan.images import pack
 from sampan.images.compression import decompressed
 from sampan.images.layer_tree import Around
 from sampan.images.unpack_into import unpack_into
 from sampan.linux import paths
+from sampan.types import Image
 
 _LINKS = 40  # in a row, as many as the kernel follows (path_resolution(7))
 _READ = os.O_RDONLY | os.O_DIRECTORY
@@ -126,40 +128,12 @@ class Archives:
         record = self._entry(reference).record
         return without_ours(self._parts.storage(record).changes(record.id))
 
+    def commit(self, reference: str, **wishes: Any) -> Image:
+        """An image of it as it is now; see :func:`sampan.containers.committing.commit`."""
+        return committing.commit(self._parts, self._views, self._entry(reference), **wishes)
+
     def _entry(self, reference: str) -> Entry:
         return self._parts.registry.find(reference)
-
-
-_OURS = frozenset(
-    [
-        "/dev",
-        "/dev/console",
-        "/dev/mqueue",
-        "/dev/pts",
-        "/dev/shm",
-        "/proc",
-        "/sys",
-        "/etc/hostname",
-        "/etc/hosts",
-        "/etc/resolv.conf",
-    ]
-)
-"""Where the engine mounts something in every container. What is missing of these it makes, as an image would have."""
-
-
-def without_ours(changes: Iterable[Change]) -> list[Change]:
-    """Changes without empty mount points of ours, and without directories that changed for these alone."""
-    found = list(changes)
-    added = {change.path for change in found if change.kind is ChangeKind.ADDED}
-    ours = {path for path in _OURS & added if not any(other.startswith(f"{path}/") for other in added - _OURS)}
-    above = {posixpath.dirname(path) for path in ours} - {"/"}
-    touched = {posixpath.dirname(change.path) for change in found if change.path not in ours}
-    return [
-        change
-        for change in found
-        if change.path not in ours
-        and not (change.kind is ChangeKind.MODIFIED and change.path in above and change.path not in touched)
-    ]
 
 
 def _clean(path: str) -> bytes:

@@ -55,6 +55,10 @@ class Intake:
         layers = [Layer(diff_id=diff_id, digest=diff_id) for diff_id in config["rootfs"].get("diff_ids") or []]
         return self._build(data, config, layers, lease, _untold)
 
+    def onto(self, parent: Image, data: bytes, layers: list[Layer], lease: Lease) -> Image:
+        """The same for one that stands on another image's layers."""
+        return replace(self._build(data, manifests.config(data), layers, lease, _untold), parent=parent.id)
+
     def keep(self, file: Ingest, lease: Lease) -> str:
         """Make an ingested layer a blob, in a compression that the OCI has a media type for; returns its digest."""
         with file.reader() as stream:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from sampan.errors import Invalid, Unsupported
 from sampan.events import EventBus
 from sampan.images import changes as instructions
-from sampan.images import configuration, from_host, manifests, references, removal
+from sampan.images import committing, configuration, from_host, manifests, references, removal
 from sampan.images import save as saving
 from sampan.images.archive import Archive
 from sampan.images.compression import decompressed
@@ -167,6 +167,19 @@ class Images:
             diff_id = self._intake.keep(ingest, lease)
             data = configuration.compose(packed.config, [diff_id], created=packed.created, history=[packed.step])
             return self._admitted(self._intake.made(data, lease), [name])
+
+    def commit(
+        self, parent: Image, write: Callable[[BinaryIO], None], wish: committing.Wish, reference: str = ""
+    ) -> Image:
+        """Make an image of ``parent`` and the layer that ``write`` writes. ``Invalid``: the name or an instruction."""
+        names = [_target(reference)] if reference else []
+        with self._leases.lease() as lease:
+            image = committing.commit(self._content, self._intake, lease, parent, write, wish)
+            with self._removal.lock:
+                self._intake.admit([(image, names)])
+        for name in names:
+            self._tell(image, "tag", references.familiar(name))
+        return self.get(image.id)
 
     # ── going out, names ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -1,10 +1,11 @@
-"""The files of containers: ``cp``, ``export``, ``diff``."""
+"""The files of containers: ``cp``, ``export``, ``diff``, ``commit``."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from typing import Any
 
+from sampan.api import letters
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.views import files as views
@@ -50,6 +51,22 @@ def export(call: Call) -> Stream:
 @routes.get("/containers/{id}/changes")
 def changes(call: Call) -> Any:
     return json(views.changes(call.engine.containers.archives.changes(call.id)))
+
+
+@routes.post("/commit")
+def commit(call: Call) -> Reply:
+    query = call.query
+    repository, label = query.text("repo"), query.text("tag")
+    image = call.engine.containers.archives.commit(
+        query.needed("container"),
+        name=f"{repository}:{label}" if repository and label else repository,
+        config=call.json(letters.CONTAINER_CONFIG, optional=True),
+        instructions=[change for text in query.every("changes") for change in text.splitlines()],
+        author=query.text("author"),
+        comment=query.text("comment"),
+        pause=query.flag("pause", True),
+    )
+    return json({"Id": image.id}, 201)
 
 
 async def _sent(call: Call, source: Source) -> AsyncGenerator[bytes, None]:

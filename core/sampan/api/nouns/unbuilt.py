@@ -21,7 +21,6 @@ POST   /images/{name}/push          pushing an image to a registry
 GET    /images/search               searching a registry
 GET    /distribution/{name}/json    asking a registry about an image
 POST   /auth                        logging in to a registry
-POST   /commit                      making an image of a container
 GET    /plugins/privileges          managing Docker's plugins
 POST   /plugins/pull                managing Docker's plugins
 GET    /plugins/{name}/json         managing Docker's plugins

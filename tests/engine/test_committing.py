@@ -1,0 +1,53 @@
+"""``commit``: images of containers, through both command lines, against a real engine."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from harness import Engine, Result
+
+pytestmark = pytest.mark.root
+
+Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def tag(engine: Engine) -> str:
+    return f"kept-{uuid.uuid4().hex[:6]}:1"
+
+
+@pytest.mark.parametrize("state", ["running", "stopped"])
+def test_what_changed_becomes_a_layer(engine: Engine, cli: Cli, shell: str, tag: str, state: str) -> None:
+    name = f"boat-{uuid.uuid4().hex[:8]}"
+    script = "echo made > /made; rm /etc/passwd; touch /ready; exec sleep 1000"
+    engine.sampan("run", "-d", "--name", name, "-e", "A=b", shell, "sh", "-c", script).ok()
+    engine.wait_until(lambda: "A /ready" in engine.sampan("diff", name).out, "the changes are made")
+    if state == "stopped":
+        engine.sampan("kill", name).ok()
+    ident = cli("commit", "-a", "me", "-m", "why", "-c", 'CMD ["cat", "/made"]', "-c", "ENV X=y", name, tag).out
+    assert cli("run", "--rm", tag).out == "made"
+    assert cli("run", "--rm", tag, "sh", "-c", "echo $A$X; test -e /etc/passwd || echo gone").out == "by\ngone"
+    [image], [base] = json.loads(cli("image", "inspect", tag).out), json.loads(cli("image", "inspect", shell).out)
+    assert (image["Id"], image["Author"], image["Comment"], image["Parent"]) == (ident, "me", "why", base["Id"])
+    assert image["RootFS"]["Layers"][:-1] == base["RootFS"]["Layers"]
+    assert json.loads(cli("inspect", name).out)[0]["State"]["Status"] == {"stopped": "exited"}.get(state, state)
+    cli("rm", "-f", name).ok()
+    cli("rmi", tag).ok()
+
+
+def test_what_is_wrong_leaves_nothing(engine: Engine, cli: Cli, shell: str, nothing_left: None) -> None:
+    name = f"boat-{uuid.uuid4().hex[:8]}"
+    cli("create", "--name", name, shell, "true").ok()
+    for words, told in [
+        (["-c", "FROM x", name], "FROM is not a valid change command"),
+        ([name, "UPPER"], "must be lowercase"),
+        (["nobody"], "No such container: nobody"),
+    ]:
+        done = cli("commit", *words)
+        assert done.code == 1
+        assert told in done.stderr
+    cli("rm", name).ok()
