@@ -220,7 +220,7 @@ class Engine:
         while True:
             left = survey(self.root, self.net, self.instance)
             extra = {
-                "processes": sorted(left.processes),
+                "processes": sorted(processes(self.net).values()),
                 "mounts": sorted(left.mounts),
                 "cgroups": sorted(left.cgroups),
             }

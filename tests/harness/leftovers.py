@@ -9,12 +9,18 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from harness.net import Net, run
+from sampan.monitor.launcher import CREWS
+
+LAUNCHER = "launcher.main("
+WAITING = 1 + CREWS * 3 + CREWS * 2
+"""The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
 
 BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log)$")
 
@@ -49,8 +55,20 @@ def survey(root: Path, net: Net, instance: str) -> Leftovers:
         cgroups=frozenset(_cgroups(instance)),
         rules=frozenset(_lines_in_context(rules)),
         files=frozenset(path for path in _files(root) if not BOOKKEEPING.search(path)),
-        processes=frozenset(f"{pid} {name}" for pid, name in processes(net, sandboxes).items()),
+        processes=frozenset(_counted(processes(net, sandboxes).values())),
     )
+
+
+def _counted(names: Iterable[str]) -> Iterator[str]:
+    """Each command line with how many there are of it up to here.
+
+    Whether those that wait for the next container are the same as before says nothing; more than may wait are left.
+    """
+    seen: Counter[str] = Counter()
+    for name in names:
+        seen[name] += 1
+        if LAUNCHER not in name or seen[name] > WAITING:
+            yield f"{seen[name]}. {name}"
 
 
 def processes(net: Net, sandboxes: Iterable[Path] = ()) -> dict[int, str]:

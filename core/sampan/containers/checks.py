@@ -10,7 +10,7 @@ import ipaddress
 import platform as host_platform
 import re
 
-from sampan.containers import capabilities, healthcheck, restart, security, signals
+from sampan.containers import capabilities, devices, healthcheck, restart, security, signals
 from sampan.containers.request import Config, HostConfig
 from sampan.errors import Invalid, Unsupported
 
@@ -35,6 +35,7 @@ def check(config: Config, host: HostConfig) -> None:
     capabilities.normalise(host.CapDrop, "CapDrop")
     security.parse(host.SecurityOpt)
     _check_sysctls(host)
+    devices.check(host)
     _refuse(host)
 
 
@@ -141,9 +142,6 @@ def _check_sysctls(host: HostConfig) -> None:
 def _refuse(host: HostConfig) -> None:
     for given, what in (
         (host.Init, "an init process inside the container (--init)"),
-        (host.Devices, "devices (--device)"),
-        (host.DeviceRequests, "device requests (--gpus)"),
-        (host.DeviceCgroupRules, "device cgroup rules"),
         (host.Cgroup, "the cgroup of another container"),
         (host.Links, "links: use a network of your own"),
     ):

@@ -117,6 +117,22 @@ class Mount(Struct, kw_only=True, omit_defaults=True):
     ImageOptions: dict[str, Any] | None = None
 
 
+class Device(Struct, kw_only=True):
+    """``CgroupPermissions`` are some of r, w and m; nothing is all of them."""
+
+    PathOnHost: str = ""
+    PathInContainer: str = ""
+    CgroupPermissions: str = ""
+
+
+class DeviceRequest(Struct, kw_only=True):
+    Driver: str = ""
+    Count: Int64 = 0
+    DeviceIDs: Words = []
+    Capabilities: list[Words] = []
+    Options: dict[str, str] = {}
+
+
 class WeightDevice(Struct, kw_only=True):
     Path: str = ""
     Weight: Annotated[int, Meta(ge=0, le=65535)] = 0
@@ -198,9 +214,9 @@ class HostConfig(Resources, kw_only=True):
     StorageDriver: str = ""  # ours: a storage driver for this container alone
     Isolation: Literal["", "default", "process", "hyperv"] = ""
     CgroupParent: str = ""
-    Devices: list[dict[str, Any]] = []
+    Devices: list[Device] = []
     DeviceCgroupRules: Words | None = None
-    DeviceRequests: list[dict[str, Any]] | None = None
+    DeviceRequests: list[DeviceRequest] | None = None
     Init: bool | None = None
     Ulimits: list[Ulimit] = []
     CpuCount: Int64 = 0

@@ -37,7 +37,7 @@ def resources(host: Mapping[str, Any]) -> dict[str, Any]:
         "blockIO": _given({"weight": host["BlkioWeight"], **_devices(host)}, keep=()),
     }
     return {
-        "devices": devices.rules(privileged=host["Privileged"]),
+        "devices": devices.rules(host),
         **{name: group for name, group in groups.items() if group},
     }
 

@@ -110,7 +110,7 @@ def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
         "namespaces": _namespaces(host, around),
         "resources": resources.resources(host),
         "sysctl": _sysctls(host, own_network=around.own_network),
-        "devices": devices.of_host() if host["Privileged"] else [],
+        "devices": devices.nodes(host),
         "maskedPaths": list(host["MaskedPaths"] or ()),
         "readonlyPaths": list(host["ReadonlyPaths"] or ()),
         "rootfsPropagation": _root_propagation(container),

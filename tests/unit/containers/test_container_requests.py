@@ -122,7 +122,6 @@ def test_refused_with_one_sentence(body: dict[str, Any], sentence: str) -> None:
     "body",
     [
         {"HostConfig": {"Init": True}},
-        {"HostConfig": {"Devices": [{"PathOnHost": "/dev/null"}]}},
         {"HostConfig": {"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}},
     ],
 )

@@ -62,12 +62,20 @@ def _suits(order: dict[str, Any]) -> bool:
     """An init made ahead has its namespaces already, and only clone3(2) puts one into a version 2 group for nothing."""
     joins = [flag for flag, _ in order["joins"]]
     made = order["flags"] & ~(namespaces.CLONE_NEWCGROUP | namespaces.CLONE_NEWNET)
-    return made == ahead.NAMESPACES and namespaces.CLONE_NEWPID not in joins and not order["v2"] and _few(order)
+    if made != ahead.NAMESPACES or namespaces.CLONE_NEWPID in joins or order["v2"]:
+        return False
+    return _few(order) and not _replaces(order)
 
 
 def _few(order: dict[str, Any]) -> bool:
     """As many descriptors as fit into a message (unix(7), SCM_MAX_FD)."""
     return len(order["mounts"]) + len(order["joins"]) + len(order["tasks"]) < _MOST
+
+
+def _replaces(order: dict[str, Any]) -> bool:
+    """Is another device wanted where a standard one has been made?"""
+    standard = {each[0]: each[2] for each in ahead.DEVICES}
+    return any(standard.get(path, number) != number for path, _, number, _, _ in order["devices"])
 
 
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
