@@ -98,7 +98,7 @@ class Starvation:
             if kills <= known:
                 return
             self._told[record.id] = kills
+            self._parts.announce(record, "oom")
             if not record.state.oom_killed:
                 record.state.oom_killed = True
                 self._parts.save(record)
-            self._parts.announce(record, "oom")
