@@ -10,7 +10,7 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Execs:
         with self._lock:
             self._prune()
             self._execs[made.id] = made
-        self._announce(made, f"exec_create: {' '.join(command)}")
+        self._announce(made, f"exec_create: {_said(command)}")
         return made
 
     def get(self, ident: str) -> Exec:
@@ -101,7 +101,7 @@ class Execs:
                     stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"]
                 )
                 streams = [stream]
-            self._announce(made, f"exec_start: {' '.join(config['Cmd'])}")
+            self._announce(made, f"exec_start: {_said(config['Cmd'])}")
             launch = self._launch(entry.record, made, streams, size)
             made.pid = self._parts.monitors.start(launch).pid
         except Exception as error:
@@ -214,6 +214,11 @@ class Execs:
 
 
 _FAILED = "OCI runtime exec failed: exec failed: unable to start container process"
+
+
+def _said(command: Sequence[str]) -> str:
+    """In an event: with a space behind a command without arguments, because dockerd writes one."""
+    return f"{command[0]} {' '.join(command[1:])}"
 
 
 def _plain(wanted: request.ExecConfig) -> dict[str, Any]:

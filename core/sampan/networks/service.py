@@ -249,7 +249,8 @@ class Networks:
         return self._driver(network).features()
 
     def _event(self, action: str, network: Network, container: Container | None = None) -> None:
-        attributes = {"name": network.spec.name, "type": network.spec.driver}
+        kind = "null" if network.spec.driver == "none" else network.spec.driver  # as Docker's clients know it
+        attributes = {"name": network.spec.name, "type": kind}
         if container is not None:
             attributes["container"] = container.id
         self._events.publish("network", action, network.spec.id, attributes)

@@ -79,7 +79,7 @@ def test_a_success_makes_healthy_and_failures_in_a_row_unhealthy(home: House) ->
     assert len(record.state.health.log) == 5
     assert {each.output for each in record.state.health.log} == {"so"}
     assert home.recorded()[record.id].state.health
-    assert "exec_create: look" in home.events
+    assert "exec_create: look " in home.events
 
 
 def test_a_check_that_takes_too_long_has_failed(home: House) -> None:
