@@ -16,6 +16,7 @@ import msgspec
 from faults.fuse import DAEMON, NEVER, Fuse
 from harness import Engine, Leftovers
 from harness.engine import PATIENCE
+from harness.leftovers import processes
 
 IMAGE = "small:latest"
 PROGRAMS = ("busybox", "sh", "sleep", "echo")
@@ -101,11 +102,12 @@ class Fragile(Engine):
     # ── and nothing but the truth ──────────────────────────────────────────────────────────────────────────────
 
     def things(self) -> Leftovers:
-        """What there is, without the daemon's and the launcher's own processes, which a restart changes."""
+        """What there is, without the daemon and what waits for its word, which a restart changes."""
         assert self.daemon is not None
         found = self.leftovers()
-        own = {self.daemon.pid, *children(self.daemon.pid)}
-        others = frozenset(each for each in found.processes if int(each.split()[0]) not in own)
+        own = {self.daemon.pid, *waiting(self.daemon.pid)}
+        running = processes(self.net, [Path(path) for path in found.namespaces])
+        others = frozenset(f"{pid} {name}" for pid, name in running.items() if pid not in own)
         return msgspec.structs.replace(found, processes=others)
 
     def clean(self) -> None:
@@ -142,8 +144,21 @@ class Fragile(Engine):
 
 def children(pid: int) -> list[int]:
     found = []
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(word) for word in (task / "children").read_text().split()]
+    with contextlib.suppress(OSError):  # it has just ended
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(word) for word in (task / "children").read_text().split()]
+    return found
+
+
+def waiting(daemon: int) -> list[int]:
+    """The launcher, and whatever below it has not started anything yet: it still holds the lock of launches."""
+    found, below = [], children(daemon)
+    while below:
+        pid = below.pop()
+        below += children(pid)
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/fd/0").readlink().name == "launching":
+                found.append(pid)
     return found
 
 

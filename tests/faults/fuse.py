@@ -21,7 +21,8 @@ OFF, DAEMON, LAUNCHER, MONITOR, STARTER, INIT = range(6)
 ROLES = {"daemon": DAEMON, "launcher": LAUNCHER, "monitor": MONITOR, "starter": STARTER, "init": INIT}
 NEVER = 1 << 60
 
-_BECOMES = {"_run_monitor": MONITOR, "_run_starter": STARTER, "_guarded": INIT}
+_BECOMES = {"monitor/monitor.py serve": MONITOR, "monitor/starter.py _serve": STARTER, "native/init.py _guarded": INIT}
+_NAMES = frozenset(name.split()[1] for name in _BECOMES)
 _C_ACTS = frozenset(
     {"mkdir", "rename", "replace", "unlink", "remove", "rmdir", "symlink", "link", "mknod", "setxattr", "removexattr"}
     | {"open", "write", "send", "sendmsg", "sendall", "execute", "fsync", "ftruncate", "truncate", "chmod", "fchmod"}
@@ -85,8 +86,9 @@ def install(path: str, role: int) -> None:
             name = frame.f_code.co_name
             if page[0] == roles[0] and name in _OUR_ACTS and _OUR_ACTS[name] in frame.f_code.co_filename:
                 burn(frame, name)
-        elif event == "call" and role == LAUNCHER:
-            roles[0] = _BECOMES.get(frame.f_code.co_name, roles[0])
+        elif event == "call" and role == LAUNCHER and frame.f_code.co_name in _NAMES:
+            code = frame.f_code
+            roles[0] = _BECOMES.get(f"{'/'.join(code.co_filename.split('/')[-2:])} {code.co_name}", roles[0])
 
     threading.setprofile(watch)
     sys.setprofile(watch)

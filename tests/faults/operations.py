@@ -46,7 +46,7 @@ def on_two_networks(engine: Fragile) -> None:
 
 def executed(engine: Fragile) -> None:
     made = engine.ask("POST", "/containers/boat/exec", {"Cmd": ["true"], "AttachStdout": True})
-    if made:
+    if made and "Id" in made:  # a message, if the container has just ended
         engine.ask("POST", f"/exec/{made['Id']}/start", {})
 
 

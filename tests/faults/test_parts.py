@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from faults.fragile import waiting
 from harness import Engine, Leftovers
 
 pytestmark = pytest.mark.root
@@ -172,14 +173,16 @@ def test_what_was_executed_goes_on_without_the_daemon_and_ends_with_the_containe
 def test_a_start_that_is_late_is_waited_for(engine: Engine) -> None:
     """The daemon died after it had asked for a start: the next one does not take the container for lost."""
     ident = engine.sampan("create", *LONG).out
-    slow = launcher(engine)
-    os.kill(slow, signal.SIGSTOP)
+    assert engine.daemon is not None
+    slow = waiting(engine.daemon.pid)
+    for pid in slow:
+        os.kill(pid, signal.SIGSTOP)
     asking = engine.popen(*SAMPAN, "start", ident, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     engine.wait_until(lambda: record(engine, ident)["state"]["status"] == "running", "the start is written down")
     time.sleep(0.1)  # the word to the launcher is sent beside that
     engine.kill()
     asking.wait()
-    waking = threading.Timer(1.5, os.kill, (slow, signal.SIGCONT))
+    waking = threading.Timer(1.5, lambda: [os.kill(pid, signal.SIGCONT) for pid in slow])
     waking.start()
     engine.start()
     assert state(engine, ident)["Running"]
