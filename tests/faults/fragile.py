@@ -56,6 +56,7 @@ class Fragile(Engine):
 
     def check_truth(self) -> None:
         """What the engine says of its containers is so: those that run can be used, of the others nothing runs."""
+        self.check_volumes()
         for each in self.api("GET", "/containers/json?all=true")[1]:
             status, told = self.api("GET", f"/containers/{each['Id']}/json")
             if status == 404:  # one that is removed at its end has just ended
@@ -71,6 +72,13 @@ class Fragile(Engine):
                 self.wait_until(lambda ident=ident: not self.inside_of(ident), f"nothing runs in {state}")  # type: ignore[misc]
                 assert state["Pid"] == 0
                 assert state["Status"] in ("created", "exited", "gone"), state
+
+    def check_volumes(self) -> None:
+        """A volume has all of what its image has at its place, or none of it; and no more are mounted than used."""
+        for volume in self.api("GET", "/volumes")[1]["Volumes"]:
+            found = sorted(path.name for path in Path(volume["Mountpoint"]).iterdir())
+            if volume["Name"] == "cargo":
+                assert not found or set(PROGRAMS) <= set(found), found
 
     def settled(self, ident: str) -> tuple[dict[str, Any], list[int]]:
         """What is said of a container, and its processes; a death of just now takes the news of it a moment."""
@@ -111,8 +119,12 @@ class Fragile(Engine):
         return msgspec.structs.replace(found, processes=others)
 
     def clean(self) -> None:
-        """Remove all containers, all networks of a test's and all images but the one."""
+        """Remove all containers, all volumes that have names, all networks of a test's and all images but the one."""
         self.remove_containers()
+        for volume in self.api("GET", "/volumes")[1]["Volumes"]:
+            assert len(volume["Name"]) < 64, f"an anonymous volume is left: {volume}"
+            status, told = self.api("DELETE", f"/volumes/{volume['Name']}")
+            assert status == 204, told
         for network in self.api("GET", "/networks")[1]:
             if network["Name"] not in ("bridge", "host", "none"):
                 status, told = self.api("DELETE", f"/networks/{network['Id']}")

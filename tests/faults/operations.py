@@ -13,6 +13,23 @@ PORT = {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp"
 LONG: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sleep", "1000"], "StopSignal": "SIGKILL", **PORT}
 SHORT: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sh", "-c", "echo words; exit 7"], **PORT}
 BRIEF: dict[str, Any] = {**SHORT, "HostConfig": {**SHORT["HostConfig"], "AutoRemove": True}}
+KEEPING: dict[str, Any] = {
+    "Image": IMAGE,
+    "Cmd": ["true"],
+    "Volumes": {"/home": {}, "/anonymous": {}},
+    "HostConfig": {
+        "Binds": ["cargo:/bin"],
+        "Mounts": [
+            {
+                "Type": "volume",
+                "Source": "deck",
+                "Target": "/deck",
+                "VolumeOptions": {"DriverConfig": {"Options": {"type": "tmpfs", "device": "tmpfs", "o": "size=1m"}}},
+            },
+            {"Type": "volume", "Source": "cargo", "Target": "/part", "VolumeOptions": {"Subpath": "busybox"}},
+        ],
+    },
+}
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -68,6 +85,15 @@ def _loaded_before(engine: Fragile) -> None:
     loaded(engine)
 
 
+def removed_with_volumes(engine: Fragile) -> None:
+    engine.ask("DELETE", "/containers/boat?v=true")
+    engine.ask("DELETE", "/volumes/cargo")
+
+
+def _kept(engine: Fragile) -> None:
+    create(engine, KEEPING)
+
+
 OPERATIONS = {
     "create": Operation(create),
     "start": Operation(lambda engine: ask(engine, "start"), create),
@@ -81,6 +107,13 @@ OPERATIONS = {
     "rename": Operation(lambda engine: ask(engine, "rename?name=ship", "rename?name=boat"), create),
     "remove by force": Operation(lambda engine: engine.ask("DELETE", "/containers/boat?force=true"), started),
     "remove": Operation(lambda engine: engine.ask("DELETE", "/containers/boat"), create),
+    "create with volumes": Operation(_kept),
+    "run with volumes": Operation(lambda engine: ask(engine, "start", "wait"), _kept),
+    "remove with volumes": Operation(removed_with_volumes, _kept),
+    "prune volumes": Operation(
+        lambda engine: engine.ask("POST", '/volumes/prune?filters={"all":["true"]}'),
+        lambda engine: engine.ask("POST", "/volumes/create", {"Name": "cargo"}),
+    ),
     "create a network": Operation(lambda engine: engine.ask("POST", "/networks/create", {"Name": "sea"})),
     "remove a network": Operation(
         lambda engine: engine.ask("DELETE", "/networks/sea"),

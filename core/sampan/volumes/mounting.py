@@ -30,15 +30,20 @@ class Mounting:
         self._lock = threading.Lock()
         self._users: dict[str, set[str]] = {}
         self._locks: dict[str, threading.RLock] = {}
+        self._devices: set[str] = set()  # names of volumes whose devices are mounted
 
     def restore(self, volumes: Mapping[str, Volume], users: Mapping[str, Collection[str]]) -> None:
         """After a crash: what running containers use stays mounted, all else goes; half-made copies are dealt with."""
         for target in reversed(_mounted_below(self._holding)):
             mounts.detach(target)
+        self._holding.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for place in self._holding.iterdir():
+            _drop(place)
         self._users = {name: set(ids) for name, ids in users.items() if ids}
         there = set(_mounted_below(self._places.home("x").parent))
+        self._devices = {name for name in volumes if _real(self._places.data(name)) in there}
         for name, volume in volumes.items():
-            if str(self._places.data(name)) in there and not self._users.get(name):
+            if not self._users.get(name):
                 self._detach(name)
             if not device.present(volume.options):
                 self._finish(name)
@@ -48,8 +53,9 @@ class Mounting:
         with self._lock_of(volume.name):
             data = self._places.data(volume.name)
             users = self._users.setdefault(volume.name, set())
-            if device.present(volume.options) and not users and str(data) not in _mounted_below(data.parent):
+            if device.present(volume.options) and volume.name not in self._devices:
                 device.mount(volume.options, data)
+                self._devices.add(volume.name)
             users.add(user)
             return data
 
@@ -101,10 +107,9 @@ class Mounting:
             yield place
         finally:
             mounts.detach(place)
-            place.rmdir() if place.is_dir() else place.unlink()
+            _drop(place)
 
     def _place(self, found: int) -> Path:
-        self._holding.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self._holding / os.urandom(8).hex()
         if os.path.isdir(f"/proc/self/fd/{found}"):  # noqa: PTH112 - a descriptor
             place.mkdir()
@@ -119,9 +124,12 @@ class Mounting:
         return place
 
     def _detach(self, name: str) -> None:
+        if name not in self._devices:
+            return
         data = self._places.data(name)
-        while str(data) in _mounted_below(data.parent):
+        while _real(data) in _mounted_below(data.parent):
             mounts.detach(data)
+        self._devices.discard(name)
 
     def _finish(self, name: str) -> None:
         data = self._places.data(name)
@@ -133,6 +141,14 @@ class Mounting:
             return self._locks.setdefault(name, threading.RLock())
 
 
+def _drop(place: Path) -> None:
+    """A mount point of ours. Never more than that: what is mounted there is a user's data."""
+    if place.is_dir():
+        place.rmdir()
+    else:
+        place.unlink()
+
+
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[int]:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -140,6 +156,11 @@ def _opened(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _real(data: Path) -> str:
+    """As mountinfo has it. The last part is not looked at: its device may hang."""
+    return os.path.join(os.path.realpath(data.parent), data.name)  # noqa: PTH118
 
 
 def _mounted_below(directory: Path) -> list[str]:

@@ -49,7 +49,6 @@ class Places:
 
     def put_away(self, name: str) -> Path | None:
         """Take it out of its place; where to. :meth:`put_back` or :meth:`sweep` comes next."""
-        self._removed.mkdir(mode=0o700, parents=True, exist_ok=True)
         away = self._removed / f"{name}.{time.time_ns():016x}"
         try:
             self.home(name).rename(away)
@@ -77,6 +76,7 @@ class Places:
         """After a crash: every known volume gets its directory. Names of volumes that nobody knows are returned: with
         a lost database, say, the data is still there."""
         self._root.mkdir(mode=0o701, parents=True, exist_ok=True)
+        self._removed.mkdir(mode=0o700, exist_ok=True)
         for away in sorted(self._removed.glob("*"), reverse=True):
             name = away.name.rpartition(".")[0]
             if name in known and not self.home(name).exists():
