@@ -36,6 +36,27 @@ def test_no_output_of_an_exec_is_lost(boat: Any) -> None:
     assert boat.exec_run("true", user="nobody-here").exit_code == 126
 
 
+def test_volumes(docker_py: Any, shell: str) -> None:
+    from docker.errors import APIError, NotFound
+    from docker.types import Mount
+
+    made = docker_py.volumes.create("hold", labels={"a": "b"})
+    binds = {"hold": {"bind": "/hold", "mode": "rw"}}
+    docker_py.containers.run(shell, ["sh", "-c", "echo tea > /hold/chest"], volumes=binds, remove=True)
+    boat = docker_py.containers.create(shell, "cat /x/chest", mounts=[Mount("/x", "hold", read_only=True)])
+    boat.start()
+    boat.wait()
+    assert boat.logs() == b"tea\n"
+    with pytest.raises(APIError) as refused:
+        made.remove()
+    assert refused.value.status_code == 409
+    boat.remove(v=True)
+    assert [volume.name for volume in docker_py.volumes.list(filters={"label": "a=b"})] == ["hold"]
+    made.remove()
+    with pytest.raises(NotFound):
+        docker_py.volumes.get("hold")
+
+
 def test_an_exec_as_a_socket(boat: Any) -> None:
     stream = boat.exec_run("cat", stdin=True, socket=True).output._sock
     stream.settimeout(20)

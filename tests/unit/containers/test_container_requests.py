@@ -216,6 +216,7 @@ def test_entrypoint_and_command(asked: dict[str, Any], entrypoint: Any, cmd: Any
 
 words = some.one_of(
     some.text(max_size=20),
+    some.sampled_from(["data:/d", "data:/d:ro", "/d", "data", "..", "local", "a/b", "data:/d:nocopy"]),
     some.sampled_from(["", "host", "none", "container:x", "/a:/b", "/a:/b:ro", "A=1", "SIGTERM", "no", "NET_ADMIN"])
     | some.sampled_from(["0-1", "1.2.3.4", "x:1.2.3.4", "seccomp={}", "bind", "tmpfs", "/tmp", "size=1m", "\ud800"]),
 )
@@ -271,15 +272,21 @@ def test_create_raises_nothing_but_kinds_and_leaves_nothing(
     home: House, name: str | None, body: dict[str, Any], kept: set[str]
 ) -> None:
     before = dict(home.recorded())
+    volumes = home.parts.volumes.list()
     record, refusal = attempt(home, name, few(body, kept))
     if record is None:
+        assert home.parts.volumes.list() == volumes
         assert refusal
         assert home.recorded().keys() == before.keys()
         assert home.storage.roots == set(before)
     else:
         assert home.recorded()[record.id] == record
-        home.containers.remove(record.id)
+        home.containers.remove(record.id, volumes=True)
         home.settle()
+        for volume in record.mounts:
+            if volume.type == "volume" and not volume.options.get("anonymous"):
+                home.parts.volumes.remove(volume.name)
+        assert home.parts.volumes.list() == volumes
 
 
 def attempt(home: House, name: str | None, body: dict[str, Any]) -> tuple[Container | None, str]:

@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 @routes.post("/containers/create")
 def create(call: Call) -> Reply:
     body = call.json(letters.CONTAINER_CREATE)
+    if call.version < RECURSIVE:
+        _read_only_as_before(body)
     container, warnings = call.engine.containers.create(
         call.query.text("name") or None, body, call.query.text("platform")
     )
     return json({"Id": container.id, "Warnings": warnings}, 201)
+
+
+RECURSIVE = (1, 44)
+"""Clients that are older mean the mount itself by read-only, not what is mounted in it."""
+
+
+def _read_only_as_before(body: dict[str, Any]) -> None:
+    host = body.get("HostConfig")
+    mounts = host.get("Mounts") if isinstance(host, dict) else None
+    for mount in mounts if isinstance(mounts, list) else ():
+        if isinstance(mount, dict) and mount.get("Type") == "bind" and mount.get("ReadOnly"):
+            options = mount.get("BindOptions")
+            mount["BindOptions"] = {**(options if isinstance(options, dict) else {}), "ReadOnlyNonRecursive": True}
 
 
 @routes.get("/containers/json")
