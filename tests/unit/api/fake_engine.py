@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from sampan.config import Config
-from sampan.containers.logs import LogEntry, Wanted
+from sampan.containers.logformats import LogEntry
+from sampan.containers.logs import Wanted
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
 from sampan.errors import Conflict, Invalid, NotFound, StartFailed
 from sampan.events import EventBus
@@ -84,9 +85,8 @@ class Containers:
         yield LogEntry("stdout", "2024-01-01T00:00:00.000000001Z", b"out\n")
         yield LogEntry("stderr", "2024-01-01T00:00:00.000000002Z", b"err\n")
 
-    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[LogEntry]:
-        for entry in self.logs(reference, wanted):
-            yield entry
+    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[list[LogEntry]]:
+        yield list(self.logs(reference, wanted))
         self.exit = asyncio.get_running_loop().create_future()
         self.waits += 1
         try:
@@ -128,6 +128,11 @@ class Containers:
 
     def stats(self, reference: str) -> Stats:
         return Stats(cpu_ns=5, pids=1)
+
+    def update(self, reference: str, body: dict[str, Any]) -> list[str]:
+        self.get(reference)
+        self.calls.append(("update", body))
+        return ["be careful"] if body.get("OomKillDisable") else []
 
 
 class Images:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import select
+
 import pytest
 
 from sampan.drivers.types import RuntimeFeatures
-from sampan.errors import NotFound
+from sampan.errors import NotFound, SampanError
 from sampan.testing.runtime.base import Base, need
 from sampan.testing.runtime.containers import Containers, until
 from sampan.testing.runtime.spec import command, limits
@@ -117,6 +120,49 @@ class LimitTests(Base):
         running = containers.start(command("sh", "-c", _BUSY))
         containers.driver.update(running.key, {"cpu": {"quota": 5_000, "period": 50_000}})
         until(lambda: containers.driver.stats(running.key).throttled_periods >= 2, lambda: "it was never throttled")
+
+    def test_limits_change_all_or_none(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "update")
+        need(features, "stats")
+        running = containers.start(
+            command("sleep", "1000", linux=limits(memory={"limit": 64 * _MB}, pids={"limit": 9}))
+        )
+        impossible = {"memory": {"limit": 96 * _MB}, "pids": {"limit": 5}, "cpu": {"cpus": "4095"}}
+        with pytest.raises(SampanError):
+            containers.driver.update(running.key, impossible)
+        found = containers.driver.stats(running.key)
+        assert (found.memory_limit, found.pids_limit) == (64 * _MB, 9)
+
+    def test_limits_can_be_taken_away(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "update")
+        need(features, "stats")
+        running = containers.start(
+            command("sleep", "1000", linux=limits(memory={"limit": 64 * _MB}, pids={"limit": 9}))
+        )
+        nothing = {
+            "memory": {"limit": -1, "reservation": -1, "swap": -1},
+            "cpu": {"shares": 0, "quota": -1, "period": 100_000, "cpus": "", "mems": ""},
+            "pids": {"limit": -1},
+            "blockIO": {"weight": 0},
+        }
+        containers.driver.update(running.key, nothing)
+        found = containers.driver.stats(running.key)
+        assert (found.memory_limit, found.pids_limit) == (-1, -1)
+
+    def test_starving_is_heard_of(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        script = f"read go; {eating(200)}; sleep 1000"
+        running = containers.start(command("sh", "-c", script, linux=limits(memory={"limit": 48 * _MB})))
+        news = containers.driver.starvation(running.key)
+        if news is None:
+            pytest.skip("this runtime cannot tell before the end")
+        try:
+            assert not select.select([news], [], [], 0)[0]
+            running.send("\n")
+            assert select.select([news], [], [], 20)[0]
+            until(lambda: containers.driver.stats(running.key).oom_kills == 1, lambda: "it was not killed")
+        finally:
+            os.close(news)
 
     def test_a_processor_can_be_told(self, containers: Containers) -> None:
         outcome = containers.run(
