@@ -165,3 +165,15 @@ def test_filters_that_make_no_sense(three: Wire, filters: str) -> None:
     answer = three.ask("GET", f"/containers/json?all=1&filters={quote(filters)}")
     assert answer.status == 400
     assert answer.message
+
+
+@pytest.mark.parametrize(("version", "deep"), [("1.43", False), ("1.44", True)])
+def test_what_read_only_means_to_old_clients(daemon: Daemon, wire: Wire, version: str, deep: bool) -> None:
+    """Before 1.44, not what is mounted inside the mount."""
+    bind = {"Type": "bind", "Source": "/a", "Target": "/b", "ReadOnly": True, "BindOptions": {"Propagation": "slave"}}
+    body = {"Image": "x", "HostConfig": {"Mounts": [bind, {"Type": "volume", "Target": "/c", "ReadOnly": True}]}}
+    assert wire.ask("POST", f"/v{version}/containers/create?name=n", body).status == 201
+    [first, second] = daemon.engine.containers.calls[-1][2]["HostConfig"]["Mounts"]
+    assert first["BindOptions"].get("ReadOnlyNonRecursive", False) is not deep
+    assert first["BindOptions"]["Propagation"] == "slave"
+    assert "BindOptions" not in second
