@@ -113,9 +113,10 @@ class Fragile(Engine):
         """What there is, without the daemon and what waits for its word, which a restart changes."""
         assert self.daemon is not None
         found = self.leftovers()
-        own = {self.daemon.pid, *waiting(self.daemon.pid)}
         running = processes(self.net, [Path(path) for path in found.namespaces])
-        others = frozenset(f"{pid} {name}" for pid, name in running.items() if pid not in own)
+        others = frozenset(
+            f"{pid} {name}" for pid, name in running.items() if pid != self.daemon.pid and not may_launch(pid)
+        )
         return msgspec.structs.replace(found, processes=others)
 
     def clean(self) -> None:
@@ -136,6 +137,7 @@ class Fragile(Engine):
                     assert status == 200, told
 
     def nothing_beyond(self, before: Leftovers, patience: float = 10.0) -> None:
+        assert "going on without it" not in self.log, "what waited for a dead daemon's word waits on"
         deadline = time.monotonic() + patience
         while extra := self.things().beyond(before):
             assert time.monotonic() < deadline, f"left behind: {extra}"
@@ -163,15 +165,22 @@ def children(pid: int) -> list[int]:
 
 
 def waiting(daemon: int) -> list[int]:
-    """The launcher, and whatever below it has not started anything yet: it still holds the lock of launches."""
+    """The launcher, and whatever below it has not started anything yet."""
     found, below = [], children(daemon)
     while below:
         pid = below.pop()
         below += children(pid)
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/fd/0").readlink().name == "launching":
-                found.append(pid)
+        if may_launch(pid):
+            found.append(pid)
     return found
+
+
+def may_launch(pid: int) -> bool:
+    """Does it hold the lock of launches, which a new daemon waits for?"""
+    try:
+        return Path(f"/proc/{pid}/fd/0").readlink().name == "launching"
+    except OSError:
+        return False
 
 
 def kill(pid: int) -> None:
