@@ -151,6 +151,19 @@ def test_read_only_stays_so(engine: Engine, cli: Cli, shell: str, tmp_path: Path
     engine.sampan("rm", name).ok()
 
 
+def test_mount_points_are_not_replaced(engine: Engine, cli: Cli, boat: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    running = json.loads(engine.sampan("inspect", boat).out)[0]["State"]["Running"]
+    if running:
+        assert "device or resource busy" in cli("cp", tmp_path / "file", f"{boat}:/etc/hosts").stderr
+        assert "127.0.0.1" in engine.sampan("exec", boat, "cat", "/etc/hosts").out
+    with tarfile.open(tmp_path / "vol.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("vol"))
+    status, told = engine.api("PUT", f"/containers/{boat}/archive?path=/", (tmp_path / "vol.tar").read_bytes())
+    assert (status, "device or resource busy" in told["message"]) == (409, True)
+    assert (tmp_path / "vol/v").read_text() == "vol\n"
+
+
 def test_diff_and_export(engine: Engine, cli: Cli, boat: str, tmp_path: Path) -> None:
     told = cli("diff", boat).out.splitlines()
     assert {"A /d", "A /d/f", "A /link", "A /ready"} <= set(told)

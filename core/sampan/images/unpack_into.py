@@ -6,17 +6,19 @@ container may change all of it meanwhile: every entry is made through descriptor
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import BinaryIO
 
-from sampan.errors import Invalid
+from sampan.errors import Conflict, Invalid
 from sampan.images import tar_reader as tar
 from sampan.images.layer_tree import Around, LayerTree
 from sampan.images.tar_fields import LARGEST, shown
 from sampan.images.tar_reader import Entry, TarReader
 from sampan.images.unpack import MAX_ENTRIES, Unpacker, normal
 from sampan.images.whiteouts import Whiteouts
+from sampan.linux.paths import RESOLVE_NO_XDEV, openat2
 
 
 def unpack_into(
@@ -64,18 +66,34 @@ class _Copier(Unpacker):
             return
         if self._for:
             entry.uid, entry.gid = self._for
-        if self._keep_kinds:
-            self._check_kind(entry, path)
+        self._check_there(entry, path)
         super()._apply(entry)
 
-    def _check_kind(self, entry: Entry, path: bytes) -> None:
+    def _check_there(self, entry: Entry, path: bytes) -> None:
+        """May what is there already be replaced, or completed if both are directories?"""
         parent, _, name = path.rpartition(b"/")
         place = self._tree.existing(parent)
         try:
             there = os.lstat(name, dir_fd=place.fd) if place else None
         except FileNotFoundError:
             there = None
-        if there is None or stat.S_ISDIR(there.st_mode) == (entry.kind == tar.DIRECTORY):
+        if place is None or there is None:
             return
-        kinds = ("directory", "non-directory") if stat.S_ISDIR(there.st_mode) else ("non-directory", "directory")
-        raise Invalid(f"cannot overwrite {kinds[0]} {shown(path)} with {kinds[1]} {shown(entry.name)}")
+        directory, wanted = stat.S_ISDIR(there.st_mode), entry.kind == tar.DIRECTORY
+        if directory and wanted:
+            return
+        if self._keep_kinds and directory != wanted:
+            kinds = ("directory", "non-directory") if directory else ("non-directory", "directory")
+            raise Invalid(f"cannot overwrite {kinds[0]} {shown(path)} with {kinds[1]} {shown(entry.name)}")
+        if _is_mount_point(place.fd, name):
+            raise Conflict(f"{shown(path)} cannot be replaced, for something is mounted on it: device or resource busy")
+
+
+def _is_mount_point(directory: int, name: bytes) -> bool:
+    """Is something mounted there? The kernel refuses to unlink mount points of our own namespace only: one of
+    another's it would take apart."""
+    try:
+        os.close(openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_NO_XDEV))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from io import BytesIO
 from typing import Any
 
 from sampan.api import letters
@@ -36,7 +37,7 @@ def put(call: Call) -> Reply:
     call.engine.containers.archives.write(
         call.id,
         query.needed("path"),
-        call.upload(),
+        call.upload() if call.request.body else BytesIO(),
         keep_kinds=query.flag("noOverwriteDirNonDir"),
         as_user=query.flag("copyUIDGID"),
     )
