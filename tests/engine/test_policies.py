@@ -58,8 +58,8 @@ def test_on_failure_tries_so_often_with_growing_pauses(engine: Engine, cli: Cli,
 
 
 @pytest.mark.parametrize("ends_it", [["stop"], ["kill"], ["rm", "-f"]], ids=" ".join)
-def test_while_it_waits_for_its_restart(engine: Engine, cli: Cli, shell: str, ends_it: list[str]) -> None:
-    cli("run", "-d", "--name", "again", "--restart", "always", shell, "false").ok()
+def test_while_it_waits_for_its_restart(engine: Engine, shell: str, ends_it: list[str]) -> None:
+    engine.docker("run", "-d", "--name", "again", "--restart", "always", shell, "false").ok()
     engine.wait_until(lambda: inspected(engine, "again")["RestartCount"] >= 3, "it is restarted")
     engine.wait_until(lambda: state(engine, "again")["Status"] == "restarting", "it waits for the next time")
     told = state(engine, "again")
@@ -68,13 +68,13 @@ def test_while_it_waits_for_its_restart(engine: Engine, cli: Cli, shell: str, en
     assert (listed["State"], listed["Status"][:14]) == ("restarting", "Restarting (1)")
     status, refused = engine.api("POST", "/containers/again/exec", {"Cmd": ["true"]})
     assert (status, refused["message"][-50:]) == (409, "is restarting, wait until the container is running")
-    cli(*ends_it, "again").ok()
+    engine.docker(*ends_it, "again").ok()
     if ends_it[0] != "rm":
         count = inspected(engine, "again")["RestartCount"]
         time.sleep(0.5)
         assert (state(engine, "again")["Status"], inspected(engine, "again")["RestartCount"]) == ("exited", count)
-        cli("rm", "again").ok()
-    assert cli("ps", "-aq", "--filter", "name=again").out == ""
+        engine.docker("rm", "again").ok()
+    assert engine.docker("ps", "-aq", "--filter", "name=again").out == ""
 
 
 def test_another_policy_counts_from_the_next_end_on(engine: Engine, shell: str) -> None:
@@ -135,19 +135,17 @@ def _init(engine: Engine, name: str) -> str:
         (["sh", "-c", "kill -9 -1; x=$(head -c 99m /dev/zero | tail -c 99m)"], [], 137, "out-of-memory"),
     ],
 )
-def test_why_it_ended(
-    engine: Engine, cli: Cli, shell: str, command: list[str], act: list[str], code: int, cause: str
-) -> None:
+def test_why_it_ended(engine: Engine, shell: str, command: list[str], act: list[str], code: int, cause: str) -> None:
     more = ["-m", "16m"] if cause == "out-of-memory" else []
-    cli("run", "-di", "--name", "ended", *more, shell, *command).ok()
+    engine.docker("run", "-di", "--name", "ended", *more, shell, *command).ok()
     if act:
-        cli(*act, "ended").ok()
+        engine.docker(*act, "ended").ok()
     ends(engine, "ended")
     told = state(engine, "ended")
     assert (told["ExitCode"], told["OOMKilled"]) == (code, cause == "out-of-memory")
     assert told["Cause"].startswith(cause)
     assert engine.sampan("ps", "-a", "--format", "{{.Cause}}", "--filter", "name=ended").out == told["Cause"]
-    cli("rm", "ended").ok()
+    engine.docker("rm", "ended").ok()
 
 
 def test_a_whole_life_in_events(engine: Engine, cli: Cli, shell: str) -> None:
