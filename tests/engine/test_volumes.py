@@ -69,6 +69,13 @@ def test_what_is_written_stays(cli: Cli, shell: str, name: str) -> None:
     assert "Read-only file system" in refused.stderr
 
 
+@pytest.mark.parametrize("storage", ["overlayfs", "vfs"])
+def test_any_storage_can_fill_it(engine: Engine, shell: str, name: str, storage: str) -> None:
+    run = ("run", "--rm", "--storage-driver", storage, "-v", f"{name}:/etc")
+    assert "root" in engine.sampan(*run, shell, "cat", "/etc/passwd").out
+    assert (home(engine, name) / "passwd").exists()
+
+
 def test_it_begins_with_what_the_image_has(engine: Engine, cli: Cli, shell: str, name: str) -> None:
     inside = cli("run", "--rm", shell, "sh", "-c", "cd /etc; find . | sort; stat -c '%a %u %g' .").out
     look = ("sh", "-c", "cd /data; find . | sort; stat -c '%a %u %g' .")
@@ -326,3 +333,25 @@ def test_removed_while_others_take_it(engine: Engine, shell: str, name: str) -> 
     assert made
     assert volumes(engine) == [name]
     assert home(engine, name).is_dir()
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "src=hold,dst=/a,ro,volume-nocopy,volume-label=a=b",
+        'dst=/a,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,mode=700"',
+        "type=bind,src=/tmp,dst=/a,ro,bind-recursive=writable,bind-propagation=rprivate",
+        "type=bind,src=/tmp,dst=/a,bind-recursive=disabled",
+        "type=tmpfs,dst=/a,tmpfs-size=1m,tmpfs-mode=700",
+    ],
+)
+def test_both_clients_mean_the_same(engine: Engine, shell: str, word: str) -> None:
+    told = []
+    for client in (engine.docker, engine.sampan):
+        ident = client("create", "--mount", word, shell, "true").out
+        [mount] = engine.api("GET", f"/containers/{ident}/json")[1]["HostConfig"]["Mounts"]
+        if mount.get("VolumeOptions", {}).get("DriverConfig") == {}:  # docker's way of saying nothing
+            del mount["VolumeOptions"]["DriverConfig"]
+        told.append(mount)
+        engine.docker("start", ident).ok()
+    assert told[0] == told[1]
