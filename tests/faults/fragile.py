@@ -117,7 +117,9 @@ class Fragile(Engine):
         others = frozenset(
             f"{pid} {name}" for pid, name in running.items() if pid != self.daemon.pid and not may_launch(pid)
         )
-        return msgspec.structs.replace(found, processes=others)
+        # The group that all containers' groups are in comes and goes with them, and may come a moment later.
+        groups = frozenset(path for path in found.cgroups if not path.endswith(f"sampan-{self.instance}"))
+        return msgspec.structs.replace(found, processes=others, cgroups=groups)
 
     def clean(self) -> None:
         """Remove all containers, all volumes that have names, all networks of a test's and all images but the one."""

@@ -7,10 +7,11 @@ so that none of that takes time when one comes; and it lets the runtime make ahe
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import os
 
 from sampan.errors import StartFailed
-from sampan.linux import messages
+from sampan.linux import messages, process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ class Starter:
 
     def __init__(self, runtime: Any, load: Callable[[str], Any], *, ahead: bool, close: Sequence[int] = ()) -> None:
         self._link, theirs = messages.pair()
+        monitor = os.getpid()
         self._pid = os.fork()
         if self._pid == 0:
+            process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)
             for fd in (self._link.detach(), *close):
                 os.close(fd)
-            _serve(theirs, runtime, load, ahead)
+            _serve(theirs, runtime, load, ahead, monitor)
         theirs.close()
 
     def start(self, message: dict[str, Any], root: int, stdio: list[int]) -> tuple[int, int]:
@@ -54,11 +57,11 @@ class Starter:
             os.waitpid(self._spare, 0)
 
 
-def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: bool) -> None:
+def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: bool, monitor: int) -> None:
     try:
         made = _make_ahead(runtime) if ahead else None
         message, fds = messages.receive(link, messages.LIMIT)
-        if message is None:  # the daemon has gone, and nothing will be asked any more
+        if message is None or os.getppid() != monitor:  # nothing will be asked any more, or nobody would watch
             os._exit(0)
         _answer(link, runtime, load, made, message, fds)
     finally:
