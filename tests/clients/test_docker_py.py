@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 import time
 from typing import Any
 
@@ -132,3 +134,29 @@ def test_images(docker_py: Any, shell: str) -> None:
         docker_py.images.load(b"abc")
     with pytest.raises(ImageNotFound):
         docker_py.images.get("copy:1")
+
+
+def test_files_and_images_of_a_container(docker_py: Any, boat: Any) -> None:
+    from docker.errors import NotFound
+
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("deck/plank")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"oak"))
+    assert boat.put_archive("/tmp", archive.getvalue())
+    data, told = boat.get_archive("/tmp/deck/plank")
+    assert (told["name"], told["size"], told["linkTarget"]) == ("plank", 3, "")
+    with tarfile.open(fileobj=io.BytesIO(b"".join(data))) as tar:
+        file = tar.extractfile("plank")
+        assert file
+        assert file.read() == b"oak"
+    with pytest.raises(NotFound, match="Could not find the file /none"):
+        boat.get_archive("/none")
+    assert {"Path": "/tmp/deck/plank", "Kind": 1} in boat.diff()
+    with tarfile.open(fileobj=io.BytesIO(b"".join(boat.export()))) as tar:
+        assert "tmp/deck/plank" in tar.getnames()
+    image = boat.commit("kept", "1", message="why", author="me", changes='CMD ["cat", "/tmp/deck/plank"]')
+    assert image.tags == ["kept:1"]
+    assert docker_py.containers.run("kept:1", remove=True) == b"oak"
+    docker_py.images.remove("kept:1")
