@@ -139,6 +139,8 @@ def _places(places: Any) -> Any:
 
 def _plain(value: msgspec.Struct) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(value)
+    if health := plain.get("Healthcheck"):
+        plain["Healthcheck"] = {key: item for key, item in health.items() if item}
     for key in _NULL & plain.keys():
         plain[key] = plain[key] or None
     return {key: item for key, item in plain.items() if item or key not in _LEFT_OUT}

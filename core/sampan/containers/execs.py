@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,14 @@ class Execs:
                 del self._execs[ident]
                 self._ended.pop(ident, None)
         self._awaited.pop(ident, None)
+
+    def end(self, ident: str) -> None:
+        """Kill one that runs, at once. It leads a session, so that what it has started goes with it, unless that has
+        gone its own way."""
+        made = self._execs.get(ident)
+        if made and made.running and made.pid:
+            with suppress(ProcessLookupError):
+                os.killpg(made.pid, signal.SIGKILL)
 
     def of(self, container: str) -> list[str]:
         """The ids of a container's execs that run."""

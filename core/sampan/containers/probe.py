@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
 import socket
 import time
 from collections.abc import Callable
@@ -15,7 +12,7 @@ from sampan.containers.execs import Execs
 from sampan.containers.healthcheck import OUTPUT, Check
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.errors import Conflict, NotFound, SampanError
+from sampan.errors import Conflict, NotFound
 from sampan.types import HealthResult
 
 REST = 1.0  # seconds for the last output after a check's end, and for its end after it was killed
@@ -65,7 +62,7 @@ class Probe:
 
     def _listen(self, stream: socket.socket) -> None:
         if self._late:  # while it was being started
-            self._kill()
+            self._execs.end(self._id)
         if self._told is None:
             stream.close()
             return
@@ -98,14 +95,7 @@ class Probe:
     def _overdue(self) -> None:
         self._late = True
         self._waits.append(self._clock.later(REST, self._tell))
-        self._kill()
-
-    def _kill(self) -> None:
-        """An exec leads a session, so that what it has started goes with it, unless that has gone its own way."""
-        with contextlib.suppress(SampanError, OSError):
-            found = self._execs.get(self._id)
-            if found.running and found.pid:
-                os.killpg(found.pid, signal.SIGKILL)
+        self._execs.end(self._id)
 
     def _tell(self) -> None:
         text = unframed(bytes(self._said))

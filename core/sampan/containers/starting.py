@@ -22,7 +22,7 @@ from sampan.containers.transitions import ALIVE, move
 from sampan.drivers.types import Bundle
 from sampan.errors import Conflict, Invalid, NotModified, SampanError, StartFailed, Unavailable
 from sampan.linux import paths
-from sampan.types import Container, State, Status
+from sampan.types import Container, ExitCause, State, Status
 from sampan.undo import Undo
 
 PATIENCE = 30.0  # seconds for what is left of an earlier run to go away
@@ -187,10 +187,7 @@ class Starter:
         record, host = entry.record, entry.record.host_config
         runtime = self._parts.runtime(record)
         limits = self._parts.config.log
-        options = host["LogConfig"]
-        wanted = logconfig.order(
-            options["Type"], options["Config"], Path(record.log_path), (limits.max_size, limits.max_file)
-        )
+        wanted = logconfig.order(record, (limits.max_size, limits.max_file))
         order = runtime.order(Bundle(id=record.id, path=bundle, spec=record.spec))
         streams = [stream for _, stream in entry.streams]
         entry.streams.clear()
@@ -224,6 +221,7 @@ class Starter:
         state = record.state
         state.exit_code = error.exit_code if isinstance(error, StartFailed) else _OTHER
         state.error = error.message if isinstance(error, SampanError) else str(error)
+        state.cause, state.cause_detail = ExitCause.NOT_STARTED, state.error
         for ours, stream in entry.streams:
             del ours
             stream.theirs.close()
