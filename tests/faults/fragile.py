@@ -68,6 +68,7 @@ class Fragile(Engine):
             if state["Running"]:
                 assert state["Pid"] in inside, f"it is said to run as {state['Pid']}, and there are {inside}"
                 assert self.runs(ident, "true") == 0, "nothing can be executed in a running container"
+                self.check_limits(ident)
             else:
                 self.wait_until(lambda ident=ident: not self.inside_of(ident), f"nothing runs in {state}")  # type: ignore[misc]
                 assert state["Pid"] == 0
@@ -79,6 +80,14 @@ class Fragile(Engine):
             found = sorted(path.name for path in Path(volume["Mountpoint"]).iterdir())
             if volume["Name"] == "cargo":
                 assert not found or set(PROGRAMS) <= set(found), found
+
+    def check_limits(self, ident: str) -> None:
+        """The kernel holds a running container to what its record says."""
+        wanted = self.api("GET", f"/containers/{ident}/json")[1]["HostConfig"]
+        used = self.api("GET", f"/containers/{ident}/stats?stream=0&one-shot=1")[1]
+        processes = used["pids_stats"].get("limit", 0)
+        assert (0 if processes == 2**64 - 1 else processes) == (wanted["PidsLimit"] or 0)
+        assert not wanted["Memory"] or used["memory_stats"]["limit"] == wanted["Memory"]
 
     def settled(self, ident: str) -> tuple[dict[str, Any], list[int]]:
         """What is said of a container, and its processes; a death of just now takes the news of it a moment."""

@@ -61,6 +61,20 @@ def on_two_networks(engine: Fragile) -> None:
     create(engine, {**LONG, "HostConfig": {**PORT["HostConfig"], "NetworkMode": "sea"}, "NetworkingConfig": wish})
 
 
+def limited(engine: Fragile) -> None:
+    limits = {"Memory": 32 << 20, "MemorySwap": 32 << 20, "PidsLimit": 10}
+    started(engine, {**LONG, "HostConfig": {**PORT["HostConfig"], **limits}})
+
+
+def updated(engine: Fragile) -> None:
+    body = {"Memory": 64 << 20, "MemorySwap": -1, "PidsLimit": 20, "RestartPolicy": {"Name": "on-failure"}}
+    engine.ask("POST", "/containers/boat/update", body)
+
+
+def below_a_group(engine: Fragile) -> None:
+    create(engine, {**LONG, "HostConfig": {"CgroupParent": f"/fleet-{engine.instance}/inner"}})
+
+
 def executed(engine: Fragile) -> None:
     made = engine.ask("POST", "/containers/boat/exec", {"Cmd": ["true"], "AttachStdout": True})
     if made and "Id" in made:  # a message, if the container has just ended
@@ -104,6 +118,11 @@ OPERATIONS = {
     "stop": Operation(lambda engine: ask(engine, "stop"), started),
     "restart": Operation(lambda engine: ask(engine, "restart"), started),
     "pause, unpause": Operation(lambda engine: ask(engine, "pause", "unpause"), started),
+    "update": Operation(updated, limited),
+    "start below a group": Operation(lambda engine: ask(engine, "start"), below_a_group),
+    "stop below a group": Operation(
+        lambda engine: ask(engine, "stop"), lambda engine: (below_a_group(engine), ask(engine, "start"))
+    ),
     "rename": Operation(lambda engine: ask(engine, "rename?name=ship", "rename?name=boat"), create),
     "remove by force": Operation(lambda engine: engine.ask("DELETE", "/containers/boat?force=true"), started),
     "remove": Operation(lambda engine: engine.ask("DELETE", "/containers/boat"), create),
