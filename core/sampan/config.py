@@ -75,7 +75,7 @@ class RuntimeConfig(_Section, frozen=True):
 class LogConfig(_Section, frozen=True):
     """Limits of a container's log, unless the container brings its own. ``max_size`` 0 means no limit."""
 
-    driver: Literal["json-file", "none"] = "json-file"
+    driver: Literal["json-file", "local", "none"] = "json-file"
     max_size: Size = 20 << 20
     max_file: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
 

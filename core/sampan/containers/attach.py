@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable
 
-from sampan.containers.logs import LogEntry
+from sampan.containers.logformats import LogEntry
 from sampan.containers.monitors import Monitors
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE

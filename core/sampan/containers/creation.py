@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, keeping, timestamps
+from sampan.containers import checks, config, keeping, logconfig, timestamps
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.errors import Invalid, NotFound, Unsupported
@@ -63,7 +63,7 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
         runtime=host["Runtime"],
         endpoints=parts.networks.plan(host, asked.networking, own),
         mounts=asked.mounts,
-        log_path=str(parts.directory(ident) / f"{ident}-json.log") if host["LogConfig"]["Type"] == "json-file" else "",
+        log_path=logconfig.path(host["LogConfig"]["Type"], parts.directory(ident), ident),
     )
 
 

@@ -1,7 +1,6 @@
-"""Reading a container's log: files in the format of Docker's json-file driver, the rotated ones first.
+"""Reading a container's log, while it is written and rotated: the last so many entries, those of a time, those to come.
 
-One JSON object per line: ``log``, ``stream``, ``time``. A line without its newline is still being written. The files
-are ours, but a container decides what is in them: a line that is no such object is passed over.
+The file that is written is at the log's path, ``.1`` is the one before it, and so on.
 """
 
 from __future__ import annotations
@@ -10,27 +9,21 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Iterator
+import time
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from sampan.containers import logformats
+from sampan.containers.logformats import Format, LogEntry
 from sampan.containers.timestamps import nanoseconds
 from sampan.errors import Invalid
 from sampan.linux.inotify import Watch
 
 _PIECE = 64 * 1024
-_LONGEST_LINE = 1 << 20
 _BATCH = 256  # entries that are read at once, off the event loop
-
-
-class LogEntry(msgspec.Struct, frozen=True):
-    """``stream`` is ``stdout`` or ``stderr``, ``time`` RFC 3339 with nanoseconds, ``data`` ends with its newline."""
-
-    stream: str
-    time: str
-    data: bytes
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,29 +44,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             at = nanoseconds(entry.time)
         except Invalid:
             return False
-        return (self.since is None or at >= self.since) and not self.is_over(at)
+        return (self.since is None or at >= self.since) and (self.until is None or at <= self.until)
 
-    def is_over(self, at: int) -> bool:
-        return self.until is not None and at > self.until
-
-
-class _Line(msgspec.Struct):
-    log: str
-    stream: str
-    time: str
-
-
-_decoder = msgspec.json.Decoder(_Line)
-
-
-def decode(line: bytes) -> LogEntry | None:
-    try:
-        read = _decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    if read.stream not in ("stdout", "stderr"):
-        return None
-    return LogEntry(read.stream, read.time, read.log.encode("utf-8", "replace"))
+    def is_before(self, entry: LogEntry) -> bool:
+        """Whether ``until`` is over at ``entry``."""
+        with contextlib.suppress(Invalid):
+            return self.until is not None and nanoseconds(entry.time) > self.until
+        return False
 
 
 def files(path: Path) -> list[Path]:
@@ -86,9 +63,9 @@ def files(path: Path) -> list[Path]:
     return found[::-1]
 
 
-def read(path: Path, wanted: Wanted) -> Iterator[LogEntry]:
-    """What is in the log now, in order."""
-    reader = Reader(path)
+def read(path: Path, wanted: Wanted, driver: str = "json-file") -> Iterator[LogEntry]:
+    """What the log driver ``driver`` has written to the log by now, in order."""
+    reader = Reader(path, logformats.named(driver))
     try:
         yield from reader.kept(wanted)
     finally:
@@ -98,8 +75,9 @@ def read(path: Path, wanted: Wanted) -> Iterator[LogEntry]:
 class Reader:
     """Reads a log to its end, and on from there when it has grown."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, written: Format) -> None:
         self._path = path
+        self._format = written
         self._file: BinaryIO | None = None
         self._rest = b""
 
@@ -113,14 +91,20 @@ class Reader:
         opened = _opened(self._path)
         try:
             if wanted.tail is not None:
-                _seek_tail(opened, wanted)
+                self._seek_tail(opened, wanted)
             while opened:
-                self.close()
-                self._file, self._rest = opened.pop(0), b""
+                self._go_on(opened.pop(0))
                 yield from filter(wanted.takes, self.more())
         finally:
-            for file in opened:
-                file.close()
+            _close(opened)
+
+    def grown(self) -> Iterator[LogEntry]:
+        """The entries that were added, in the files that were begun since, too."""
+        yield from self.more()
+        while following := self._following():
+            yield from self.more()  # what came after we looked and before the rotation: the last in this file
+            self._go_on(following)
+            yield from self.more()
 
     def more(self) -> Iterator[LogEntry]:
         """The entries that were added to the file that is open."""
@@ -128,50 +112,65 @@ class Reader:
             piece = self._file.read(_PIECE)
             if not piece:
                 return
-            *lines, self._rest = (self._rest + piece).split(b"\n")
-            if len(self._rest) > _LONGEST_LINE:
-                self._rest = b""
-            for line in lines:
-                entry = decode(line)
-                if entry:
-                    yield entry
+            entries, self._rest = self._format.split(self._rest + piece)
+            yield from entries
 
-    def turn(self) -> bool:
-        """Go on to the next file if the log was rotated; call when :meth:`more` has nothing more to give."""
+    def _seek_tail(self, opened: list[BinaryIO], wanted: Wanted) -> None:
+        """Drop the files, and skip to the place in the first one kept, from where the tail is read."""
+        missing = wanted.tail or 0
+        for index in reversed(range(len(opened))):
+            place = opened[index].seek(0, os.SEEK_END)
+            for at, entry in self._format.backwards(opened[index]) if missing else ():
+                if entry and wanted.takes(entry):
+                    place, missing = at, missing - 1
+                    if not missing:
+                        break
+            opened[index].seek(place if not missing else 0)
+            if not missing:
+                _close(opened[:index])
+                del opened[:index]
+                return
+
+    def _go_on(self, file: BinaryIO) -> None:
+        self.close()
+        self._file, self._rest = file, b""
+
+    def _following(self) -> BinaryIO | None:
+        """The file that was begun after ours; or ours again, from its start, if somebody emptied it in place."""
         try:
             current = self._path.stat()
         except FileNotFoundError:
-            return False
-        if self._file:
+            return None  # the next one is not there yet
+        if not self._file:
+            opened = _opened(self._path)
+        else:
             ours = os.fstat(self._file.fileno())
             if (ours.st_dev, ours.st_ino) == (current.st_dev, current.st_ino):
-                if current.st_size >= self._file.tell():
-                    return False
-                self._file.seek(0)  # emptied in place
-                self._rest = b""
-                return True
-        following = self._following()
-        if following is None:
-            return False
-        self.close()
-        self._file, self._rest = following, b""
-        return True
+                return self._path.open("rb") if current.st_size < self._file.tell() else None
+            opened = _opened(self._path)
+            inodes = [os.fstat(file.fileno()).st_ino for file in opened]
+            if ours.st_ino in inodes:
+                _close(opened[: inodes.index(ours.st_ino) + 1])
+                del opened[: inodes.index(ours.st_ino) + 1]
+        _close(opened[1:])
+        return opened[0] if opened else None
 
-    def _following(self) -> BinaryIO | None:
-        """The file that was begun after ours: the newest one, or the one whose number is one lower."""
-        following = self._path
-        if self._file:
-            ours = os.fstat(self._file.fileno()).st_ino
-            names = files(self._path)
-            inodes = [_inode(name) for name in names]
-            if ours in inodes[:-1]:
-                following = names[inodes.index(ours) + 1]
-            elif names:
-                following = names[0]
-        try:
-            return following.open("rb")
-        except FileNotFoundError:
-            return None
+
+def _opened(path: Path) -> list[BinaryIO]:
+    """The log's files, the oldest first, as they were at one moment: none twice or left out because of a rotation."""
+    while True:
+        opened: list[BinaryIO] = []
+        for name in files(path):
+            with contextlib.suppress(FileNotFoundError):
+                opened.append(name.open("rb"))
+        if [os.fstat(file.fileno()).st_ino for file in opened] == [_inode(name) for name in files(path)]:
+            return opened
+        _close(opened)
+
+
+def _close(opened: list[BinaryIO]) -> None:
+    for file in opened:
+        file.close()
 
 
 def _inode(path: Path) -> int:
@@ -181,59 +180,13 @@ def _inode(path: Path) -> int:
         return -1
 
 
-def _opened(path: Path) -> list[BinaryIO]:
-    opened: list[BinaryIO] = []
-    for name in files(path):
-        with contextlib.suppress(FileNotFoundError):  # rotated away meanwhile
-            opened.append(name.open("rb"))
-    return opened
+async def follow(
+    path: Path, wanted: Wanted, ended: asyncio.Future[Any], driver: str = "json-file"
+) -> AsyncGenerator[list[LogEntry], None]:
+    """The log so far and from now on, until ``ended`` is done (and all that was written by then was given).
 
-
-def _seek_tail(opened: list[BinaryIO], wanted: Wanted) -> None:
-    """Drop the files, and skip to the place in the first one kept, from where the tail is read."""
-    missing = wanted.tail or 0
-    for index in reversed(range(len(opened))):
-        place = opened[index].seek(0, os.SEEK_END)
-        for at, line in _backwards(opened[index]) if missing else ():
-            entry = decode(line)
-            if entry and wanted.takes(entry):
-                place, missing = at, missing - 1
-                if not missing:
-                    break
-        opened[index].seek(place if not missing else 0)
-        if not missing:
-            for file in opened[:index]:
-                file.close()
-            del opened[:index]
-            return
-
-
-def _backwards(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """``(offset, line)`` of each whole line, the last first."""
-    at = file.seek(0, os.SEEK_END)
-    rest, unfinished = b"", True
-    while at > 0:
-        size = min(_PIECE, at)
-        at -= size
-        file.seek(at)
-        data = file.read(size) + rest
-        if unfinished:  # what comes after the last newline is not a line yet
-            end = data.rfind(b"\n")
-            if end < 0:
-                continue
-            data, unfinished = data[:end], False
-        rest, *lines = data.split(b"\n")
-        place = at + len(data)
-        for line in reversed(lines):
-            place -= len(line)
-            yield place, line
-            place -= 1
-    if rest:
-        yield 0, rest
-
-
-async def follow(path: Path, wanted: Wanted, ended: asyncio.Future[Any]) -> AsyncIterator[LogEntry]:
-    """The log so far and from now on, until ``ended`` is done (and all that was written by then was given)."""
+    The files are read in other threads, so much at a time: a container that writes without end keeps nobody waiting.
+    """
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
     watch = Watch(path.parent)
@@ -244,34 +197,38 @@ async def follow(path: Path, wanted: Wanted, ended: asyncio.Future[Any]) -> Asyn
 
     loop.add_reader(watch.fileno(), wake)
     ended.add_done_callback(lambda _: changed.set())
-    reader = Reader(path)
+    reader = Reader(path, logformats.named(driver))
     try:
         kept = reader.kept(wanted)
         while batch := await asyncio.to_thread(_batch, kept):
-            for entry in batch:
-                yield entry
-        while True:
-            over = ended.done()
+            yield batch
+        over = False
+        while not over:
+            over = ended.done() or _is_past(wanted.until)
             changed.clear()
-            for entry in _grown(reader):
-                if wanted.takes(entry):
-                    yield entry
-                elif wanted.until is not None and wanted.is_over(nanoseconds(entry.time)):
+            grown = reader.grown()
+            while batch := await asyncio.to_thread(_batch, grown):
+                yield [entry for entry in batch if wanted.takes(entry)]
+                over = over or _is_past(wanted.until)
+                if over and wanted.is_before(batch[-1]):
                     return
-            if over:
-                return
-            await changed.wait()
+            if not over:
+                await _wait(changed, wanted.until)
     finally:
         loop.remove_reader(watch.fileno())
         watch.close()
         reader.close()
 
 
+def _is_past(moment: int | None) -> bool:
+    return moment is not None and time.time_ns() > moment
+
+
+async def _wait(changed: asyncio.Event, until: int | None) -> None:
+    left = None if until is None else max(0.0, (until - time.time_ns()) / 1e9) + 0.001
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(changed.wait(), left)
+
+
 def _batch(entries: Iterator[LogEntry]) -> list[LogEntry]:
     return list(itertools.islice(entries, _BATCH))
-
-
-def _grown(reader: Reader) -> Iterator[LogEntry]:
-    yield from reader.more()
-    while reader.turn():
-        yield from reader.more()

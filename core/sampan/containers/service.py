@@ -17,7 +17,8 @@ from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
 from sampan.containers.health import Healths
-from sampan.containers.logs import LogEntry, Wanted
+from sampan.containers.logformats import LogEntry
+from sampan.containers.logs import Wanted
 from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Condition, Entry
@@ -288,6 +289,10 @@ class Containers:
         said = self.logs(reference, Wanted(stdout=stdout, stderr=stderr))
         return attach.with_log(said, inner, tty=entry.record.config["Tty"])
 
+    def detached(self, reference: str) -> None:
+        """Somebody who was attached has left by the detach keys."""
+        self._parts.announce(self._parts.registry.find(reference).record, "detach")
+
     def resize(self, reference: str, rows: int, columns: int) -> None:
         record = self._running(reference).record
         self._parts.monitors.resize(record.id, rows, columns)
@@ -295,23 +300,25 @@ class Containers:
 
     def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
         """What the container said so far. ``Unsupported`` if its log driver keeps nothing."""
-        return logs.read(self._log(reference), wanted)
+        path, driver = self._log(reference)
+        return logs.read(path, wanted, driver)
 
-    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[LogEntry]:
-        """What it said so far and says from now on, until it ends."""
-        path = self._log(reference)
+    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[builtins.list[LogEntry]]:
+        """What it said so far and says from now on, until it ends; several entries at a time."""
+        path, driver = self._log(reference)
         ended = asyncio.ensure_future(self.wait(reference, "not-running"))
         try:
-            async for entry in logs.follow(path, wanted, ended):
-                yield entry
+            async with contextlib.aclosing(logs.follow(path, wanted, ended, driver)) as entries:
+                async for several in entries:
+                    yield several
         finally:
             ended.cancel()
 
-    def _log(self, reference: str) -> Path:
+    def _log(self, reference: str) -> tuple[Path, str]:
         record = self.get(reference)
         if not record.log_path:
             raise Unsupported("configured logging driver does not support reading")
-        return Path(record.log_path)
+        return Path(record.log_path), record.host_config["LogConfig"]["Type"]
 
     def _running(self, reference: str) -> Entry:
         entry = self._parts.registry.find(reference)

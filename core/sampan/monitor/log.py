@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from sampan.monitor.ring import Ring
+
 _LINE = 16 * 1024
 _NAMES = {1: "stdout", 2: "stderr"}
 # What ends an entry before that is written in full: DEL, or a code point that is no character (Unicode, 23.7).
 _MARKS = (b"\x7f", b"\xef\xb7\x90")
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\')) + b"\n"  # lines of nothing else are in JSON what they are
+_VECTORS = 64
 _HEAD = b'{"log":"'
 _REPLACEMENT = b"\xef\xbf\xbd"
 
@@ -87,7 +90,7 @@ class Log:
     def _append(self, pieces: list[bytes]) -> None:
         with suppress(OSError):
             if not self._max_size or self._size + sum(map(len, pieces)) < self._max_size:
-                self._put(pieces)
+                self._put(pieces if len(pieces) <= _VECTORS else [b"".join(pieces)])
                 return
             fitting: list[bytes] = []
             room = self._max_size - self._size
@@ -132,6 +135,20 @@ class Log:
             os.close(older_fd)
 
 
-def open_log(wanted: dict[str, Any] | None) -> Log | None:
-    """The log that an order asks for: ``{"path", "max_size" in bytes, "max_file"}``, or None for none."""
-    return Log(wanted["path"], wanted["max_size"], wanted["max_file"]) if wanted else None
+def open_log(wanted: dict[str, Any] | None) -> Log | Ring | None:
+    """The log that an order asks for, or None for none: ``{"driver": "json-file" or "local", "path", "max_size" in
+    bytes, "max_file", "extra": JSON (none), "buffer": bytes that may wait for a slow disk (0: the container waits)}``.
+    """
+    if not wanted:
+        return None
+    kind = Log
+    if wanted.get("driver") == "local":
+        from sampan.monitor.locallog import LocalLog
+
+        kind = LocalLog
+    log = kind(wanted["path"], wanted["max_size"], wanted["max_file"], wanted.get("extra", ""))
+    if wanted.get("buffer"):
+        from sampan.monitor.ring import Ring
+
+        return Ring(log, wanted["buffer"])
+    return log

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sampan.monitor.log import Log
+    from sampan.monitor.ring import Ring
 
 _PIECE = 64 * 1024
 _HIGH = 1 << 20  # a client that is this many bytes behind makes the container wait, as Docker's does
@@ -128,7 +129,7 @@ class Client:
 class Relay:
     """All streams of one container."""
 
-    def __init__(self, loop: Loop, log: Log | None, *, tty: bool, stdin_once: bool) -> None:
+    def __init__(self, loop: Loop, log: Log | Ring | None, *, tty: bool, stdin_once: bool) -> None:
         self.loop = loop
         self.input_full = False
         self._log = log

@@ -117,6 +117,9 @@ class Containers:
         self.attached.set()
         return near
 
+    def detached(self, reference: str) -> None:
+        self.calls.append(("detached", reference))
+
     async def wait(self, reference: str, condition: str) -> tuple[int, str]:
         self.get(reference)
         self.waits += 1

@@ -194,8 +194,7 @@ def test_following_logs_ends_with_the_container(daemon: Daemon, wire: Wire) -> N
     daemon.engine.containers.add(running())
     wire.send("GET /containers/web/logs?stdout=1&stderr=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     wire.head()
-    assert wire.chunk()[8:] == b"out\n"
-    assert wire.chunk()[8:] == b"err\n"
+    assert wire.chunk() == b"\x01\0\0\0\0\0\0\x04out\n\x02\0\0\0\0\0\0\x04err\n"
     daemon.call(lambda: daemon.engine.containers.exit.set_result((0, "")))
     assert wire.chunk() == b""
 
@@ -204,7 +203,6 @@ def test_a_client_that_leaves_stops_following(daemon: Daemon, wire: Wire) -> Non
     daemon.engine.containers.add(running())
     wire.send("GET /containers/web/logs?stdout=1&stderr=1&follow=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     wire.head()
-    wire.chunk()
     wire.chunk()
     wire.close()
     nobody_waits(daemon)

@@ -44,7 +44,7 @@ WRONG = [
     ("log:\n  max_size: -1", "c.yaml:2: log.max_size: -1 is not allowed"),
     ("log: {max_file: 0}", "log.max_file: 0 is not allowed; expected a whole number from 1 to 1000"),
     ("log: {max_file: yes}", "log.max_file: true is not allowed; expected a whole number"),
-    ("log: {driver: syslog}", "log.driver: 'syslog' is not allowed; expected one of json-file, none"),
+    ("log: {driver: syslog}", "log.driver: 'syslog' is not allowed; expected one of json-file, local, none"),
     ("hosts:\n- unix:///a\n- ftp://b", "c.yaml:3: hosts[1]: 'ftp://b' is not allowed; expected unix:///"),
     ("hosts: ['tcp://h:70000']", "hosts[0]: 'tcp://h:70000' is not allowed"),
     ("hosts: unix:///a", "hosts: 'unix:///a' is not allowed; expected a list"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from sampan.containers import timestamps
-from sampan.containers.logs import LogEntry, Wanted, follow, read
+from sampan.containers.logformats import LogEntry
+from sampan.containers.logs import Wanted, follow, read
+from sampan.monitor.log import open_log
 
 START = 1_700_000_000
 
@@ -89,12 +93,12 @@ def test_follow(log: Path) -> None:
     async def run() -> list[int]:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         following = follow(log, Wanted(tail=1), ended)
-        found = numbers([await anext(following)])
+        found = numbers(await anext(following))
 
         async def grow(text: str) -> None:
             with log.open("a") as file:
                 file.write(text)
-            found.extend(numbers([await asyncio.wait_for(anext(following), 10)]))
+            found.extend(numbers(await asyncio.wait_for(anext(following), 10)))
 
         await grow(line(10))
         rotate(log)
@@ -104,27 +108,114 @@ def test_follow(log: Path) -> None:
         with log.open("a") as file:
             file.write(line(13))
         ended.set_result(None)
-        async for entry in following:
-            found.extend(numbers([entry]))
+        async for several in following:
+            found.extend(numbers(several))
         return found
 
     assert asyncio.run(run()) == [9, 10, 11, 1, 13]
 
 
 def test_follow_until(log: Path) -> None:
+    """It ends when the time has come, and takes what was written up to then, though somebody goes on writing."""
+
     async def run() -> list[int]:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        wanted = Wanted(tail=0, until=(START + 11) * 1_000_000_000)
-        following = follow(log, wanted, ended)
-        task = asyncio.ensure_future(_all(following))
+        until = time.time_ns() + 200_000_000
+        task = asyncio.ensure_future(_all(follow(log, Wanted(tail=0, until=until), ended)))
+        number = 10
         while not task.done():
             with log.open("a") as file:
-                file.write("".join(line(n) for n in (10, 11, 12)))
-            await asyncio.wait([task], timeout=0.05)
+                entry = {"log": f"line {number}\n", "stream": "stdout", "time": timestamps.now()}
+                file.write(json.dumps(entry) + "\n")
+            number += 1
+            await asyncio.wait([task], timeout=0.02)
+        assert timestamps.nanoseconds(task.result()[-1].time) <= until
         return numbers(task.result())
 
-    assert set(asyncio.run(run())) == {10, 11}
+    found = asyncio.run(run())
+    assert found == list(range(found[0], found[-1] + 1))
 
 
-async def _all(entries: object) -> list[LogEntry]:
-    return [entry async for entry in entries]  # type: ignore[attr-defined]
+def test_follow_until_a_time_when_nothing_is_written(log: Path) -> None:
+    async def run() -> list[LogEntry]:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wanted = Wanted(tail=1, until=time.time_ns() + 50_000_000)
+        return await asyncio.wait_for(_all(follow(log, wanted, ended)), 10)
+
+    assert numbers(asyncio.run(run())) == [9]
+
+
+async def _all(several: AsyncIterator[list[LogEntry]]) -> list[LogEntry]:
+    return [entry async for entries in several for entry in entries]
+
+
+@pytest.mark.parametrize("max_file", [1, 2, 5])
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_following_a_log_that_is_rotated_all_the_time(tmp_path: Path, max_file: int, driver: str) -> None:
+    """A follower that keeps up loses nothing and gets nothing twice."""
+    path = tmp_path / "log"
+    wanted = {"driver": driver, "path": str(path), "max_size": 2000, "max_file": max_file}
+
+    async def run() -> list[int]:
+        written = open_log(wanted)
+        assert written
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        following = follow(path, Wanted(), ended, driver)
+        found: list[int] = []
+        for number in range(0, 2000, 10):
+            written.write(1, b"".join(b"line %d\n" % each for each in range(number, number + 10)))
+            while not found or found[-1] < number + 9:
+                found += numbers(await asyncio.wait_for(anext(following), 10))
+        written.close()
+        await following.aclose()
+        return found
+
+    assert asyncio.run(run()) == list(range(2000))
+    assert len(list(tmp_path.iterdir())) == max_file
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_what_the_monitor_writes_is_read(tmp_path: Path, driver: str) -> None:
+    said = [b"plain\n", b"\n", b'"quoted" \\n \x7f\x00\n', "grün \ufdd0\n".encode(), b"x" * 20_000 + b"\n", b"no end"]
+    path = tmp_path / "log"
+    written = open_log({"driver": driver, "path": str(path), "max_size": 0, "max_file": 1})
+    assert written
+    for each in said:
+        written.write(1, each)
+    written.write(2, b"error\n")
+    written.close()
+    entries = list(read(path, Wanted(), driver))
+    assert b"".join(entry.data for entry in entries if entry.stream == "stdout") == b"".join(said)
+    assert [entry.data for entry in entries if entry.stream == "stderr"] == [b"error\n"]
+    assert all(timestamps.nanoseconds(entry.time) for entry in entries)
+    for tail in range(len(entries) + 2):
+        assert list(read(path, Wanted(tail=tail), driver)) == entries[max(0, len(entries) - tail) :]
+
+
+def test_a_local_log_whose_last_entry_is_not_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    written = open_log({"driver": "local", "path": str(path), "max_size": 0, "max_file": 1})
+    assert written
+    written.write(1, b"one\ntwo\nthree\n")
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 3)
+    assert [entry.data for entry in read(path, Wanted(), "local")] == [b"one\n", b"two\n"]
+    assert [entry.data for entry in read(path, Wanted(tail=1), "local")] == [b"two\n"]
+
+
+@given(some.binary(max_size=200))
+def test_any_bytes_are_read_as_a_log(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = tmp_path_factory.mktemp("log") / "log"
+    path.write_bytes(data)
+    for driver in ("json-file", "local"):
+        list(read(path, Wanted(), driver))
+        list(read(path, Wanted(tail=3), driver))
+
+
+def test_the_tail_of_a_large_log_is_read_from_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a hole that nobody can read through
+        file.seek(0, 2)
+        file.write(("\n" + line(1) + line(2)).encode())
+    assert numbers(list(read(path, Wanted(tail=2)))) == [1, 2]

@@ -157,7 +157,7 @@ def test_no_log_is_wanted() -> None:
 
 
 def test_a_log_is_wanted(path: Path) -> None:
-    wanted = open_log({"path": str(path), "max_size": 0, "max_file": 1})
+    wanted = open_log({"driver": "json-file", "path": str(path), "max_size": 0, "max_file": 1})
     assert wanted is not None
     wanted.write(STDOUT, b"x\n")
     assert text(path) == "x\n"

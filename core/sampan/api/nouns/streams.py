@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, cast
+from urllib.parse import quote_plus
 
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.wire.answer import Hijack, Stream, line
 from sampan.api.wire.outlet import Outlet
 from sampan.containers.attach import frame
-from sampan.containers.logs import LogEntry, Wanted
+from sampan.containers.logformats import LogEntry
+from sampan.containers.logs import Wanted
 from sampan.containers.registry import Condition
 from sampan.errors import Invalid, SampanError
 
@@ -59,10 +61,12 @@ async def logs(call: Call) -> Stream:
         raise Invalid("Bad parameters: you must choose at least one stream")
     container = containers.get(call.id)
     tty = bool(container.config.get("Tty"))
+    timestamps, details = query.flag("timestamps"), query.flag("details")
 
     def said(entry: LogEntry) -> bytes:
-        stamp = f"{entry.time} ".encode() if query.flag("timestamps") else b""
-        return frame(entry.stream, stamp + entry.data, tty=tty)
+        stamp = f"{entry.time} " if timestamps else ""
+        added = f"{_attributes(entry.attrs)} " if details else ""
+        return frame(entry.stream, (stamp + added).encode() + entry.data, tty=tty)
 
     def read(outlet: Outlet) -> None:
         with outlet.file() as out:
@@ -70,16 +74,21 @@ async def logs(call: Call) -> Stream:
 
     if not query.flag("follow"):
         return Stream(call.from_thread(read), content_type=stream_type(call, tty))
-    following = cast(AsyncGenerator[LogEntry, None], containers.follow(container.id, wanted))
+    following = cast(AsyncGenerator[list[LogEntry], None], containers.follow(container.id, wanted))
     return Stream(_follow(following, said), content_type=stream_type(call, tty), live=True)
 
 
+def _attributes(attrs: Mapping[str, str]) -> str:
+    return ",".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in sorted(attrs.items()))
+
+
 async def _follow(
-    entries: AsyncGenerator[LogEntry, None], said: Callable[[LogEntry], bytes]
+    entries: AsyncGenerator[list[LogEntry], None], said: Callable[[LogEntry], bytes]
 ) -> AsyncGenerator[bytes, None]:
     async with contextlib.aclosing(entries):
-        async for entry in entries:
-            yield said(entry)
+        async for several in entries:
+            if several:
+                yield b"".join(map(said, several))
 
 
 @routes.post("/containers/{id}/resize")

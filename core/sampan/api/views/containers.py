@@ -59,7 +59,7 @@ def inspect(
         "ResolvConfPath": paths.get("resolv.conf", ""),
         "HostnamePath": paths.get("hostname", ""),
         "HostsPath": paths.get("hosts", ""),
-        "LogPath": container.log_path,
+        "LogPath": "" if container.host_config.get("LogConfig", {}).get("Type") == "local" else container.log_path,
         "Name": "/" + container.name,
         "RestartCount": container.restart_count,
         "Driver": container.storage_driver,

@@ -12,6 +12,7 @@ from sampan import __version__
 from sampan.api.router import NEWEST, OLDEST
 from sampan.api.times import rfc3339
 from sampan.api.views import host
+from sampan.containers import logconfig
 from sampan.linux import abilities
 from sampan.linux.abilities import Abilities
 from sampan.types import Status
@@ -134,7 +135,7 @@ def _plugins(engine: Engine) -> dict[str, Any]:
         "Volume": ["local"],
         "Network": sorted(engine.drivers.loaded("network")),
         "Authorization": None,
-        "Log": ["json-file", "none"],
+        "Log": list(logconfig.DRIVERS),
     }
 
 

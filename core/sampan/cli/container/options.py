@@ -58,7 +58,7 @@ CREATE = (
     Flag("label", "Set a label (key=value)", str, short="l", many=True),
     Flag("label-file", "Read labels from a file", str, many=True),
     Flag("link", "Make another container known by name (name[:alias])", str, many=True),
-    Flag("log-driver", "Where output is kept: json-file or none", str, default=""),
+    Flag("log-driver", "Where output is kept: json-file, local or none", str, default=""),
     Flag("log-opt", "Option of the log driver, e.g. max-size=10m", str, many=True),
     Flag("mac-address", "MAC address on the network", str, default=""),
     Flag("memory", "Memory to use at most, e.g. 256m", size, short="m", default=0),
