@@ -49,7 +49,7 @@ def test_death_at_any_act(fragile: Fragile, before: Leftovers, role: str, name: 
     operation.prepare(fragile)
     acts = fragile.count(ROLES[role], operation.act)
     fragile.clean()
-    assert acts > 0, f"the {role} does nothing here: what is this test for?"
+    assert acts > 0 or role == "launcher", f"the {role} does nothing here: what is this test for?"
     failures = {}
     for act in _chosen(role, name, acts):
         try:

@@ -71,7 +71,11 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     streams = Streams(message)
     try:
-        pid, terminal = starter.start(message, root, streams.theirs)
+        try:
+            pid, terminal = starter.start(message, root, streams.theirs)
+        except BrokenPipeError:  # somebody killed it, or what it had made ahead
+            starter = Starter(runtime, load, ahead=False, close=[told])
+            pid, terminal = starter.start(message, root, streams.theirs)
     except StartFailed as failure:
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()

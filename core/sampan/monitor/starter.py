@@ -34,11 +34,14 @@ class Starter:
         theirs.close()
 
     def start(self, message: dict[str, Any], root: int, stdio: list[int]) -> tuple[int, int]:
-        """The process's pid, and the master of its terminal or -1. ``StartFailed`` if it could not be started."""
+        """The process's pid, and the master of its terminal or -1.
+
+        ``StartFailed`` if it could not be started; ``BrokenPipeError`` if the starter died before it was asked.
+        """
         fds = ([] if root < 0 else [root]) + stdio
         asked = (message["kind"], message["module"], message["order"], root >= 0)
+        messages.send(self._link, asked, fds)
         try:
-            messages.send(self._link, asked, fds)
             answer, fds = messages.receive(self._link)
         except OSError:
             answer = None
