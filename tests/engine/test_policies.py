@@ -221,7 +221,11 @@ def test_what_does_not_run(engine: Engine, cli: Cli, shell: str, verb: str) -> N
     cli("create", "--name", "still", shell, "true").ok()
     done = cli(verb, "still")
     assert done.code == 1
-    assert f"container {inspected(engine, 'still')['Id']} is not running" in done.stderr.lower()
+    prefix = "cannot kill container: still: " if verb == "kill" else ""
+    assert f"{prefix}container {inspected(engine, 'still')['Id']} is not running" in done.stderr
+    if verb == "kill":
+        assert "cannot kill container: still: invalid signal: FOO" in cli("kill", "-s", "FOO", "still").stderr
+        assert "cannot kill container: nobody: No such container: nobody" in cli("kill", "nobody").stderr
     cli("rm", "still").ok()
 
 

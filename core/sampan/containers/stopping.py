@@ -106,7 +106,7 @@ class Stopper:
             record = entry.record
             if record.state.status is Status.PAUSED:
                 raise Conflict(f"container {record.id} is already paused")
-            self._need_running(entry, "")
+            self._need_running(entry)
             features = self._parts.runtime(record).features()
             if not features.pause:
                 why = features.why.get("pause", "it has no such feature")
@@ -128,12 +128,12 @@ class Stopper:
         self._parts.save(entry.record)
         self._parts.announce(entry.record, "unpause")
 
-    def _need_running(self, entry: Entry, what: str = "cannot kill container: {name}: ") -> None:
+    def _need_running(self, entry: Entry) -> None:
         record = entry.record
         if record.state.status is Status.RESTARTING:
             raise Conflict(f"Container {record.id} is restarting, wait until the container is running")
         if record.state.status not in ALIVE:
-            raise Conflict(f"{what.format(name=record.name)}container {record.id} is not running")
+            raise Conflict(f"container {record.id} is not running")
 
     def _send(self, entry: Entry, number: int, why: Why, *, ends: bool = True) -> None:
         """``ends``: this is meant to end it. A paused container cannot take a signal, so it is thawed for that."""

@@ -86,7 +86,11 @@ def restart(call: Call) -> None:
 
 @routes.post("/containers/{id}/kill")
 def kill(call: Call) -> None:
-    call.engine.containers.kill(call.id, call.query.text("signal") or "SIGKILL", call.client)
+    try:
+        call.engine.containers.kill(call.id, call.query.text("signal") or "SIGKILL", call.client)
+    except SampanError as error:
+        error.args = (f"cannot kill container: {call.id}: {error.message}",)
+        raise
 
 
 @routes.post("/containers/{id}/pause")
