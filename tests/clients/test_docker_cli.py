@@ -25,8 +25,9 @@ def name() -> str:
 # ── terminals ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_container_has_the_clients_terminal(engine: Engine, shell: str) -> None:
-    with Terminal(engine, "run", "-it", "--rm", shell, "sh") as terminal:
+@pytest.mark.parametrize("flags", [[], ["--init"]], ids=["alone", "init"])
+def test_the_container_has_the_clients_terminal(engine: Engine, shell: str, flags: list[str]) -> None:
+    with Terminal(engine, "run", "-it", "--rm", *flags, shell, "sh") as terminal:
         wait_for_size(terminal, "33 101")
         terminal.resize(44, 122)
         wait_for_size(terminal, "44 122")

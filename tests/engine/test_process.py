@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,11 @@ from harness import Engine, Result
 pytestmark = pytest.mark.root
 
 Cli = Callable[..., Result]
+
+
+@pytest.fixture
+def name() -> str:
+    return f"boat-{uuid.uuid4().hex[:8]}"
 
 
 def test_a_device_is_there_and_may_be_used_as_asked(cli: Cli, shell: str, nothing_left: None) -> None:
@@ -55,3 +61,46 @@ def test_there_is_no_driver_for_processors_of_graphics(engine: Engine, docker_cl
     done = engine.docker("run", "--rm", "--gpus", "all", shell, "true")
     assert done.code == 125
     assert 'could not select device driver "" with capabilities: [[gpu]]' in done.stderr
+
+
+# ── --init ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_init_reaps_what_nobody_else_would(cli: Cli, shell: str, nothing_left: None) -> None:
+    script = """
+        (sh -c 'sleep 0.1 & exit') ; sleep 0.4
+        cat /proc/1/comm; echo $PPID; cat /proc/[0-9]*/stat | grep -c ') Z ' ; ls /proc/1/fd | wc -l; exit 7
+    """
+    done = cli("run", "--rm", "--init", shell, "sh", "-c", script)
+    assert (done.stdout.split(), done.code) == (["sampan-init", "1", "0", "0"], 7)
+
+
+def test_an_init_passes_signals_on_and_ends_as_the_command_does(
+    engine: Engine, cli: Cli, shell: str, name: str, nothing_left: None
+) -> None:
+    script = "trap 'echo user' USR1; trap 'echo term; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
+    cli("run", "-d", "--init", "--name", name, shell, "sh", "-c", script).ok()
+    engine.wait_until(lambda: "ready" in cli("logs", name).out, "the command is ready")
+    cli("kill", "-s", "USR1", name).ok()
+    engine.wait_until(lambda: "user" in cli("logs", name).out, "the command has the signal")
+    assert cli("exec", name, "cat", "/proc/1/comm").out == "sampan-init"
+    cli("stop", name).ok()
+    assert cli("wait", name).out == "9"
+    assert cli("logs", name).out.split() == ["ready", "user", "term"]
+    cli("rm", name).ok()
+    assert cli("run", "--rm", "--init", shell, "sh", "-c", "kill -9 $$").code == 137
+
+
+def test_an_init_is_no_more_than_the_command(cli: Cli, shell: str) -> None:
+    wanted = "Uid|Gid|Groups|CapEff|CapBnd|NoNewPrivs|Seccomp"
+    script = f"for each in 1 self; do grep -E '^({wanted}):' /proc/$each/status; echo; done; ls -l /proc/1/exe"
+    done = cli("run", "--rm", "--init", "-u", "1000:1001", "--cap-drop", "KILL", shell, "sh", "-c", script)
+    of_init, of_command, link = done.stdout.split("\n\n")
+    assert of_init == of_command
+    assert "1001" in of_init
+    assert "->" not in link
+
+
+def test_without_the_command_there_is_no_init(cli: Cli, shell: str, nothing_left: None) -> None:
+    done = cli("run", "--rm", "--init", shell, "no-such-command")
+    assert (done.code, "no-such-command" in done.stderr) == (127, True)

@@ -141,7 +141,6 @@ def _check_sysctls(host: HostConfig) -> None:
 
 def _refuse(host: HostConfig) -> None:
     for given, what in (
-        (host.Init, "an init process inside the container (--init)"),
         (host.Cgroup, "the cgroup of another container"),
         (host.Links, "links: use a network of your own"),
     ):

@@ -68,7 +68,7 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
 
 
 def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
-    parts.runtime(record)  # one that does not exist is refused now
+    _check_runtime(parts, record)
     _check_joins(parts, record)
     storage = parts.storage(record)
     limit = record.host_config["StorageOpt"].get("size")
@@ -89,6 +89,14 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     keeping.fill(parts, record)
     with parts.volumes.claiming(keeping.names(record)):
         parts.save(record)
+
+
+def _check_runtime(parts: Parts, record: Container) -> None:
+    """One that does not exist, or cannot do what is asked, is refused now."""
+    features = parts.runtime(record).features()
+    if record.host_config["Init"] and not features.init:
+        why = features.why.get("init", "it has no such feature")
+        raise Unsupported(f"the runtime {record.runtime} has no init process for a container (--init): {why}")
 
 
 def _check_joins(parts: Parts, record: Container) -> None:

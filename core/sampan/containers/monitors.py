@@ -328,6 +328,7 @@ class Monitors:
                 pass_fds=[starts, execs, interpreter],
                 stdin=self._lock_of_launches,  # whatever comes of this process holds the lock by its standard input
                 stdout=subprocess.DEVNULL,
+                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
             )
         finally:
             for each in theirs.values():
@@ -336,6 +337,8 @@ class Monitors:
         return ours
 
 
+_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
+"""Of the daemon's environment. What else is there is nothing for processes that go into containers."""
 _SO_SNDBUFFORCE = 32  # socket(7): beyond net.core.wmem_max, with CAP_NET_ADMIN
 
 

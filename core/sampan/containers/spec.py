@@ -10,6 +10,7 @@ import msgspec
 
 from sampan.containers import capabilities, devices, mounts, resources, seccomp, security
 from sampan.containers.users import User
+from sampan.drivers.types import INIT
 from sampan.types import Container, Mount
 
 VERSION = "1.2.0"
@@ -47,9 +48,15 @@ def build(container: Container, around: Surroundings) -> dict[str, Any]:
         spec["hostname"] = config["Hostname"]
         if config["Domainname"]:
             spec["domainname"] = config["Domainname"]
-    if host.get("Annotations"):
-        spec["annotations"] = dict(host["Annotations"])
+    annotations = {**(host.get("Annotations") or {}), **({INIT: "true"} if has_init(host) else {})}
+    if annotations:
+        spec["annotations"] = annotations
     return spec
+
+
+def has_init(host: Mapping[str, Any]) -> bool:
+    """As with Docker, only where it would be process 1."""
+    return bool(host["Init"]) and not host["PidMode"]
 
 
 def process(container: Container, user: User, environment: Sequence[str]) -> dict[str, Any]:

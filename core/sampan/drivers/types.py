@@ -133,6 +133,10 @@ class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
 # ── runtime ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+INIT = "sampan.init"
+"""Annotation of a bundle's spec: ``true`` asks for a process 1 that forwards signals to the command and reaps."""
+
+
 class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
     """What containers of this runtime can do; ``why`` gives a sentence for each feature that is off."""
 
@@ -143,6 +147,7 @@ class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
     stats: bool = True
     tty: bool = True
     join_namespaces: bool = True
+    init: bool = False
     why: dict[str, str] = {}
 
 

@@ -104,3 +104,12 @@ def start_time(pid: int) -> int | None:
     finally:
         os.close(fd)
     return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+def write_command_line(text: bytes) -> None:
+    """Write over the calling process's arguments, as far as there is room (proc_pid_cmdline(5))."""
+    with open("/proc/self/stat", "rb") as file:  # noqa: PTH123
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end (proc_pid_stat(5), 48 and 49)
+    if start:
+        ctypes.memmove(start, text[: end - start - 1].ljust(end - start, b"\0"), end - start)

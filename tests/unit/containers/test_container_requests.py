@@ -81,7 +81,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"HostConfig": {"PidMode": "mine"}}, "invalid PID mode: mine"),
     ({"HostConfig": {"Binds": ["/a:b"]}}, "mount path must be absolute"),
     ({"HostConfig": {"Binds": ["/a:/"]}}, "destination can't be '/'"),
-    ({"HostConfig": {"Binds": ["/a:/b:x"]}}, 'invalid mode: "x"'),
+    ({"HostConfig": {"Binds": ["/a:/b:x"]}}, "invalid mode: x"),
     ({"HostConfig": {"Binds": ["/a:/b", "/c:/b/"]}}, "Duplicate mount point: /b"),
     ({"HostConfig": {"Mounts": [{"Type": "bind", "Source": "/no/such", "Target": "/x"}]}}, "bind source path does not"),
     ({"HostConfig": {"Mounts": [{"Type": "cloud", "Target": "/x"}]}}, "mount type unknown"),
@@ -121,7 +121,6 @@ def test_refused_with_one_sentence(body: dict[str, Any], sentence: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"HostConfig": {"Init": True}},
         {"HostConfig": {"Mounts": [{"Type": "image", "Source": "x", "Target": "/x"}]}},
     ],
 )

@@ -49,7 +49,7 @@ class Native(RuntimeDriver):
         return Check(True)
 
     def features(self) -> RuntimeFeatures:
-        return RuntimeFeatures()
+        return RuntimeFeatures(init=True)
 
     def order(self, bundle: Bundle) -> Order:
         spec = bundle.spec

@@ -18,7 +18,7 @@ import termios
 from sampan.errors import StartFailed
 from sampan.linux import capabilities, cgroups, messages, mounts, namespaces, paths, process, seccomp
 from sampan.linux.syscalls import call
-from sampan_runtime.native import ready, rootfs
+from sampan_runtime.native import attendant, ready, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, r
     if order["domainname"] and order["flags"] & namespaces.CLONE_NEWUTS:
         call("setdomainname", order["domainname"], len(order["domainname"]))
     _set_oom_score(order)  # through a /proc that we can trust, while it is there
+    if order["init"]:
+        attendant.rename(order["args"])
     rootfs.build(order, things.root, things.trees, made)
     if order["terminal"]:
         _make_terminal(order, report)
@@ -225,6 +227,8 @@ def _become(order: dict[str, Any], report: Any) -> None:
     _enter(order["cwd"])
     process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)  # after the last change of credentials, which clears it
     messages.send(report, ("alive",))  # fails if the monitor died before the line above took effect
+    if order.get("init"):
+        attendant.attend(report)
     _execute(order["args"], environment)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sampan.drivers.errors import Invalid, Unsupported
+from sampan.drivers.types import INIT
 from sampan.linux import capabilities, mounts, namespaces
 from sampan_runtime.native.ready import DEVICES
 
@@ -53,6 +54,7 @@ def from_spec(spec: Mapping[str, Any], rootfs: os.PathLike[str], seccomp: bytes 
     root = spec.get("root") or {}
     return {
         **process(spec["process"], seccomp),
+        "init": (spec.get("annotations") or {}).get(INIT) == "true",
         "rootfs": os.fsencode(rootfs),
         "read_only": bool(root.get("readonly")),
         "flags": flags,
