@@ -115,6 +115,11 @@ class Execs:
             return attach.said(failure + "\r\n", tty=config["Tty"])
         return ours
 
+    def detached(self, ident: str) -> None:
+        """Whoever was attached has left by the detach keys; the process runs on."""
+        if made := self._execs.get(ident):
+            self._announce(made, "exec_detach")
+
     def resize(self, ident: str, rows: int, columns: int) -> None:
         made = self.get(ident)
         if not made.running:

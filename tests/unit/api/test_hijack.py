@@ -81,6 +81,20 @@ def test_detach_keys(far: Daemon, wire: Wire, keys: str, status: int) -> None:
     assert wire.head()[0] == status
 
 
+def test_leaving_by_keys_ends_the_stream_and_not_the_input(far: Daemon, wire: Wire) -> None:
+    far.engine.containers.get("web").config["Tty"] = True
+    wire.send(attach().replace("?", "?detachKeys=ctrl-a,d&"))
+    assert wire.head()[0] == 101
+    end = container_end(far)
+    wire.send("ls")
+    assert read_exactly(end, 2) == b"ls"
+    wire.send("\x01")
+    wire.send("d")
+    assert wire.socket.recv(1) == b""
+    assert end.recv(1) == b""
+    assert far.engine.containers.calls[-1] == ("detached", far.engine.containers.get("web").id)
+
+
 def test_output_follows_when_the_head_was_read(far: Daemon, wire: Wire) -> None:
     """docker-py reads the head through a buffer and drops what else is in there."""
     wire.send(attach())

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sampan.api import letters
 from sampan.api.call import Call, typed
 from sampan.api.nouns import routes
-from sampan.api.nouns.streams import check_detach_keys, stream_type
+from sampan.api.nouns.streams import stream_type
 from sampan.api.views.execs import inspect as view
+from sampan.api.wire import keys
 from sampan.api.wire.answer import Hijack, Reply, json
 
 
 @routes.post("/containers/{id}/exec")
 def create(call: Call) -> Reply:
     body = call.json(letters.EXEC_CREATE)
-    check_detach_keys(typed(body.get("DetachKeys") or "", str))
+    keys.parse(typed(body.get("DetachKeys") or "", str))
     made = call.engine.execs.create(call.id, body)
     return json({"Id": made.id}, 201)
 
@@ -32,7 +34,10 @@ def start(call: Call) -> Hijack | Reply:
     peer = call.engine.execs.start(found.id, detach=detach, size=rows_columns)
     if peer is None:
         return Reply(200)
-    return Hijack(peer, stream_type(call, tty))
+    if not tty:
+        return Hijack(peer, stream_type(call, tty))
+    leave = keys.DetachKeys(keys.parse(found.detach_keys))
+    return Hijack(peer, stream_type(call, tty), leave, partial(call.engine.execs.detached, found.id))
 
 
 @routes.post("/exec/{id}/resize")

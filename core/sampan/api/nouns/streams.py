@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping
+from functools import partial
 from typing import Any, cast
 from urllib.parse import quote_plus
 
 from sampan.api.call import Call
 from sampan.api.nouns import routes
+from sampan.api.wire import keys
 from sampan.api.wire.answer import Hijack, Stream, line
 from sampan.api.wire.outlet import Outlet
 from sampan.containers.attach import frame
@@ -21,8 +22,6 @@ from sampan.errors import Invalid, SampanError
 
 RAW = "application/vnd.docker.raw-stream"
 MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
-_KEY = r"(ctrl-[a-zA-Z@\[\\\]^_]|[\x01-+\--\x7f])"
-_DETACH_KEYS = re.compile(f"{_KEY}(,{_KEY})*")
 CONDITIONS = ("not-running", "next-exit", "removed")
 
 
@@ -31,20 +30,17 @@ def stream_type(call: Call, tty: bool) -> str:
     return RAW if tty or call.version < (1, 42) else MULTIPLEXED
 
 
-def check_detach_keys(text: str) -> None:
-    """Characters, or ``ctrl-`` and one of them, separated by commas. The clients look for them; ours is to say no."""
-    if text and not _DETACH_KEYS.fullmatch(text):
-        raise Invalid(f"invalid detach keys ({text}) provided: they are like ctrl-p,ctrl-q or ctrl-a,d")
-
-
 @routes.post("/containers/{id}/attach")
 def attach(call: Call) -> Hijack:
     query, containers = call.query, call.engine.containers
     container = containers.get(call.id)
-    check_detach_keys(query.text("detachKeys"))
+    leave = keys.parse(query.text("detachKeys"))
     wanted = {name: query.flag(name) for name in ("stdin", "stdout", "stderr", "stream", "logs")}
     peer = containers.attach(container.id, **wanted)
-    return Hijack(peer, stream_type(call, bool(container.config.get("Tty"))))
+    if not container.config.get("Tty"):
+        return Hijack(peer, stream_type(call, False))
+    left = partial(containers.detached, container.id)
+    return Hijack(peer, stream_type(call, True), keys.DetachKeys(leave), left)
 
 
 @routes.get("/containers/{id}/logs")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 
 import msgspec
+
+from sampan.api.wire.keys import DetachKeys
 
 REASONS = {
     101: "UPGRADED",
@@ -75,13 +77,24 @@ class Stream:
 
 
 class Hijack:
-    """The connection becomes a two-way stream between the client and ``peer``, a connected non-blocking socket."""
+    """The connection becomes a two-way stream between the client and ``peer``, a connected non-blocking socket.
 
-    __slots__ = ("content_type", "peer")
+    ``leave`` finds what the client may type to leave; then the stream ends and ``left`` is called.
+    """
 
-    def __init__(self, peer: socket.socket, content_type: str) -> None:
+    __slots__ = ("content_type", "leave", "left", "peer")
+
+    def __init__(
+        self,
+        peer: socket.socket,
+        content_type: str,
+        leave: DetachKeys | None = None,
+        left: Callable[[], object] = bool,
+    ) -> None:
         self.peer = peer
         self.content_type = content_type
+        self.leave = leave
+        self.left = left
 
 
 Answer = Reply | Stream | Hijack

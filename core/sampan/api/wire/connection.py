@@ -281,7 +281,7 @@ class Connection(asyncio.Protocol):
             hijack.peer.close()
             return
         self._sender.hand_over(hijack.content_type, upgrade=bool(self._request.upgrade))
-        tunnel = self._tunnel = Tunnel(self._transport, hijack.peer)
+        tunnel = self._tunnel = Tunnel(self._transport, hijack.peer, hijack.leave, hijack.left)
         if self._sender.is_full:
             tunnel.client_is_slow()
         self._let_go()

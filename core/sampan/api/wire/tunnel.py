@@ -16,6 +16,9 @@ import select
 import socket
 import struct
 import termios
+from collections.abc import Callable
+
+from sampan.api.wire.keys import DetachKeys
 
 LINGER = 10.0  # seconds in which a client may still read and leave, once its container has ended
 PIECE = 256 * 1024
@@ -27,8 +30,16 @@ EAGER = 0.0003  # seconds in which that is looked at again and again
 class Tunnel:
     """``peer`` is non-blocking and belongs to the tunnel. The connection calls the ``client_…`` methods."""
 
-    def __init__(self, client: asyncio.Transport, peer: socket.socket) -> None:
+    def __init__(
+        self,
+        client: asyncio.Transport,
+        peer: socket.socket,
+        leave: DetachKeys | None = None,
+        left: Callable[[], object] = bool,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._leave = leave
+        self._left = left
         self._client = client
         self._peer = peer
         self._waiting = bytearray()  # for the container
@@ -113,6 +124,16 @@ class Tunnel:
     # the client's connection
 
     def client_sent(self, data: bytes) -> None:
+        if self._leave and not self._ended:
+            data, complete = self._leave.feed(data)
+            if complete:
+                self._pass_on(data)
+                self._left()
+                self._end()
+                return
+        self._pass_on(data)
+
+    def _pass_on(self, data: bytes) -> None:
         if self._ended or self._deaf or not data:
             return
         idle = not self._waiting
