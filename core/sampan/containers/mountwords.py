@@ -45,13 +45,15 @@ def bind(text: str, driver: str = "") -> Mount:
     if len(parts) == 2 and target and _is_mode(target):
         raise Invalid(wrong)
     if not _is_mode(mode):
-        raise Invalid(f'invalid mode: "{mode}"')
+        raise Invalid(f"invalid mode: {mode}")
     chosen = mode.split(",")
-    place = destination(target, wrong)
+    kind = "bind" if source.startswith("/") else "volume"
+    what = f'{wrong}: invalid mount config for type "{kind}"'
+    place = destination(target, what)
     propagation = next((option for option in chosen if option in PROPAGATIONS), "")
-    if source.startswith("/"):
+    if kind == "bind":
         if _NOCOPY in chosen:
-            raise Invalid(f'invalid mode: "{mode}"')
+            raise Invalid(f"{what}: field VolumeOptions must not be specified")
         return Mount(
             type="bind",
             source=clean(source),
@@ -62,7 +64,7 @@ def bind(text: str, driver: str = "") -> Mount:
             options={"create": True},
         )
     if propagation:
-        raise Invalid(f'{wrong}: invalid mount config for type "volume": field BindOptions must not be specified')
+        raise Invalid(f"{what}: field BindOptions must not be specified")
     return Mount(
         type="volume",
         name=source,
@@ -92,7 +94,7 @@ def source_of_others(text: str) -> tuple[str, str]:
     if not container:
         raise Invalid("volumes-from must not be empty" if not text else f"invalid volumes-from specification: {text}")
     if colon and (mode not in (*_ACCESS, *_RELABEL, "") and not (_is_mode(mode) and set(mode.split(",")) <= _FROM)):
-        raise Invalid(f'invalid mode: "{mode}"')
+        raise Invalid(f"invalid mode: {mode}")
     return container, "ro" if "ro" in mode.split(",") else "rw" if "rw" in mode.split(",") else ""
 
 
@@ -140,6 +142,8 @@ def _bind(wanted: request.Mount, target: str, what: str) -> Mount:
     if not wanted.Source.startswith("/"):
         missing = f"invalid mount path: '{wanted.Source}' mount path must be absolute"
         raise Invalid(f"{what}: {missing if wanted.Source else 'field Source must not be empty'}")
+    if options.Propagation and options.Propagation not in PROPAGATIONS:
+        raise Invalid(f"{what}: invalid propagation mode: {options.Propagation}")
     if not options.CreateMountpoint and not _exists(wanted.Source):
         raise Invalid(f"{what}: bind source path does not exist: {wanted.Source}")
     return Mount(

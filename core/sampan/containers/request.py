@@ -80,7 +80,7 @@ class Ulimit(Struct, kw_only=True):
 
 
 class BindOptions(Struct, kw_only=True, omit_defaults=True):
-    Propagation: Literal["", "private", "rprivate", "shared", "rshared", "slave", "rslave"] = ""
+    Propagation: str = ""
     NonRecursive: bool = False
     CreateMountpoint: bool = False
     ReadOnlyNonRecursive: bool = False

@@ -88,7 +88,7 @@ def mount(options: Mapping[str, str], target: Path) -> None:
             mounts.detach(target)
             raise
     except OSError as error:
-        told = f"mount {source}:{target}, data: {data}: {error.strerror or error}"
+        told = f"mount {source}:{target}{f', data: {data}' if data else ''}: {(error.strerror or str(error)).lower()}"
         raise Invalid(f"error while mounting volume '{target}': failed to mount local volume: {told}") from None
 
 

@@ -44,14 +44,15 @@ def check(request: Request) -> None:
     if request.name:
         check_name(request.name)
     if request.driver != LOCAL:
-        raise NotFound(f'error looking up volume plugin {request.driver}: plugin "{request.driver}" not found')
+        what = f"create {request.name}: " if request.name else ""
+        raise NotFound(f'{what}error looking up volume plugin {request.driver}: plugin "{request.driver}" not found')
     device.check(request.options, request.name)
 
 
 def check_name(name: str) -> None:
     """Docker's rule and words. Raises ``Invalid``."""
     if len(name) == 1:
-        raise Invalid("volume name is too short, names should be at least two alphanumeric characters")
+        raise Invalid(f"create {name}: volume name is too short, names should be at least two alphanumeric characters")
     if not _NAME.fullmatch(name):
         raise Invalid(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
