@@ -105,6 +105,21 @@ def test_the_life_of_a_container(docker_py: Any, boat: Any) -> None:
         docker_py.containers.get(boat.id)
 
 
+def test_update(boat: Any) -> None:
+    policy = {"Name": "on-failure", "MaximumRetryCount": 2}
+    boat.update(mem_limit="64m", memswap_limit="128m", cpu_shares=200, cpuset_cpus="0", restart_policy=policy)
+    boat.reload()
+    host = boat.attrs["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["CpuShares"], host["CpusetCpus"]) == (
+        64 << 20,
+        128 << 20,
+        200,
+        "0",
+    )
+    assert host["RestartPolicy"] == policy
+    assert next(boat.stats(decode=True))["memory_stats"]["limit"] == 64 << 20
+
+
 def test_stats_and_top(boat: Any) -> None:
     assert "PID" in boat.top()["Titles"]
     assert boat.stats(stream=False)["networks"]["eth0"]["rx_bytes"] >= 0

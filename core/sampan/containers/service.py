@@ -303,9 +303,13 @@ class Containers:
         path, driver = self._log(reference)
         return logs.read(path, wanted, driver)
 
-    async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[builtins.list[LogEntry]]:
+    def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[builtins.list[LogEntry]]:
         """What it said so far and says from now on, until it ends; several entries at a time."""
-        path, driver = self._log(reference)
+        return self._follow(reference, wanted, *self._log(reference))
+
+    async def _follow(
+        self, reference: str, wanted: Wanted, path: Path, driver: str
+    ) -> AsyncIterator[builtins.list[LogEntry]]:
         ended = asyncio.ensure_future(self.wait(reference, "not-running"))
         try:
             async with contextlib.aclosing(logs.follow(path, wanted, ended, driver)) as entries:
@@ -323,6 +327,8 @@ class Containers:
     def _running(self, reference: str) -> Entry:
         entry = self._parts.registry.find(reference)
         with entry.lock:  # one that is being started is waited for
+            if entry.record.state.status is Status.RESTARTING:
+                raise Conflict(f"Container {entry.record.id} is restarting, wait until the container is running")
             if entry.record.state.status not in ALIVE:
                 raise Conflict(f"container {entry.record.id} is not running")
         return entry

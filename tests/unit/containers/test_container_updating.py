@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from msgspec.structs import fields, replace
 
-from sampan.containers import adoption
+from sampan.containers import adoption, request
 from sampan.containers.monitors import Started
 from sampan.containers.registry import Registry
-from sampan.errors import Conflict, Exhausted, Invalid, SampanError
+from sampan.errors import Conflict, Exhausted, Internal, Invalid, SampanError
 from sampan.types import Container
 from unit.containers.container_house import House, house
 
@@ -145,3 +147,29 @@ def test_the_next_daemon_gives_running_containers_the_limits_of_their_records(ho
     home.monitors.adopt = lambda key, directory: started  # type: ignore[attr-defined]
     adoption.adopt(replace(home.parts, registry=Registry()))
     assert limits(home, record)["memory"]["limit"] == 8 * MB
+
+
+anything = (
+    some.none() | some.booleans() | some.integers(-(2**70), 2**70) | some.text(max_size=4) | some.just([{"Path": 1}])
+)
+NAMES = [field.name for field in fields(request.Update)]
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=some.dictionaries(some.sampled_from(NAMES), anything, max_size=4))
+def test_whatever_is_asked_is_done_or_refused_with_a_sentence(home: House, body: dict[str, Any]) -> None:
+    if not home.recorded():
+        home.create("one")
+        home.containers.start("one")
+    record = home.containers.get("one")
+    before = dict(record.host_config)
+    said = ""
+    try:
+        home.containers.update("one", body)
+    except Internal:
+        raise
+    except SampanError as error:
+        said = error.message
+    assert "\n" not in said
+    assert not said or record.host_config == before
+    assert home.recorded()[record.id].host_config == record.host_config

@@ -127,7 +127,7 @@ class LimitTests(Base):
         running = containers.start(
             command("sleep", "1000", linux=limits(memory={"limit": 64 * _MB}, pids={"limit": 9}))
         )
-        impossible = {"memory": {"limit": 96 * _MB}, "pids": {"limit": 5}, "cpu": {"cpus": "4095"}}
+        impossible = {"memory": {"limit": 96 * _MB}, "pids": {"limit": 5}, "cpu": {"cpus": "1-0"}}
         with pytest.raises(SampanError):
             containers.driver.update(running.key, impossible)
         found = containers.driver.stats(running.key)
