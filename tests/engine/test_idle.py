@@ -32,7 +32,7 @@ def parent(pid: int) -> int:
 
 def test_an_idle_engine_sleeps(engine: Engine, shell: str) -> None:
     engine.docker(
-        "run", "-d", "--name", "often", "--health-cmd", "true", "--health-interval", "50ms", shell, "cat"
+        "run", "-d", "--name", "often", "--health-cmd", "true", "--health-interval", "50ms", shell, "sleep", "99"
     ).ok()
     engine.docker("run", "-d", "--name", "boat", "--restart", "always", shell, "sleep", "1000").ok()
     engine.docker("rm", "-f", "often").ok()
