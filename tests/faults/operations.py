@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable
 from typing import Any
 
@@ -104,6 +106,19 @@ def removed_with_volumes(engine: Fragile) -> None:
     engine.ask("DELETE", "/volumes/cargo")
 
 
+def with_a_disk(engine: Fragile) -> None:
+    create(engine, {**SHORT, "HostConfig": {"StorageOpt": {"size": "8m"}, **SHORT["HostConfig"]}})
+
+
+def copied(engine: Fragile) -> None:
+    """Into a container that does not run, and out of it."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("deck"))
+    engine.ask("PUT", "/containers/boat/archive?path=/", archive.getvalue())
+    engine.ask("GET", "/containers/boat/archive?path=/deck")
+
+
 def _kept(engine: Fragile) -> None:
     create(engine, KEEPING)
 
@@ -133,6 +148,10 @@ OPERATIONS = {
         lambda engine: engine.ask("POST", '/volumes/prune?filters={"all":["true"]}'),
         lambda engine: engine.ask("POST", "/volumes/create", {"Name": "cargo"}),
     ),
+    "create with a limited size": Operation(with_a_disk),
+    "run with a limited size": Operation(lambda engine: ask(engine, "start", "wait"), with_a_disk),
+    "copy": Operation(copied, create),
+    "commit": Operation(lambda engine: engine.ask("POST", "/commit?container=boat&repo=kept"), started),
     "create a network": Operation(lambda engine: engine.ask("POST", "/networks/create", {"Name": "sea"})),
     "remove a network": Operation(
         lambda engine: engine.ask("DELETE", "/networks/sea"),
