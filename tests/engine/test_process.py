@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -104,3 +105,63 @@ def test_an_init_is_no_more_than_the_command(cli: Cli, shell: str) -> None:
 def test_without_the_command_there_is_no_init(cli: Cli, shell: str, nothing_left: None) -> None:
     done = cli("run", "--rm", "--init", shell, "no-such-command")
     assert (done.code, "no-such-command" in done.stderr) == (127, True)
+
+
+# ── namespaces that are shared ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_ipc_namespace_is_shared_with_its_memory(
+    engine: Engine, cli: Cli, shell: str, name: str, nothing_left: None
+) -> None:
+    script = "echo cargo > /dev/shm/hold; exec sleep 1000"
+    cli("run", "-d", "--ipc", "shareable", "--shm-size", "8m", "--name", name, shell, "sh", "-c", script).ok()
+    theirs = cli("exec", name, "readlink", "/proc/self/ns/ipc").out
+    engine.wait_until(lambda: cli("exec", name, "test", "-s", "/dev/shm/hold").code == 0, "it is there")
+    look = "readlink /proc/self/ns/ipc; cat /dev/shm/hold; grep -c 'shm.*size=8192k' /proc/mounts; exec sleep 1000"
+    cli("run", "-d", "--ipc", f"container:{name}", "--name", f"{name}-2", shell, "sh", "-c", look).ok()
+    engine.wait_until(lambda: len(cli("logs", f"{name}-2").out.split()) == 3, "it has looked")
+    assert cli("logs", f"{name}-2").out.split() == [theirs, "cargo", "1"]
+    cli("rm", "-f", name).ok()
+    assert cli("exec", f"{name}-2", "cat", "/dev/shm/hold").out == "cargo"
+    cli("rm", "-f", f"{name}-2").ok()
+
+
+def test_whose_ipc_namespace_cannot_be_joined(cli: Cli, shell: str, name: str, nothing_left: None) -> None:
+    cli("run", "-d", "--name", name, shell, "sleep", "1000").ok()
+    done = cli("run", "--rm", "--ipc", f"container:{name}", shell, "true")
+    assert (done.code, "non-shareable IPC" in done.stderr) == (125, True)
+    cli("kill", name).ok()
+    cli("wait", name).ok()
+    done = cli("run", "--rm", "--ipc", f"container:{name}", shell, "true")
+    assert (done.code, "cannot join IPC of a non running container" in done.stderr) == (125, True)
+    assert "No such container: nobody" in cli("run", "--rm", "--ipc", "container:nobody", shell, "true").stderr
+    cli("rm", name).ok()
+
+
+def test_what_is_shared_survives_the_daemon(new_engine: Callable[..., Engine]) -> None:
+    engine = new_engine()
+    shell = engine.image()
+    before = engine.leftovers()
+    ident = engine.sampan("run", "-d", "--ipc", "shareable", shell, "sleep", "1000").out
+    engine.kill()
+    engine.start()
+    assert engine.sampan("run", "--rm", "--ipc", f"container:{ident}", shell, "sh", "-c", "> /dev/shm/x").code == 0
+    assert engine.sampan("exec", ident, "ls", "/dev/shm").out == "x"
+    engine.sampan("rm", "-f", ident).ok()
+    engine.assert_as_before(before)
+
+
+def test_processes_are_seen_by_who_joins_their_namespace(cli: Cli, shell: str, name: str) -> None:
+    cli("run", "-d", "--name", name, shell, "sleep", "1000").ok()
+    assert cli("run", "--rm", "--pid", f"container:{name}", shell, "cat", "/proc/1/comm").out == "sleep"
+    cli("rm", "-f", name).ok()
+
+
+@pytest.mark.parametrize(
+    ("flag", "file"), [("--uts", "uts"), ("--ipc", "ipc"), ("--pid", "pid"), ("--cgroupns", "cgroup")]
+)
+def test_the_hosts_own_namespaces(cli: Cli, shell: str, flag: str, file: str) -> None:
+    mine = str(Path(f"/proc/self/ns/{file}").readlink())
+    look = ["readlink", f"/proc/self/ns/{file}"]
+    assert cli("run", "--rm", flag, "host", shell, *look).out == mine
+    assert cli("run", "--rm", shell, *look).out != mine

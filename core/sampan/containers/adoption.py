@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sampan.containers import restart, timestamps, updating
+from sampan.containers import restart, sharing, timestamps, updating
 from sampan.containers.creation import forget
 from sampan.containers.ending import Endings, ended
 from sampan.containers.monitors import Exit, Started
@@ -104,7 +103,7 @@ def _remove_but(directory: Path, kept: Iterable[str]) -> None:
     names = set(kept)
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name not in names:
-            shutil.rmtree(path, ignore_errors=True)
+            sharing.remove_bundle(path)
 
 
 def start_wanted(parts: Parts, endings: Endings, found: Found) -> None:

@@ -98,8 +98,6 @@ def _check_modes(config: Config, host: HostConfig) -> None:
         joins = key in ("IpcMode", "PidMode") and re.fullmatch(r"container:.+", mode)
         if mode not in modes and not joins:
             raise Invalid(f"invalid {name} mode: {mode}")
-    if host.IpcMode.startswith("container:"):
-        raise Unsupported("the IPC namespace of another container cannot be joined yet")
     if host.UTSMode == "host" and (config.Hostname or config.Domainname):
         raise Invalid("conflicting options: hostname and the UTS mode")
     if host.Isolation not in ("", "default"):

@@ -101,7 +101,7 @@ def _check_runtime(parts: Parts, record: Container) -> None:
 
 def _check_joins(parts: Parts, record: Container) -> None:
     """A container whose namespace is to be joined must exist now; Docker keeps its id, in case it is renamed."""
-    for key in ("NetworkMode", "PidMode"):
+    for key in ("NetworkMode", "PidMode", "IpcMode"):
         kind, _, reference = record.host_config[key].partition(":")
         if kind == "container" and reference:
             other = parts.registry.find(reference)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
-from sampan.containers import keeping, restart, timestamps
+from sampan.containers import keeping, restart, sharing, timestamps
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.creation import drop, forget
 from sampan.containers.monitors import Exit
@@ -202,7 +202,7 @@ class Endings:
         """Not before the end is durable: the monitor's word in there is what the next daemon would go by."""
         if entry.unsaved and not entry.gone:
             self._parts.save(entry.record)
-        shutil.rmtree(self._parts.bundle(entry.record.id), ignore_errors=True)
+        sharing.remove_bundle(self._parts.bundle(entry.record.id))
 
     def clean_all(self, entry: Entry) -> None:
         """What a container leaves: its writable root, its log, an image that was kept for its sake."""

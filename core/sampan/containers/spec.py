@@ -21,8 +21,9 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What a start found out before the spec can be written.
 
     ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file; without one the
-    container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` is the file of a PID
-    namespace to join. ``places`` are parts of volumes on the host, by target.
+    container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` and ``ipc`` are files of
+    namespaces to join, ``memory`` is what others see as ``/dev/shm``, too. ``places`` are parts of volumes on the host,
+    by target.
     """
 
     rootfs: Path
@@ -31,6 +32,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     network: Path | None
     own_network: bool
     pid: Path | None = None
+    ipc: Path | None = None
+    memory: Path | None = None
     places: Mapping[str, Path] = {}
 
 
@@ -145,13 +148,12 @@ def _namespaces(host: Mapping[str, Any], around: Surroundings) -> list[dict[str,
         found.append({"type": "network", "path": str(around.network)})
     elif around.own_network:
         found.append({"type": "network"})
-    for kind, key in (("uts", "UTSMode"), ("ipc", "IpcMode"), ("cgroup", "CgroupnsMode")):
-        if host[key] != "host":
+    joined = {"pid": around.pid, "ipc": around.ipc}
+    for kind, key in (("uts", "UTSMode"), ("ipc", "IpcMode"), ("cgroup", "CgroupnsMode"), ("pid", "PidMode")):
+        if path := joined.get(kind):
+            found.append({"type": kind, "path": str(path)})
+        elif host[key] != "host":
             found.append({"type": kind})
-    if around.pid:
-        found.append({"type": "pid", "path": str(around.pid)})
-    elif host["PidMode"] != "host":
-        found.append({"type": "pid"})
     return found
 
 
@@ -173,7 +175,7 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     taken = {mount.target for mount in container.mounts}
     basic = [
         mount
-        for mount in _basic_mounts(host)
+        for mount in _basic_mounts(host, around.memory)
         if mount["destination"] not in taken and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
     ]
     sealed = ["ro"] if host["ReadonlyRootfs"] else []
@@ -195,7 +197,7 @@ def _shut_out(target: str, users: Sequence[Mount], places: Mapping[str, Path]) -
     return not (places.get(mount.target, Path(mount.source)) / target[len(mount.target) + 1 :]).exists()
 
 
-def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _basic_mounts(host: Mapping[str, Any], memory: Path | None) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
     cautious = [] if host["Privileged"] else ["ro"]
     writable = security.parse(host["SecurityOpt"]).writable_cgroups
@@ -209,8 +211,8 @@ def _basic_mounts(host: Mapping[str, Any]) -> list[dict[str, Any]]:
     if writable is False:
         basic[-1]["options"].append("ro")
     basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))  # shows the queues of whoever's IPC namespace it is
-    if host["IpcMode"] == "host":
-        basic.append(_basic("/dev/shm", "bind", "/dev/shm", ["rbind", "rprivate"]))
+    if memory:
+        basic.append(_basic("/dev/shm", "bind", str(memory), ["rbind", "rprivate"]))
     elif host["IpcMode"] != "none":
         basic.append(_basic("/dev/shm", "tmpfs", "shm", [*safe, "mode=1777", f"size={host['ShmSize']}"]))
     return basic

@@ -6,7 +6,6 @@ If any step fails, what was done is undone and the container stays as it was, wi
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from sampan.containers import hostfiles, keeping, logconfig, mounts, spec, timestamps, users
+from sampan.containers import hostfiles, keeping, logconfig, mounts, sharing, spec, timestamps, users
 from sampan.containers.monitors import Launch, Started
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.containers.transitions import ALIVE, move
+from sampan.containers.transitions import move
 from sampan.drivers.types import Bundle
 from sampan.errors import Conflict, Invalid, NotModified, SampanError, StartFailed, Unavailable
 from sampan.linux import paths
@@ -76,9 +75,9 @@ class Starter:
     def _start(self, entry: Entry, undo: Undo) -> None:
         parts, record = self._parts, entry.record
         bundle = parts.bundle(record.id)
-        undo.push(shutil.rmtree, bundle, True)
+        undo.push(sharing.remove_bundle, bundle)
         if bundle.exists():  # what an earlier run left would be taken for news of this one
-            shutil.rmtree(bundle, ignore_errors=True)
+            sharing.remove_bundle(bundle)
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
         joining = self._join(record, undo)
         storage = parts.storage(record)
@@ -97,7 +96,9 @@ class Starter:
                     files=self._files(record, bundle),
                     network=network,
                     own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
-                    pid=self._pid_namespace(record),
+                    pid=sharing.pid_namespace(parts, record),
+                    ipc=sharing.ipc_namespace(parts, record),
+                    memory=sharing.memory(parts, record, undo),
                     places=places,
                 )
                 record.spec = self._amended(record, spec.build(record, around))
@@ -138,24 +139,12 @@ class Starter:
         return joining
 
     def _shared_network(self, record: Container) -> Path | None:
-        other = self._running(record.host_config["NetworkMode"], "network")
+        other = sharing.running(self._parts, record.host_config["NetworkMode"], "network")
         if other.host_config["NetworkMode"] == "host":
             return None
         if _shares_network(other):
             return self._shared_network(other)
         return self._parts.networks.sandbox(other.id)
-
-    def _pid_namespace(self, record: Container) -> Path | None:
-        mode = record.host_config["PidMode"]
-        if not mode.startswith("container:"):
-            return None
-        return Path(f"/proc/{self._running(mode, 'PID namespace').state.pid}/ns/pid")
-
-    def _running(self, mode: str, what: str) -> Container:
-        other = self._parts.registry.find(mode.partition(":")[2]).record
-        if other.state.status not in ALIVE:
-            raise Conflict(f"cannot join {what} of a non running container: {other.id}")
-        return other
 
     def _files(self, record: Container, bundle: Path) -> dict[str, Path]:
         """``/etc/hosts`` and its like: the container's own, or those of the one whose network it shares."""

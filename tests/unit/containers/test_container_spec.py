@@ -90,12 +90,26 @@ def test_privileged() -> None:
 
 def test_the_hosts_namespaces() -> None:
     host = {"NetworkMode": "host", "PidMode": "host", "IpcMode": "host", "UTSMode": "host", "CgroupnsMode": "host"}
-    made = built(container(host), network=None, own_network=False)
+    made = built(container(host), network=None, own_network=False, memory=Path("/dev/shm"))
     assert made["linux"]["namespaces"] == [{"type": "mount"}]
     assert made["linux"]["sysctl"] == {}
     assert "hostname" not in made
     types = {mount["destination"]: mount["type"] for mount in made["mounts"]}
     assert (types["/dev/shm"], types["/dev/mqueue"]) == ("bind", "mqueue")  # hosts without /dev/mqueue exist
+
+
+def test_namespaces_of_another() -> None:
+    ipc, pid = Path("/proc/7/ns/ipc"), Path("/proc/8/ns/pid")
+    made = built(container({"IpcMode": "container:a", "PidMode": "container:b"}), ipc=ipc, pid=pid, memory=Path("/x"))
+    assert {"type": "ipc", "path": str(ipc)} in made["linux"]["namespaces"]
+    assert {"type": "pid", "path": str(pid)} in made["linux"]["namespaces"]
+    shm = next(mount for mount in made["mounts"] if mount["destination"] == "/dev/shm")
+    assert (shm["type"], shm["source"]) == ("bind", "/x")
+
+
+def test_an_init_is_asked_for_only_where_it_is_process_1() -> None:
+    assert built(container({"Init": True}))["annotations"] == {"sampan.init": "true"}
+    assert "annotations" not in built(container({"Init": True, "PidMode": "host"}))
 
 
 def test_without_network_never_means_the_hosts() -> None:
