@@ -39,7 +39,7 @@ def live(monitors: Monitors, entry: Entry, *, stdin: bool, stdout: bool, stderr:
 
 def frame(stream: str, data: bytes, *, tty: bool) -> bytes:
     """Docker's framing (Engine API, "Stream format"), or the bare bytes for a terminal."""
-    return data if tty else bytes((_NUMBERS[stream], 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+    return data if tty else b"%c\0\0\0%b%b" % (_NUMBERS[stream], len(data).to_bytes(4, "big"), data)
 
 
 def with_log(entries: Iterable[LogEntry], inner: socket.socket | None, *, tty: bool) -> socket.socket:

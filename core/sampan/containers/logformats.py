@@ -44,24 +44,33 @@ class _Line(msgspec.Struct):
     attrs: dict[str, str] = {}
 
 
+_STREAMS = ("stdout", "stderr")
 _decoder = msgspec.json.Decoder(_Line)
+
+
+def _entry(line: _Line) -> LogEntry:
+    return LogEntry(line.stream, line.time, line.log.encode("utf-8", "replace"), line.attrs)
 
 
 class Json:
     """One JSON object per line: ``log``, ``stream``, ``attrs`` if there are any, ``time``."""
 
     def split(self, data: bytes) -> tuple[list[LogEntry], bytes]:
-        *lines, rest = data.split(b"\n")
-        return [entry for line in lines if (entry := self.decode(line))], rest if len(rest) <= _LONGEST else b""
+        end = data.rfind(b"\n") + 1
+        rest = data[end:] if len(data) - end <= _LONGEST else b""
+        try:
+            read = _decoder.decode_lines(data[:end])
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            lines = data[:end].split(b"\n")
+            return [entry for line in lines if (entry := self.decode(line))], rest
+        return [_entry(line) for line in read if line.stream in _STREAMS], rest
 
     def decode(self, line: bytes) -> LogEntry | None:
         try:
             read = _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return None
-        if read.stream not in ("stdout", "stderr"):
-            return None
-        return LogEntry(read.stream, read.time, read.log.encode("utf-8", "replace"), read.attrs)
+        return _entry(read) if read.stream in _STREAMS else None
 
     def backwards(self, file: BinaryIO) -> Iterator[tuple[int, LogEntry | None]]:
         return ((at, self.decode(line)) for at, line in _lines_backwards(file))

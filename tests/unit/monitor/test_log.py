@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import resource
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
 from sampan.monitor.log import Log, open_log
+from sampan.monitor.ring import Ring
 
 STDOUT, STDERR = 1, 2
 
@@ -161,3 +165,60 @@ def test_a_log_is_wanted(path: Path) -> None:
     assert wanted is not None
     wanted.write(STDOUT, b"x\n")
     assert text(path) == "x\n"
+
+
+class Slow:
+    """A log on a disk that writes only when ``go`` is released."""
+
+    def __init__(self) -> None:
+        self.go = threading.Semaphore(0)
+        self.written = b""
+        self.closed = False
+
+    def write(self, stream: int, data: bytes) -> None:
+        assert stream == STDOUT
+        self.go.acquire()
+        self.written += data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_container_does_not_wait_for_a_slow_disk_and_what_is_too_much_is_lost() -> None:
+    slow = Slow()
+    ring = Ring(slow, 100)  # type: ignore[arg-type]
+    for number in range(20):
+        ring.write(STDOUT, b"line %04d\n" % number)
+    slow.go.release(20)
+    ring.close()
+    assert slow.written == b"".join(b"line %04d\n" % number for number in range(10))
+    assert slow.closed
+
+
+def test_a_non_blocking_log_is_wanted(path: Path) -> None:
+    wanted = open_log({"driver": "json-file", "path": str(path), "max_size": 0, "max_file": 1, "buffer": 1000})
+    assert isinstance(wanted, Ring)
+    wanted.write(STDOUT, b"x" * 5000 + b"\n")  # more than the buffer, but alone
+    wanted.close()
+    assert text(path) == "x" * 5000 + "\n"
+
+
+def test_entries_have_what_else_is_wanted(path: Path) -> None:
+    wanted = open_log({"path": str(path), "max_size": 0, "max_file": 1, "extra": ',"attrs":{"a":"b"}'})
+    assert wanted
+    wanted.write(STDOUT, b"one\ntwo\n")
+    assert [entry["attrs"] for entry in entries(path)] == [{"a": "b"}] * 2
+
+
+@given(data=some.lists(some.binary(max_size=50) | some.sampled_from([b"\n", b"\x7f", b"\\n", b'"', b"\xef\xb7\x90"])))
+def test_any_bytes_are_kept_as_text(tmp_path_factory: pytest.TempPathFactory, data: list[bytes]) -> None:
+    """Apart from what is no UTF-8, and from a code point that is no character when DEL is there, too."""
+    path = tmp_path_factory.mktemp("log") / "log"
+    written, whole = log(path), b"".join(data)
+    for piece in data:
+        written.write(STDOUT, piece)
+    written.close()
+    lines = whole.replace(b"\xef\xb7\x90", b"\xef\xbf\xbd").split(b"\n")
+    expected = [(line + b"\n").decode("utf-8", "replace") for line in lines[:-1]]
+    expected += [lines[-1].decode("utf-8", "replace")] if lines[-1] else []
+    assert [entry["log"].replace("\ufdd0", "\ufffd") for entry in entries(path)] == expected
