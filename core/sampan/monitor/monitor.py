@@ -72,10 +72,10 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
     streams = Streams(message)
     try:
         try:
-            pid, terminal = starter.start(message, root, streams.theirs)
+            pid, terminal = starter.start(message, fds[0], root, streams.theirs)
         except BrokenPipeError:  # somebody killed it, or what it had made ahead
             starter = Starter(runtime, load, ahead=False, close=[told])
-            pid, terminal = starter.start(message, root, streams.theirs)
+            pid, terminal = starter.start(message, fds[0], root, streams.theirs)
     except StartFailed as failure:
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()

@@ -42,7 +42,7 @@ def _round() -> None:
     message, fds = messages.receive(control)
     starter = Starter(_Nothing, lambda _module: _Nothing, ahead=False)
     streams = monitor.Streams(message)
-    pid, _ = starter.start(message, -1, streams.theirs)
+    pid, _ = starter.start(message, fds[0], -1, streams.theirs)
     streams.given()
     watch = monitor.Watch(message, _Nothing, messages.connect(fds[0]), pid, -1)
     watch.open(streams, -1, fds[1:])

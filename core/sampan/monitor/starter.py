@@ -33,12 +33,15 @@ class Starter:
             _serve(theirs, runtime, load, ahead, monitor)
         theirs.close()
 
-    def start(self, message: dict[str, Any], root: int, stdio: list[int]) -> tuple[int, int]:
+    def start(self, message: dict[str, Any], control: int, root: int, stdio: list[int]) -> tuple[int, int]:
         """The process's pid, and the master of its terminal or -1.
+
+        The starter and the process keep ``control`` open until there is a program running, or neither of them. So if
+        this monitor is killed, the daemon, at the other end, does not clean up before they are gone as well.
 
         ``StartFailed`` if it could not be started; ``BrokenPipeError`` if the starter died before it was asked.
         """
-        fds = ([] if root < 0 else [root]) + stdio
+        fds = [control] + ([] if root < 0 else [root]) + stdio
         asked = (message["kind"], message["module"], message["order"], root >= 0)
         messages.send(self._link, asked, fds)
         try:
@@ -84,6 +87,7 @@ def _answer(
     link: Any, runtime: Any, load: Callable[[str], Any], made: Any, message: tuple[Any, ...], fds: list[int]
 ) -> None:
     kind, module, packed, has_root = message
+    fds.pop(0)  # the daemon's: it is closed with all others when we go
     root = fds.pop(0) if has_root else -1
     stdio = (fds[0], fds[1], fds[2]) if fds else (-1, -1, -1)
     try:
