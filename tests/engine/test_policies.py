@@ -13,8 +13,8 @@ from harness import Engine, Result
 pytestmark = pytest.mark.root
 
 Cli = Callable[..., Result]
-FOREVER = ["sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.05; done"]
-DEAF = ["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]
+FOREVER = ["sh", "-c", "trap 'exit 3' TERM; echo up; while :; do sleep 0.05; done"]
+DEAF = ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.05; done"]
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +29,11 @@ def inspected(engine: Engine, name: str) -> dict[str, Any]:
 
 def state(engine: Engine, name: str) -> dict[str, Any]:
     return dict(inspected(engine, name)["State"])
+
+
+def up(engine: Engine, name: str) -> None:
+    """It has set its traps: the first process of a container that has none is sent signals in vain."""
+    engine.wait_until(lambda: engine.docker("logs", name).out == "up", f"{name} is up")
 
 
 def ends(engine: Engine, name: str) -> None:
@@ -92,7 +97,7 @@ def test_what_the_next_daemon_starts(new_engine: Callable[..., Engine]) -> None:
         for fate in ("stopped", "killed", "lives"):
             engine.docker("run", "-d", "--name", f"{policy}-{fate}", "--restart", policy, image, *FOREVER).ok()
         engine.docker("create", "--name", f"{policy}-created", "--restart", policy, image, *FOREVER).ok()
-        engine.docker("stop", f"{policy}-stopped").ok()
+        engine.docker("stop", "-t", "0", f"{policy}-stopped").ok()
     engine.kill()
     for policy in ("no", "on-failure", "always", "unless-stopped"):
         engine.run("kill", "-9", _init(engine, f"{policy}-killed"))
@@ -139,6 +144,8 @@ def test_why_it_ended(engine: Engine, shell: str, command: list[str], act: list[
     more = ["-m", "16m"] if cause == "out-of-memory" else []
     engine.docker("run", "-di", "--name", "ended", *more, shell, *command).ok()
     if act:
+        if command in (FOREVER, DEAF):
+            up(engine, "ended")
         engine.docker(*act, "ended").ok()
     ends(engine, "ended")
     told = state(engine, "ended")
@@ -151,6 +158,7 @@ def test_why_it_ended(engine: Engine, shell: str, command: list[str], act: list[
 def test_a_whole_life_in_events(engine: Engine, cli: Cli, shell: str) -> None:
     cli("run", "-d", "--name", "life", "--label", "of=note", shell, *FOREVER).ok()
     ident = inspected(engine, "life")["Id"]
+    up(engine, "life")
     cli("exec", "life", "sh", "-c", "exit 5")
     for verb in (["pause", "life"], ["unpause", "life"], ["top", "life"], ["rename", "life", "after"]):
         cli(*verb).ok()
