@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 _LINE = 16 * 1024
 _NAMES = {1: "stdout", 2: "stderr"}
-# What ends an entry before that is written in full: DEL, or a code point that is no character (Unicode, 23.7).
-_MARKS = (b"\x7f", b"\xef\xb7\x90")
+_MARK = b"\xff"  # ends an entry before that is written in full: no UTF-8 has this byte
 _PLAIN = bytes(set(range(0x20, 0x7F)) - set(b'"\\')) + b"\n"  # lines of nothing else are in JSON what they are
 _VECTORS = 64
 _HEAD = b'{"log":"'
-_REPLACEMENT = b"\xef\xbf\xbd"
 
 
 class Log:
@@ -76,9 +74,10 @@ class Log:
         tail = f'","stream":"{_NAMES[stream]}"{self._extra},"time":"{self._time(now)}"}}\n'.encode()
         newline, mark = b"\\n", b"\n"
         if text.translate(None, _PLAIN):
-            newline, mark = b"", _MARKS[_MARKS[0] in text]
-            text = text.replace(mark, _REPLACEMENT)
-            text = encode_basestring(text.replace(b"\n", b"\n" + mark).decode("utf-8", "replace")).encode()[1:-1]
+            newline, mark = b"", _MARK
+            # As Latin-1, one byte is one character: what is escaped is ASCII, and the rest passes unseen.
+            known = text if text.isascii() else text.decode("utf-8", "replace").encode()
+            text = encode_basestring(known.replace(b"\n", b"\n" + mark).decode("latin-1")).encode("latin-1")[1:-1]
         lines = text.removesuffix(mark)
         last = newline if len(lines) < len(text) else b""
         return [_HEAD, lines.replace(mark, newline + tail + _HEAD), last, tail]

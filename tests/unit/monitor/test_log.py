@@ -210,15 +210,15 @@ def test_entries_have_what_else_is_wanted(path: Path) -> None:
     assert [entry["attrs"] for entry in entries(path)] == [{"a": "b"}] * 2
 
 
-@given(data=some.lists(some.binary(max_size=50) | some.sampled_from([b"\n", b"\x7f", b"\\n", b'"', b"\xef\xb7\x90"])))
+@given(data=some.lists(some.binary(max_size=50) | some.sampled_from([b"\n", b"\x7f", b"\\n", b'"', b"\xff", b"\xc3"])))
 def test_any_bytes_are_kept_as_text(tmp_path_factory: pytest.TempPathFactory, data: list[bytes]) -> None:
-    """Apart from what is no UTF-8, and from a code point that is no character when DEL is there, too."""
+    """Apart from what is no UTF-8."""
     path = tmp_path_factory.mktemp("log") / "log"
     written, whole = log(path), b"".join(data)
     for piece in data:
         written.write(STDOUT, piece)
     written.close()
-    lines = whole.replace(b"\xef\xb7\x90", b"\xef\xbf\xbd").split(b"\n")
+    lines = whole.split(b"\n")
     expected = [(line + b"\n").decode("utf-8", "replace") for line in lines[:-1]]
     expected += [lines[-1].decode("utf-8", "replace")] if lines[-1] else []
-    assert [entry["log"].replace("\ufdd0", "\ufffd") for entry in entries(path)] == expected
+    assert [entry["log"] for entry in entries(path)] == expected
