@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -165,3 +166,93 @@ def test_the_hosts_own_namespaces(cli: Cli, shell: str, flag: str, file: str) ->
     look = ["readlink", f"/proc/self/ns/{file}"]
     assert cli("run", "--rm", flag, "host", shell, *look).out == mine
     assert cli("run", "--rm", shell, *look).out != mine
+
+
+# ── limits and rights ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_ulimits_are_in_force(cli: Cli, shell: str) -> None:
+    names = {"nofile": "open files", "core": "core file size", "locks": "file locks", "msgqueue": "msgqueue size"}
+    flags = [word for name in names for word in ("--ulimit", f"{name}=1024:2048")]
+    told = cli("run", "--rm", *flags, shell, "cat", "/proc/self/limits").out.splitlines()
+    for name in names.values():
+        [line] = [line for line in told if line.startswith(f"Max {name}")]
+        assert line.split()[-3:-1] == ["1024", "2048"]
+
+
+def test_who_it_runs_as(cli: Cli, shell: str) -> None:
+    done = cli("run", "--rm", "-u", "daemon", "--group-add", "audio", "--group-add", "1234", shell, "id")
+    assert done.out == "uid=1(daemon) gid=1(daemon) groups=1(daemon),29(audio),1234"
+    assert cli("run", "--rm", "-u", "1000:1001", shell, "id", "-G").out == "1001"
+    for flags, words in ([("-u", "nosuch"), "find user nosuch"], [("--group-add", "nosuch"), "find group nosuch"]):
+        done = cli("run", "--rm", *flags, shell, "true")
+        assert (done.code, words in done.stderr) == (125, True)
+
+
+@pytest.mark.parametrize(
+    ("flags", "effective"),
+    [
+        ([], "00000000a80425fb"),
+        (["--cap-drop", "all"], "0000000000000000"),
+        (["--cap-drop", "ALL", "--cap-add", "net_raw", "--cap-add", "CAP_CHOWN"], "0000000000002001"),
+        (["--security-opt", "no-new-privileges", "-u", "1"], "0000000000000000"),
+    ],
+)
+def test_its_capabilities(cli: Cli, shell: str, flags: list[str], effective: str) -> None:
+    told = cli("run", "--rm", *flags, shell, "grep", "-E", "CapEff|NoNewPrivs", "/proc/self/status").out.split()
+    assert told == ["CapEff:", effective, "NoNewPrivs:", str(int("no-new-privileges" in flags))]
+
+
+def test_security_options(cli: Cli, shell: str, tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    rules = [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    assert cli("run", "--rm", "--security-opt", f"seccomp={profile}", shell, "mkdir", "/x").code == 1
+    look = ["grep", "Seccomp:", "/proc/self/status"]
+    assert cli("run", "--rm", "--security-opt", "seccomp=unconfined", shell, *look).out.split() == ["Seccomp:", "0"]
+    assert cli("run", "--rm", "--security-opt", "seccomp=builtin", shell, *look).out.split() == ["Seccomp:", "2"]
+    assert (
+        "docker-default is ignored"
+        in cli("run", "--rm", "--security-opt", "apparmor=docker-default", shell, "true").stderr
+    )
+    seen = cli(
+        "run", "--rm", "--security-opt", "systempaths=unconfined", shell, "grep", "-c", "^proc .* ro,", "/proc/mounts"
+    )
+    assert seen.stdout.strip() == "0"
+
+
+def test_sysctls(cli: Cli, shell: str) -> None:
+    flags = ["--sysctl", "net.ipv4.ip_forward=1", "--sysctl", "kernel.msgmax=9999", "--sysctl", "fs.mqueue.msg_max=77"]
+    files = ["net/ipv4/ip_forward", "kernel/msgmax", "fs/mqueue/msg_max"]
+    told = cli("run", "--rm", *flags, shell, "cat", *(f"/proc/sys/{file}" for file in files)).out
+    assert told.split() == ["1", "9999", "77"]
+    for flags, words in (
+        (["--sysctl", "kernel.panic=1"], "kernel.panic"),
+        (["--sysctl", "net.ipv4.ip_forward=many"], "invalid argument"),
+        (["--network", "host", "--sysctl", "net.ipv4.ip_forward=1"], "the host's network mode"),
+    ):
+        done = cli("run", "--rm", *flags, shell, "true")
+        assert done.code == 125
+        assert words in done.stderr
+
+
+def test_a_root_that_is_read_only(cli: Cli, shell: str) -> None:
+    script = "touch /x || touch /etc/hosts || touch /scratch/y && touch /dev/shm/z && echo fine"
+    assert cli("run", "--rm", "--read-only", "--tmpfs", "/scratch", shell, "sh", "-c", script).stdout == "fine\n"
+
+
+def test_names_and_resolvers(cli: Cli, shell: str) -> None:
+    flags = [
+        "--hostname",
+        "boat",
+        "--domainname",
+        "har.bour",
+        "--add-host",
+        "a:1.2.3.4",
+        "--add-host",
+        "b:host-gateway",
+    ]
+    flags += ["--dns", "1.1.1.1", "--dns-search", "x.y", "--dns-option", "ndots:3"]
+    told = cli("run", "--rm", *flags, shell, "sh", "-c", "hostname -f; cat /etc/hosts /etc/resolv.conf").out
+    for words in ("boat.har.bour", "1.2.3.4\ta", "\tb\n", "nameserver 1.1.1.1", "search x.y", "options ndots:3"):
+        assert words in told

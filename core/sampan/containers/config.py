@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from sampan.containers import checks, healthcheck, limits, logconfig, masking, mounts, request
+from sampan.containers import checks, granted, healthcheck, limits, logconfig, masking, mounts, request, security
 from sampan.errors import Invalid
 from sampan.types import Mount
 
@@ -60,7 +60,7 @@ def read(body: Mapping[str, Any]) -> Request:
     config.Cmd, config.Entrypoint = _words(config.Cmd), _words(config.Entrypoint)
     checks.check(config, host)
     logconfig.check(host.LogConfig.Type, host.LogConfig.Config)
-    warnings = limits.check(host)
+    warnings = limits.check(host) + granted.warnings(host) + security.warnings(host.SecurityOpt)
     if host.NetworkMode == "host" and host.PortBindings:
         warnings.append("Published ports are discarded when using host network mode")
     wanted = mounts.wanted(host, config.Volumes)

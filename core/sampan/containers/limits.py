@@ -19,7 +19,7 @@ LEAST_MEMORY = 6 << 20
 MOST_PIDS = 4_194_304
 _NO = "Your kernel does not support "
 _NOT_MOUNTED = " or the cgroup is not mounted. "
-_RLIMITS = "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
+_RLIMITS = "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack"
 RLIMITS = frozenset(_RLIMITS.split())
 
 

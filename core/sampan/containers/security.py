@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from sampan.containers.seccomp import check as check_profile
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 
 _TRUE, _FALSE = ("1", "t", "true"), ("0", "f", "false")
 
@@ -22,8 +22,19 @@ class Security(msgspec.Struct, kw_only=True):
     writable_cgroups: bool | None = None
 
 
+def warnings(options: Sequence[str] | None) -> list[str]:
+    """What is passed over, as Docker does where the kernel has neither SELinux nor AppArmor."""
+    told = []
+    for option in options or ():
+        key, _, value = option.partition("=" if "=" in option else ":")
+        module = {"label": "SELinux", "apparmor": "AppArmor"}.get(key)
+        if module and value not in ("disable", "unconfined", ""):
+            told.append(f"{module} is not used by this engine: --security-opt {option} is ignored.")
+    return told
+
+
 def parse(options: Sequence[str] | None) -> Security:
-    """Raises ``Invalid`` for an option that is none, ``Unsupported`` for one that this host cannot honour."""
+    """Raises ``Invalid`` for an option that is none."""
     security = Security()
     for option in options or ():
         separator = "=" if "=" in option else ":"
@@ -44,12 +55,8 @@ def _apply(security: Security, key: str, value: str, option: str) -> None:
             security.writable_cgroups = _flag(value, option)
         case "seccomp":
             security.seccomp = _profile(value)
-        case "label" | "disable":
-            if key == "label" and value != "disable":
-                raise Unsupported(f"SELinux labels are not supported: --security-opt {option}")
-        case "apparmor":
-            if value not in ("unconfined", ""):
-                raise Unsupported(f"AppArmor profiles are not supported: --security-opt {option}")
+        case "label" | "disable" | "apparmor":
+            return  # see warnings()
         case "systempaths":  # the CLI turns it into MaskedPaths and ReadonlyPaths by itself
             if value != "unconfined":
                 raise Invalid(f'invalid --security-opt 2: "{option}"')

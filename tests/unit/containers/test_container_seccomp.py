@@ -87,3 +87,9 @@ def test_security_options() -> None:
     assert security.parse(["no-new-privileges:false"]).no_new_privileges is False
     profile = {"defaultAction": "SCMP_ACT_ALLOW"}
     assert security.parse(["seccomp=" + json.dumps(profile)]).seccomp == profile
+
+
+def test_modules_that_are_not_used_are_passed_over_with_a_warning() -> None:
+    options = ["apparmor=docker-default", "label=level:s0", "label=disable", "apparmor:unconfined"]
+    security.parse(options)
+    assert [warning.partition(" ")[0] for warning in security.warnings(options)] == ["AppArmor", "SELinux"]

@@ -16,7 +16,7 @@ UNHEALTHY = "sampan.restart-unhealthy"
 """The label that asks for a restart when the health checks fail: users of other clients set it by hand."""
 
 ULIMITS = {
-    *("as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
+    *("core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice"),
     *("nofile", "nproc", "rss", "rtprio", "rttime", "sigpending", "stack"),
 }
 
@@ -130,12 +130,19 @@ def _resolving(args: Args) -> dict[str, Any]:
     }
 
 
+_BARE = "systempaths=unconfined"
+"""The client's own business: nothing under /proc and /sys is covered or made read-only."""
+
+
 def _rights(args: Args) -> dict[str, Any]:
+    bare = [] if _BARE in args.security_opt else None
     return {
         "CapAdd": args.cap_add or None,
         "CapDrop": args.cap_drop or None,
         "Privileged": args.privileged,
-        "SecurityOpt": [_security(word) for word in args.security_opt] or None,
+        "SecurityOpt": [_security(word) for word in args.security_opt if word != _BARE] or None,
+        "MaskedPaths": bare,
+        "ReadonlyPaths": bare,
         "ReadonlyRootfs": args.read_only,
         "GroupAdd": args.group_add or None,
         "Devices": [mounts.device(word) for word in args.device] or None,

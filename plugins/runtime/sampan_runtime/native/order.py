@@ -104,7 +104,7 @@ def _variable(text: str) -> tuple[bytes, bytes]:
 
 
 def _rlimit(wanted: Mapping[str, Any]) -> tuple[int, int, int]:
-    number = getattr(resource, wanted["type"], None)
+    number = getattr(resource, wanted["type"], {"RLIMIT_LOCKS": 10}.get(wanted["type"]))  # Python has no name for it
     if number is None:
         raise Invalid(f"unknown resource limit {wanted['type']!r}")
     return number, _signed(wanted["soft"]), _signed(wanted["hard"])

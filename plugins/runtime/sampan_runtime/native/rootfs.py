@@ -149,9 +149,13 @@ def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None
 
 
 def _sysctl(root: int, path: bytes, value: str) -> None:
-    fd = paths.open_in_root(root, path, os.O_WRONLY)
-    os.write(fd, value.encode())
-    os.close(fd)
+    try:
+        fd = paths.open_in_root(root, path, os.O_WRONLY)
+        os.write(fd, value.encode())
+        os.close(fd)
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise StartFailed(f"write {value!r} to {os.fsdecode(path)}: {reason}", 128) from None
 
 
 def _working_directory(root: int, path: str) -> None:
