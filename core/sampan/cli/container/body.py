@@ -135,7 +135,7 @@ _BARE = "systempaths=unconfined"
 
 
 def _rights(args: Args) -> dict[str, Any]:
-    bare = [] if _BARE in args.security_opt else None
+    bare: list[str] | None = [] if _BARE in args.security_opt else None
     return {
         "CapAdd": args.cap_add or None,
         "CapDrop": args.cap_drop or None,
