@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan.drivers.types import RuntimeFeatures
+from sampan.drivers.types import INIT, RuntimeFeatures
 from sampan.errors import NotFound
 from sampan.testing.runtime.base import Base, need
 from sampan.testing.runtime.containers import Containers, Running, until
@@ -43,6 +43,18 @@ class ControlTests(Base):
         running.until("ready")
         containers.driver.signal(running.key, running.pid, signal.SIGRTMIN + 3)
         assert running.finish().code == 8
+
+    def test_an_init_that_was_asked_for_passes_signals_on_and_reaps(
+        self, features: RuntimeFeatures, containers: Containers
+    ) -> None:
+        need(features, "init")
+        script = "trap 'exit 9' TERM; (sh -c 'sleep 0.01 &'); sleep 0.1; grep -l '^State:.Z' /proc/[0-9]*/status"
+        script += "; echo $PPID; while :; do sleep 0.02; done"
+        running = containers.start(command("sh", "-c", script, annotations={INIT: "true"}))
+        running.until("1")
+        containers.driver.signal(running.key, running.pid, signal.SIGTERM)
+        outcome = running.finish()
+        assert (outcome.out, outcome.code) == ("1\n", 9)
 
     def test_an_ended_container_gets_no_signal(self, containers: Containers) -> None:
         running = containers.start(command("true"))
