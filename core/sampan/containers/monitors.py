@@ -385,7 +385,7 @@ def _message(launch: Launch) -> dict[str, Any]:
         "kind": launch.kind,
         "module": launch.module,
         "path": _path_of(launch.module),
-        "order": messages.dumps(dict(launch.order)),
+        "order": messages.dumps({**launch.order, "size": launch.size}),
         "root": launch.root is not None,
         "tty": launch.tty,
         "stdin": launch.stdin,

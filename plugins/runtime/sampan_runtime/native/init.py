@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _TTY_GROUP = 5
+_LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSWD_LIMIT = 1 << 20
 _LAST_SIGNAL = 64
@@ -198,6 +199,10 @@ def _make_terminal(order: dict[str, Any], report: Any) -> None:
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     os.fchown(slave, order["uid"], _TTY_GROUP)
+    if order["size"]:  # before the program can ask
+        fcntl.ioctl(
+            master, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(each, _LARGEST) for each in order["size"]), 0, 0)
+        )
     messages.send(report, ("terminal",), [master])
     os.close(master)
     for number in range(3):
