@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _DESCRIPTORS = 1024  # more than the launcher ever has
+_QUIET = 25  # milliseconds without news, after which new crews take no time from what goes on
+_FEW = 2
 CREWS = 4  # as many starts at once find a crew waiting
 
 
@@ -64,7 +66,11 @@ def _serve(pools: list[Crews]) -> None:
     for pool in pools:
         pool.fill(poll)
     while True:
-        for fd, _ in poll.poll():
+        heard = poll.poll(_QUIET if any(pool.lacks for pool in pools) else None)
+        if not heard:
+            for pool in pools:
+                pool.fill(poll)
+        for fd, _ in heard:
             for pool in pools:
                 if fd == pool.fd:
                     return
@@ -83,6 +89,10 @@ class Crews:
         self._ahead = ahead
         self._idle = 0
 
+    @property
+    def lacks(self) -> bool:
+        return self._idle < CREWS
+
     def fill(self, poll: Any) -> None:
         while self._idle < CREWS:
             self._add(poll)
@@ -92,14 +102,14 @@ class Crews:
         if os.read(fd, 1):
             self.busy[fd] = True
             self._idle -= 1
-            if not self._idle:  # the next message must not wait for the starts that go on now
+            if self._idle < _FEW:  # the next message must not wait for the starts that go on now
                 self._add(poll)
             return
         poll.unregister(fd)
         os.close(fd)
         if not self.busy.pop(fd):
             self._idle -= 1
-        self.fill(poll)
+            self._add(poll)
 
     def _add(self, poll: Any) -> None:
         heard, told = os.pipe()

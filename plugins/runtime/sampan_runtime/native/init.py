@@ -115,6 +115,7 @@ def sentence(error: OSError) -> str:
 def _ready(link: Any) -> None:
     os.setsid()
     made = ready.make()
+    _default_signals()
     message, fds = messages.receive(link, messages.LIMIT)
     if message is None:  # given up
         return
@@ -223,7 +224,8 @@ def _bind_console() -> None:
 def _become(order: dict[str, Any], report: Any) -> None:
     """The last steps, alike for init and exec: nothing after them may need what they give up."""
     process.close_all_but(report.fileno())
-    _default_signals()
+    if _signal.getsignal(_signal.SIGPIPE) != _signal.SIG_DFL:  # which an init made ahead has done with all of them
+        _default_signals()
     os.umask(order["umask"])
     for number, soft, hard in order["rlimits"]:
         _set_limit(number, soft, hard)

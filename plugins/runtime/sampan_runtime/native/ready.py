@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from sampan.linux import mounts, namespaces
+from sampan.linux import mounts, namespaces, paths
 from sampan.linux.suppress import suppress
 
 TYPE_CHECKING = False
@@ -110,5 +110,7 @@ def _move_house() -> None:
     mounts.detach(".")
     os.chdir("/")
     os.mkdir("/proc")  # noqa: PTH102
-    os.mkdir(ROOT)  # noqa: PTH102
     mounts.mount("proc", "/proc", "proc", _SAFE)
+    here = os.open("/", paths.DIRECTORY | os.O_CLOEXEC)
+    os.close(paths.make_directories(here, ROOT))
+    os.close(here)
