@@ -56,8 +56,7 @@ def test_exec_on_a_terminal(engine: Engine, shell: str, name: str) -> None:
     engine.docker("run", "-d", "--name", name, shell, "sleep", "100").ok()
     with Terminal(engine, "exec", "-it", "-w", "/etc", name, "sh", rows=25, columns=90) as terminal:
         wait_for_size(terminal, "25 90")
-        terminal.resize(26, 91)
-        wait_for_size(terminal, "26 91")
+        wait_for_size(terminal, "26 91", resized=(26, 91))
         assert terminal.ask("pwd").endswith("/etc")
         terminal.type("exit 12\n")
         assert terminal.code() == 12

@@ -74,6 +74,10 @@ class Homes:
                     self._made = set(content)
                 elif len(path.name) == 64:
                     self._homes[path.name] = content
+        if not self._homes:  # whoever was to have one died before it was known
+            self._made = {path for path in sorted(self._made, reverse=True) if not _remove(path)}
+            if not self._made:
+                shutil.rmtree(self._directory, ignore_errors=True)
 
     def _write(self, name: str, content: object) -> None:
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
