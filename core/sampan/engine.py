@@ -16,6 +16,7 @@ from sampan.containers.monitors import Exit, Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
+from sampan.containers.usual import usual
 from sampan.drivers import StorageDriver
 from sampan.errors import Conflict, SampanError
 from sampan.events import EventBus
@@ -72,7 +73,10 @@ class Engine:
         self.images = Images(config, self.state, self.events, self.drivers)
         self.networks = Networks(config, self.state, self.events, self.drivers)
         self.volumes = Volumes(config, self.state, self.events)
-        self.monitors = Monitors(self._monitor_modules(), self._exited, config.exec_root / "launching")
+        # The default runtime's monitor half is imported ahead of the first container; others when they are used.
+        runtime = self.drivers.runtime()
+        launching = config.exec_root / "launching"
+        self.monitors = Monitors([runtime.monitor_module], self._exited, launching, runtime.usual(usual()))
         self.containers = Containers(self._parts())
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
@@ -110,10 +114,6 @@ class Engine:
             registry=Registry(),
             cleaner=Cleaner(),
         )
-
-    def _monitor_modules(self) -> list[str]:
-        """The default runtime's monitor half is imported ahead of the first container; others when they are used."""
-        return [self.drivers.runtime().monitor_module]
 
     def _restore(self) -> None:
         """What lives is known before any driver acts, so that none of them takes it for an orphan."""

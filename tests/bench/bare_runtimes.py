@@ -45,7 +45,7 @@ def measure(scratch: Scratch, runs: int) -> Part:
         plain = command("true")
         guarded = command("true", linux={"seccomp": seccomp.default(CAPABILITIES)})
         guarded["linux"]["resources"] = plain["linux"]["resources"]
-        ours = stack.enter_context(_native(scratch))
+        ours = stack.enter_context(_native(scratch, plain))
         scratch.tell("(c)")
         others = _others(scratch, worker, plain)
         subjects = {OURS: lambda: ours(plain), **_oci(scratch, worker, plain, "plain"), **others}
@@ -58,7 +58,7 @@ def measure(scratch: Scratch, runs: int) -> Part:
 
 
 @contextmanager
-def _native(scratch: Scratch) -> Iterator[Callable[[dict[str, Any]], float]]:
+def _native(scratch: Scratch, usual: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], float]]:
     """A function that runs a container with our launcher, a monitor and the native runtime, and takes its time."""
     base = scratch.run / "native"
     driver = Native(Host(instance=os.urandom(4).hex(), data_root=base, exec_root=base / "run"), Native.Options())
@@ -70,7 +70,7 @@ def _native(scratch: Scratch) -> Iterator[Callable[[dict[str, Any]], float]]:
         codes[key] = how.code
         ends[key].set()
 
-    monitors = Monitors([driver.monitor_module], on_exit)
+    monitors = Monitors([driver.monitor_module], on_exit, usual=driver.usual(usual))
     monitors.open()
 
     def run(spec: dict[str, Any]) -> float:

@@ -8,7 +8,6 @@ container can write to what it finds behind ``/proc/PID/exe`` (the way of CVE-20
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import functools
 import logging
@@ -34,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _START = (
     "import sys; sys.path[:0] = {path!r}; "
-    "from sampan.monitor import launcher; launcher.main({starts}, {execs}, {path!r}, {modules!r})"
+    "from sampan.monitor import launcher; launcher.main({starts}, {execs}, {usual}, {path!r}, {modules!r})"
 )
 _LAUNCHES = 10.0  # seconds for what an earlier daemon was about to start
 _SOCKET = "monitor.sock"
@@ -103,11 +102,18 @@ class Monitors:
     ``launching`` is a file that is locked by whoever may still start something: the launcher, and each monitor until
     it can be found by :meth:`adopt`. A daemon that follows one which was killed waits for that, or it would take the
     late-comers for lost, clean up after them, and then they would come.
+
+    ``usual`` is an order of the first module's for a container without wishes: its runtime may make ahead for it.
     """
 
     def __init__(
-        self, modules: Iterable[str], on_exit: Callable[[str, Exit], None], launching: Path | None = None
+        self,
+        modules: Iterable[str],
+        on_exit: Callable[[str, Exit], None],
+        launching: Path | None = None,
+        usual: Any = None,
     ) -> None:
+        self._usual = usual
         self._launching = launching
         self._lock_of_launches = subprocess.DEVNULL
         self._modules = list(modules)
@@ -160,7 +166,8 @@ class Monitors:
         seconds (then whatever was started is killed with its monitor).
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        fds = [theirs.fileno(), *([] if launch.root is None else [launch.root])]
+        order = messages.keep({**launch.order, "size": launch.size})
+        fds = [theirs.fileno(), order, *([] if launch.root is None else [launch.root])]
         fds += [stream.theirs.fileno() for stream in launch.streams]
         try:
             self._send(_message(launch), fds)
@@ -169,6 +176,7 @@ class Monitors:
             raise
         finally:
             theirs.close()
+            os.close(order)
             for stream in launch.streams:
                 stream.theirs.close()
         return self._await_start(launch.key, ours, timeout)
@@ -231,9 +239,7 @@ class Monitors:
                 raise Unavailable("the daemon is shutting down")
             try:
                 messages.send(self._launcher[kind], message, fds)
-            except OSError as error:
-                if error.errno in (errno.E2BIG, errno.EMSGSIZE):
-                    raise StartFailed("arguments and environment are larger than 8 MiB") from None
+            except OSError:
                 self._let_go()
                 self._launcher = self._execute_launcher()  # somebody killed it; the monitors do not need it
                 messages.send(self._launcher[kind], message, fds)
@@ -317,15 +323,16 @@ class Monitors:
         ours, theirs = {}, {}
         for kind in ("start", "exec"):
             ours[kind], theirs[kind] = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours[kind].setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, messages.LIMIT)
         interpreter = mounts.bind(os.path.realpath(sys.executable), read_only=True)
         starts, execs = theirs["start"].fileno(), theirs["exec"].fileno()
-        code = _START.format(path=module_path(self._modules), starts=starts, execs=execs, modules=self._modules)
+        usual = messages.keep(self._usual)
+        path = module_path(self._modules)
+        code = _START.format(path=path, starts=starts, execs=execs, usual=usual, modules=self._modules)
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", "-B", "-c", code],
                 executable=f"/proc/self/fd/{interpreter}",
-                pass_fds=[starts, execs, interpreter],
+                pass_fds=[starts, execs, usual, interpreter],
                 stdin=self._lock_of_launches,  # whatever comes of this process holds the lock by its standard input
                 stdout=subprocess.DEVNULL,
                 env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
@@ -334,12 +341,12 @@ class Monitors:
             for each in theirs.values():
                 each.close()
             os.close(interpreter)
+            os.close(usual)
         return ours
 
 
 _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 """Of the daemon's environment. What else is there is nothing for processes that go into containers."""
-_SO_SNDBUFFORCE = 32  # socket(7): beyond net.core.wmem_max, with CAP_NET_ADMIN
 
 
 def _sole_right(path: Path) -> int:
@@ -385,7 +392,6 @@ def _message(launch: Launch) -> dict[str, Any]:
         "kind": launch.kind,
         "module": launch.module,
         "path": _path_of(launch.module),
-        "order": messages.dumps({**launch.order, "size": launch.size}),
         "root": launch.root is not None,
         "tty": launch.tty,
         "stdin": launch.stdin,

@@ -33,11 +33,13 @@ The monitor's half defines five functions::
         it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
         descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
         (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
-    ready() -> tuple[int, Any]                                                                             (optional)
-        Make ahead what can be made before there is an order, typically an init that waits in its namespaces: its pid
-        (the monitor's child, as above) and a handle with a ``close()`` that gives it up, upon which it ends. Called
-        in a starter that waits for its order; ``start`` then has a fourth parameter, what ``ready`` returned or None,
-        and uses it if it suits the order, or closes the handle.
+    ready(usual: Any) -> handle or None                                                                    (optional)
+        Make ahead what can be made before there is an order, typically an init that waits in its namespaces: a handle
+        with its ``pid`` (the monitor's child, as above) and a ``close()`` that gives it up and leaves nothing behind.
+        ``usual`` is what the driver's ``usual`` returned. Called in a starter that waits for its order; ``start`` then
+        has two parameters more, what ``ready`` returned and a descriptor from which ``sampan.linux.messages.kept``
+        reads the order once more. It uses the handle if it suits the order, or closes it. If the starter is killed,
+        the next one, or ``restore``, removes what was made.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
     ended(order: dict) -> bool
@@ -93,6 +95,11 @@ class RuntimeDriver(ABC):
 
         Makes nothing in the kernel. ``order["terminal"]`` repeats the spec's ``process.terminal``.
         """
+
+    def usual(self, spec: Mapping[str, Any]) -> Any:
+        """What ``monitor_module.ready`` is given: whatever it needs to know of the containers that will most likely
+        come, marshalled. ``spec`` is one of a container without wishes of its own. Makes nothing."""
+        return None
 
     @abstractmethod
     def exec_order(self, process: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:

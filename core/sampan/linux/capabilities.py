@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 
-from sampan.linux.syscalls import SYS_CAPSET, call, libc, syscall
+from sampan.linux.syscalls import SYS_CAPSET, call, fail, libc, syscall
 
 NAMES = (  # noqa: SIM905 - a list of 41 lines would say no more
     "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
@@ -15,7 +16,8 @@ NAMES = (  # noqa: SIM905 - a list of 41 lines would say no more
 """In the order of their numbers (linux/capability.h), without ``CAP_``."""
 
 _VERSION_3 = 0x20080522
-_PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24
+_PR_CAPBSET_DROP = 24
+_Header, _Data = ctypes.c_uint32 * 2, ctypes.c_uint32 * 6
 _PR_CAP_AMBIENT, _RAISE, _CLEAR_ALL = 47, 2, 4
 
 
@@ -30,24 +32,29 @@ def permitted() -> int:
         return int(next(line for line in status if line.startswith("CapPrm")).split()[1], 16)
 
 
-def limit_bounding(keep: int) -> None:
-    """Drop from the bounding set all that is not in ``keep``. Needs CAP_SETPCAP."""
+ALL = (1 << 64) - 1
+
+
+def limit_bounding(keep: int, among: int = ALL) -> None:
+    """Drop from the bounding set all that is not in ``keep``. Needs CAP_SETPCAP.
+
+    ``among`` are those that may be in it still: each takes a system call.
+    """
     zero = ctypes.c_ulong(0)
     for number in range(64):
-        if keep >> number & 1:
+        if keep >> number & 1 or not among >> number & 1:
             continue
-        found = _prctl(_PR_CAPBSET_READ, number, zero)
-        if found < 0:
-            return  # beyond the kernel's last capability
-        if found:
-            call("prctl", _PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero, what="capability bounding set")
+        if libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(number), zero, zero, zero) < 0:
+            if ctypes.get_errno() == errno.EINVAL:
+                return  # beyond the kernel's last capability
+            fail("capability bounding set")
 
 
 def set_all(effective: int, permitted: int, inheritable: int) -> None:
     """capset(2) for the calling thread."""
-    header = (ctypes.c_uint32 * 2)(_VERSION_3, 0)
+    header = _Header(_VERSION_3, 0)
     low, high = 0xFFFFFFFF, 32
-    data = (ctypes.c_uint32 * 6)(
+    data = _Data(
         effective & low,
         permitted & low,
         inheritable & low,
@@ -67,8 +74,3 @@ def set_ambient(wanted: int) -> None:
         if wanted >> number & 1:
             call("prctl", _PR_CAP_AMBIENT, ctypes.c_ulong(_RAISE), ctypes.c_ulong(number), zero, zero, what="ambient")
         number += 1
-
-
-def _prctl(option: int, value: int, zero: ctypes.c_ulong) -> int:
-    result: int = libc.prctl(option, ctypes.c_ulong(value), zero, zero, zero)
-    return result

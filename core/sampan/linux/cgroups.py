@@ -149,12 +149,25 @@ def processes(directory: str) -> list[int]:
     return found
 
 
+def remove_empty(directory: str) -> bool:
+    """Remove a group that has nothing in it. Is it gone?"""
+    try:
+        os.rmdir(directory)  # noqa: PTH106
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def remove(directory: str, *, patience: float = 5.0) -> None:
     """Remove a group and those below it. Absent is fine.
 
     Processes that have just died may still be in it for a moment (rmdir gives EBUSY until they were reaped), so it
     is tried again for ``patience`` seconds.
     """
+    if remove_empty(directory):
+        return
     until = time.monotonic() + patience
     pause = 0.001
     for path, _, _ in os.walk(directory, topdown=False):

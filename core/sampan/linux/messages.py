@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _socket
 import marshal
+import os
 import sys
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 FORMAT = 4  # marshal's format since Python 3.4: a newer daemon can talk to the monitors of an older one
-LIMIT = 8 << 20
 _INT = 4
 _ANCILLARY = 2048  # bytes: 253 descriptors, the most that one message takes (unix(7)), and their header
 
@@ -48,6 +48,20 @@ def dumps(value: Any) -> bytes:
 def loads(data: bytes) -> Any:
     """The value of :func:`dumps`."""
     return marshal.loads(data)  # noqa: S302 - from our own processes only
+
+
+def keep(value: Any) -> int:
+    """A value in an anonymous file (memfd_create(2)), for those who read it later or not at all: its descriptor."""
+    fd = os.memfd_create("message", os.MFD_CLOEXEC)
+    data = dumps(value)
+    while data:
+        data = data[os.write(fd, data) :]
+    return fd
+
+
+def kept(fd: int) -> Any:
+    """The value of :func:`keep`."""
+    return loads(os.pread(fd, os.fstat(fd).st_size, 0))
 
 
 def pair() -> tuple[Any, Any]:

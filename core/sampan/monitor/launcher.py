@@ -15,6 +15,7 @@ import gc
 import os
 import select
 import sys
+import time
 
 from sampan.linux import messages, process
 from sampan.monitor import monitor, rehearsal
@@ -27,15 +28,17 @@ if TYPE_CHECKING:
 _DESCRIPTORS = 1024  # more than the launcher ever has
 _QUIET = 25  # milliseconds without news, after which new crews take no time from what goes on
 _FEW = 2
+_FAREWELL = 5.0  # seconds for crews to take down what they have made ahead
 CREWS = 4  # as many starts at once find a crew waiting
 
 
-def main(starts: int, execs: int, path: list[str], modules: list[str]) -> None:
+def main(starts: int, execs: int, usual: int, path: list[str], modules: list[str]) -> None:
     """Serve the daemon at the other ends of ``starts`` and ``execs`` until it closes them.
 
-    ``modules`` are the runtimes' monitor halves to import ahead; crews are made for the first.
+    ``modules`` are the runtimes' monitor halves to import ahead; crews are made for the first. ``usual`` is the file of
+    what that may make ahead for.
     """
-    process.close_all_but(starts, execs)
+    process.close_all_but(starts, execs, usual)
     for fd in (starts, execs):
         os.set_inheritable(fd, False)
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
@@ -47,6 +50,8 @@ def main(starts: int, execs: int, path: list[str], modules: list[str]) -> None:
     # What a container's root could read or write through /proc/PID is kept from it while our process is inside:
     # not dumpable means that /proc/PID/{exe,root,fd} need CAP_SYS_PTRACE (ptrace(2), PR_SET_DUMPABLE(2const)).
     process.prctl(process.PR_SET_DUMPABLE, 0)
+    made_for = messages.kept(usual)
+    os.close(usual)
     for name in modules:
         load(name)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps the monitors
@@ -55,11 +60,11 @@ def main(starts: int, execs: int, path: list[str], modules: list[str]) -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-    _serve([Crews(starts, modules[0], ahead=True), Crews(execs, modules[0], ahead=False)])
+    _serve([Crews(starts, modules[0], made_for), Crews(execs, modules[0], None)])
 
 
 def _serve(pools: list[Crews]) -> None:
-    """Until the daemon closes its ends, which the crews that wait see for themselves."""
+    """Until the daemon closes its ends, and the crews that wait, who see that for themselves, have gone."""
     poll = select.poll()
     for pool in pools:
         poll.register(pool.fd, 0)  # hang-ups are told without asking (poll(2))
@@ -73,20 +78,33 @@ def _serve(pools: list[Crews]) -> None:
         for fd, _ in heard:
             for pool in pools:
                 if fd == pool.fd:
+                    _see_off(pools)
                     return
                 if fd in pool.busy:
                     pool.heard(fd, poll)
 
 
+def _see_off(pools: list[Crews]) -> None:
+    poll = select.poll()
+    waiting = {fd for pool in pools for fd, busy in pool.busy.items() if not busy}
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
+    until = time.monotonic() + _FAREWELL
+    while waiting and time.monotonic() < until:
+        for fd, _ in poll.poll(100):
+            poll.unregister(fd)
+            waiting.discard(fd)
+
+
 class Crews:
     """The crews that wait on one of the daemon's sockets."""
 
-    def __init__(self, fd: int, module: str, *, ahead: bool) -> None:
+    def __init__(self, fd: int, module: str, usual: Any) -> None:
         self.fd = fd
         self.busy: dict[int, bool] = {}
         self._sock = messages.connect(fd)
         self._module = module
-        self._ahead = ahead
+        self._usual = usual
         self._idle = 0
 
     @property
@@ -117,7 +135,7 @@ class Crews:
             status = 1
             try:
                 _close_all_but(self.fd, told)
-                status = monitor.serve(self._sock, told, self._module, load, ahead=self._ahead)
+                status = monitor.serve(self._sock, told, self._module, load, self._usual)
             finally:
                 os._exit(status)
         os.close(told)

@@ -37,18 +37,19 @@ _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
-def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], *, ahead: bool) -> int:
+def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], usual: Any) -> int:
     """Wait for a launch message on the launcher's ``sock`` and serve it to its end; the process's exit status.
 
     The launcher reads from ``told``: a byte when this monitor has a message, and the end when it has started what it
-    was to start, or has died.
+    was to start, or has died. ``usual`` is for the runtime's ``ready``.
     """
     os.setsid()
     _call_me("sampan-monitor")
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    starter = Starter(load(module), load, ahead=ahead, close=[sock.fileno(), told])
-    message, fds = messages.receive(sock, messages.LIMIT)
-    if message is None:  # the daemon has gone; the starter sees us go
+    starter = Starter(load(module), load, usual, close=[sock.fileno(), told])
+    message, fds = messages.receive(sock)
+    if message is None:  # the daemon has gone
+        starter.give_up()
         return 0
     sock.close()
     with suppress(OSError):  # the launcher may have been killed
@@ -63,8 +64,7 @@ def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], *, ahea
 def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int) -> int:
     """Serve one launch message (see ``sampan.containers.monitors``)."""
     control: Any = _socket.socket(fileno=fds[0])
-    root = fds[1] if message["root"] else -1
-    clients = fds[2:] if message["root"] else fds[1:]
+    given, clients = (fds[:3], fds[3:]) if message["root"] else (fds[:2], fds[2:])
     sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
     runtime = load(message["module"])
     if getattr(runtime, "SUBREAPER", False):
@@ -72,16 +72,16 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
     streams = Streams(message)
     try:
         try:
-            pid, terminal = starter.start(message, fds[0], root, streams.theirs)
+            pid, terminal = starter.start(message, given, streams.theirs)
         except BrokenPipeError:  # somebody killed it, or what it had made ahead
-            starter = Starter(runtime, load, ahead=False, close=[told])
-            pid, terminal = starter.start(message, fds[0], root, streams.theirs)
+            starter = Starter(runtime, load, None, close=[told])
+            pid, terminal = starter.start(message, given, streams.theirs)
     except StartFailed as failure:
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()
         return 0
     streams.given()
-    watch = Watch(message, runtime, control, pid, root)
+    watch = Watch(message, runtime, control, pid, *given[1:])
     watch.open(streams, terminal, clients)
     os.close(told)
     starter.reap()
@@ -145,11 +145,12 @@ class Streams:
 class Watch:
     """A started process, until it has ended and everyone who should know knows."""
 
-    def __init__(self, message: dict[str, Any], runtime: Any, control: Any, pid: int, root: int) -> None:
+    def __init__(self, message: dict[str, Any], runtime: Any, control: Any, pid: int, order: int, root: int = -1) -> None:
         self._message = message
         self._runtime = runtime
         self._controls: list[Any] = []
         self._pid = pid
+        self._order = order  # unread until the end: what has been read takes memory
         self._root = root
         self._at = time.time_ns()
         self._terminal = -1
@@ -199,7 +200,7 @@ class Watch:
         self._end(code if code >= 0 else 128 - code)
 
     def _end(self, code: int) -> None:
-        order = messages.loads(self._message["order"])
+        order = messages.kept(self._order)
         starved = self._runtime.ended(order)
         at = time.time_ns()
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')

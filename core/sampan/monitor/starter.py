@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 
 
 class Starter:
-    """The monitor's side. ``close`` are descriptors of the monitor that the starter must not keep open."""
+    """The monitor's side.
 
-    def __init__(self, runtime: Any, load: Callable[[str], Any], *, ahead: bool, close: Sequence[int] = ()) -> None:
+    ``usual`` is what the runtime makes ahead for, None for nothing. ``close`` are descriptors of the monitor that the
+    starter must not keep open.
+    """
+
+    def __init__(self, runtime: Any, load: Callable[[str], Any], usual: Any, close: Sequence[int] = ()) -> None:
         self._link, theirs = messages.pair()
         monitor = os.getpid()
         self._pid = os.fork()
@@ -30,55 +34,62 @@ class Starter:
             process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)
             for fd in (self._link.detach(), *close):
                 os.close(fd)
-            _serve(theirs, runtime, load, ahead, monitor)
+            _serve(theirs, runtime, load, usual, monitor)
         theirs.close()
 
-    def start(self, message: dict[str, Any], control: int, root: int, stdio: list[int]) -> tuple[int, int]:
-        """The process's pid, and the master of its terminal or -1.
+    def start(self, message: dict[str, Any], fds: Sequence[int], stdio: list[int]) -> tuple[int, int]:
+        """The process's pid, and the master of its terminal or -1. ``fds``: the control, the order, the root if any.
 
-        The starter and the process keep ``control`` open until there is a program running, or neither of them. So if
+        The starter and the process keep the control open until there is a program running, or neither of them. So if
         this monitor is killed, the daemon, at the other end, does not clean up before they are gone as well.
 
         ``StartFailed`` if it could not be started; ``BrokenPipeError`` if the starter died before it was asked.
         """
-        fds = [control] + ([] if root < 0 else [root]) + stdio
-        asked = (message["kind"], message["module"], message["order"], root >= 0)
-        messages.send(self._link, asked, fds)
+        messages.send(self._link, (message["kind"], message["module"], message["root"]), [*fds, *stdio])
         try:
-            answer, fds = messages.receive(self._link)
+            answer, given = messages.receive(self._link)
         except OSError:
             answer = None
-        self._link.close()
         if answer is None:
             raise StartFailed("the process that was to start the container died", 128)
         if answer[0] == "failed":
             raise StartFailed(answer[1], answer[2])
         self._spare = answer[2]
-        return answer[1], fds[0] if fds else -1
+        return answer[1], given[0] if given else -1
 
     def reap(self) -> None:
         """After the daemon has its answer, for processes take their time to go."""
+        self._link.close()
         os.waitpid(self._pid, 0)
         if self._spare:
             os.waitpid(self._spare, 0)
 
 
-def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: bool, monitor: int) -> None:
+    def give_up(self) -> None:
+        """It is not needed: what it has made ahead is gone when this returns."""
+        self._link.close()
+        os.waitpid(self._pid, 0)
+
+
+def _serve(link: Any, runtime: Any, load: Callable[[str], Any], usual: Any, monitor: int) -> None:
     try:
-        made = _make_ahead(runtime) if ahead else None
-        message, fds = messages.receive(link, messages.LIMIT)
+        made = _make_ahead(runtime, usual)
+        message, fds = messages.receive(link)
         if message is None or os.getppid() != monitor:  # nothing will be asked any more, or nobody would watch
+            if made:
+                made.close()
             os._exit(0)
         _answer(link, runtime, load, made, message, fds)
+        link.recv(1)  # until the monitor has had its turn: our end takes the processor's time that it could have
     finally:
         os._exit(0)
 
 
-def _make_ahead(runtime: Any) -> Any:
-    if not hasattr(runtime, "ready"):
+def _make_ahead(runtime: Any, usual: Any) -> Any:
+    if usual is None or not hasattr(runtime, "ready"):
         return None
     try:
-        return runtime.ready()
+        return runtime.ready(usual)
     except OSError:
         return None  # what is wrong shows again, and is told, when a container is started
 
@@ -86,22 +97,22 @@ def _make_ahead(runtime: Any) -> Any:
 def _answer(
     link: Any, runtime: Any, load: Callable[[str], Any], made: Any, message: tuple[Any, ...], fds: list[int]
 ) -> None:
-    kind, module, packed, has_root = message
-    fds.pop(0)  # the daemon's: it is closed with all others when we go
-    root = fds.pop(0) if has_root else -1
-    stdio = (fds[0], fds[1], fds[2]) if fds else (-1, -1, -1)
+    kind, module, has_root = message
+    _, kept, *rest = fds  # the first is the daemon's: it is closed with all others when we go
+    root = rest.pop(0) if has_root else -1
+    stdio = (rest[0], rest[1], rest[2]) if rest else (-1, -1, -1)
     try:
         wanted = load(module)
-        if made and (wanted is not runtime or kind == "exec"):
-            made[1].close()
-        order = messages.loads(packed)
+        order = messages.kept(kept)
         if kind == "exec":
             pid, terminal = wanted.exec(order, stdio)
         elif made and wanted is runtime:
-            pid, terminal = wanted.start(order, root, stdio, made)
+            pid, terminal = wanted.start(order, root, stdio, made, kept)
         else:
+            if made:
+                made.close()
             pid, terminal = wanted.start(order, root, stdio)
-        spare = made[0] if made and made[0] != pid else 0
+        spare = made.pid if made and made.pid != pid else 0
         messages.send(link, ("started", pid, spare), [] if terminal < 0 else [terminal])
     except StartFailed as failure:
         messages.send(link, ("failed", failure.message, failure.exit_code))

@@ -22,7 +22,7 @@ from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Bundle, ExecProcess
 from sampan.linux import mounts, netns, process
 from sampan.testing.runtime import rootfs
-from sampan.testing.runtime.spec import process_of
+from sampan.testing.runtime.spec import command, process_of
 
 PATIENCE = 30.0
 """Seconds after which anything that a runtime does counts as hanging."""
@@ -118,7 +118,7 @@ class Containers:
     def __init__(self, driver: RuntimeDriver, directory: Path) -> None:
         self.driver = driver
         self.directory = directory
-        self._monitors = Monitors([driver.monitor_module], self._on_exit)
+        self._monitors = Monitors([driver.monitor_module], self._on_exit, usual=driver.usual(command()))
         self._running: dict[str, Running] = {}
         self._specs: dict[str, dict[str, Any]] = {}
         self._keys: set[str] = set()

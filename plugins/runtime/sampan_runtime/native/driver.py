@@ -62,6 +62,12 @@ class Native(RuntimeDriver):
             self._forbid_device_nodes(made)
         return made
 
+    def usual(self, spec: Mapping[str, Any]) -> Order:
+        made = orders.from_spec(spec, "", None)
+        made["hierarchies"] = self._hierarchies
+        made.update(self._groups.order("usual", (spec.get("linux") or {}).get("resources") or {}))
+        return made
+
     def exec_order(self, process_: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:
         linux = spec.get("linux") or {}
         started = process.start_time(pid)

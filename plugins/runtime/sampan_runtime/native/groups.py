@@ -15,6 +15,7 @@ from sampan.drivers.errors import Unavailable
 from sampan.linux import bpf, cgroups
 from sampan_runtime.native import changing, devices, limits
 from sampan_runtime.native.homes import Homes, resolve
+from sampan_runtime.native.standby import PREFIX, remove_dead
 
 _PARENT = "sampan-{}"
 _FREEZE_PATIENCE = 10.0  # seconds
@@ -127,7 +128,7 @@ class Groups:
         found = self._homes.known()
         for place in [*self.places, *([self.unified] if self.unified else [])]:
             with contextlib.suppress(FileNotFoundError), os.scandir(f"{place}/{self._parent}") as entries:
-                found.update(entry.name for entry in entries if entry.is_dir())
+                found.update(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(PREFIX))
         return found
 
     def processes(self, container: str) -> list[int]:
@@ -166,6 +167,7 @@ class Groups:
         self._remove_parents_if_empty()
 
     def remove_others(self, running: Collection[str]) -> None:
+        remove_dead([f"{place}/{self._parent}" for place in self.places])
         for container in self.known() - set(running):
             self.remove(container)
         self._remove_parents_if_empty()

@@ -17,6 +17,7 @@ import termios
 
 from sampan.errors import StartFailed
 from sampan.linux import capabilities, cgroups, messages, mounts, namespaces, paths, process, seccomp
+from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import call
 from sampan_runtime.native import attendant, ready, rootfs
 
@@ -77,9 +78,9 @@ def run_init(order: dict[str, Any], things: Things, report: Any) -> None:
     _guarded(report, _init, order, things, report)
 
 
-def run_ready(link: Any) -> None:
+def run_ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
     """Make ahead what can be made, and become a container's init when its order comes over ``link``. Never returns."""
-    _guarded(link, _ready, link)
+    _guarded(link, _ready, link, usual, groups)
 
 
 def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
@@ -112,15 +113,42 @@ def sentence(error: OSError) -> str:
     return f"the container could not be prepared: {where}: {(error.strerror or '').lower()}"
 
 
-def _ready(link: Any) -> None:
+def _ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
     os.setsid()
-    made = ready.make()
+    ready.join(groups)
+    made = ready.make(usual)
     _default_signals()
-    message, fds = messages.receive(link, messages.LIMIT)
-    if message is None:  # given up
+    _give_up_ahead(usual)
+    _rehearse(usual, made)
+    messages.send(link, ("ready",))
+    shape, fds = messages.receive(link)
+    if shape is None:  # given up
         return
-    order, shape = message
+    order = messages.kept(fds.pop(0))
+    order["flags"] &= ~namespaces.CLONE_NEWCGROUP  # it has that
+    order["to_drop"] = usual["capabilities"]["bounding"]
     _enter_container(order, Things.unpack(shape, fds), made, link)
+
+
+def _give_up_ahead(usual: dict[str, Any]) -> None:
+    """What no container that comes here may ever gain; what this process has, it keeps until the end."""
+    capabilities.limit_bounding(usual["capabilities"]["bounding"])
+
+
+def _rehearse(usual: dict[str, Any], made: ready.Ready) -> None:
+    """Touch what will be touched when it matters: a page's first change since the fork is a copy, and takes its time.
+
+    Nothing of this changes anything.
+    """
+    fd = messages.keep(usual)
+    messages.kept(fd)
+    os.close(fd)
+    made.settle(usual)
+    having = capabilities.permitted()
+    capabilities.set_all(having, having, 0)
+    _enter(b"/")
+    with suppress(StartFailed):
+        _find(b"none", _DEFAULT_PATH)
 
 
 def _init(order: dict[str, Any], things: Things, report: Any) -> None:
@@ -286,7 +314,7 @@ def _drop(order: dict[str, Any]) -> None:
     sets = order["capabilities"]
     if order["seccomp"] and not order["no_new_privileges"]:
         seccomp.load(order["seccomp"])  # needs CAP_SYS_ADMIN, so before that goes
-    capabilities.limit_bounding(sets["bounding"])
+    capabilities.limit_bounding(sets["bounding"], order.get("to_drop", capabilities.ALL))
     process.prctl(process.PR_SET_KEEPCAPS, 1)
     os.setgroups(order["groups"])
     os.setresgid(order["gid"], order["gid"], order["gid"])

@@ -9,14 +9,11 @@ from sampan.linux import bpf, cgroups, messages, namespaces, process
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime.native import init
-from sampan_runtime.native import ready as ahead
+from sampan_runtime.native.standby import Standby, set_limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-_MOST = 200
 
 
 def prepare() -> None:
@@ -24,38 +21,57 @@ def prepare() -> None:
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
 
 
-def ready() -> tuple[int, Any]:
-    """An init without a container, as a child of the monitor's: its pid, and the link over which it gets its order."""
-    ours, theirs = messages.pair()
-    pid = process.clone(ahead.NAMESPACES)
-    if pid == 0:
-        ours.close()
-        init.run_ready(theirs)
-    theirs.close()
-    _rehearse()
-    return pid, ours
+def ready(usual: dict[str, Any]) -> Standby | None:
+    """An init without a container, as a child of the monitor's; not where groups are of version 2."""
+    if not usual or usual["v2"]:
+        return None
+    made = Standby(usual)
+    _rehearse(usual, made)
+    return made if made.is_ready() else None
 
 
-def _rehearse() -> None:
+def _rehearse(usual: dict[str, Any], made: Standby) -> None:
     """Touch now what a start will touch: a page that is written to for the first time since the fork is copied."""
-    nothing = {"mounts": [], "joins": [], "tasks": [], "terminal": True}
-    init.Things.gather(messages.loads(messages.dumps(nothing)), -1, (-1, -1, -1)).pack()
-    cgroups.make("/")
-    cgroups.write("/dev/null", "0")
+    fd = messages.keep(usual)
+    order = messages.kept(fd)
+    os.close(fd)
+    made.suits(order)
+    init.Things.gather({**order, "mounts": [], "tasks": [], "terminal": True}, -1, (-1, -1, -1)).pack()
 
 
 def start(
-    order: dict[str, Any], root: int, stdio: tuple[int, int, int], made: tuple[int, Any] | None = None
+    order: dict[str, Any],
+    root: int,
+    stdio: tuple[int, int, int],
+    made: Standby | None = None,
+    kept: int = -1,
 ) -> tuple[int, int]:
+    if made and made.suits(order):
+        try:
+            return _start_ready(order, root, stdio, made, kept)
+        except BrokenPipeError:  # somebody killed it
+            made = None
+    if made:
+        made.close()
+    return _start_new(order, root, stdio)
+
+
+def _start_ready(
+    order: dict[str, Any], root: int, stdio: tuple[int, int, int], made: Standby, kept: int
+) -> tuple[int, int]:
+    try:
+        things = init.Things.gather({**order, "tasks": []}, root, stdio)
+        return _await_execve(made.pid, made.take(order, kept, things))
+    except BaseException:
+        made.close()
+        finish(order)
+        raise
+
+
+def _start_new(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
     try:
         born_in = _make_cgroups(order)
         things = init.Things.gather(order, root, stdio)
-        if made and _suits(order):
-            shape, fds = things.pack()
-            messages.send(made[1], (order, shape), fds)
-            return _await_execve(*made)
-        if made:
-            made[1].close()
         for flag, path in order["joins"]:
             if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
                 _join(path, flag)
@@ -65,26 +81,6 @@ def start(
     except BaseException:
         finish(order)
         raise
-
-
-def _suits(order: dict[str, Any]) -> bool:
-    """An init made ahead has its namespaces already, and only clone3(2) puts one into a version 2 group for nothing."""
-    joins = [flag for flag, _ in order["joins"]]
-    made = order["flags"] & ~(namespaces.CLONE_NEWCGROUP | namespaces.CLONE_NEWNET)
-    if made != ahead.NAMESPACES or namespaces.CLONE_NEWPID in joins or order["v2"]:
-        return False
-    return _few(order) and not _replaces(order)
-
-
-def _few(order: dict[str, Any]) -> bool:
-    """As many descriptors as fit into a message (unix(7), SCM_MAX_FD)."""
-    return len(order["mounts"]) + len(order["joins"]) + len(order["tasks"]) < _MOST
-
-
-def _replaces(order: dict[str, Any]) -> bool:
-    """Is another device wanted where a standard one has been made?"""
-    standard = {each[0]: each[2] for each in ahead.DEVICES}
-    return any(standard.get(path, number) != number for path, _, number, _, _ in order["devices"])
 
 
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
@@ -107,18 +103,15 @@ def ended(order: dict[str, Any]) -> bool:
 
 
 def finish(order: dict[str, Any]) -> None:
-    kill_all(order["cgroups"])
-    for directory in order["cgroups"]:
-        with suppress(OSError):
-            cgroups.remove(directory)
-
-
-def kill_all(groups: list[str]) -> None:
-    """Kill what the init has left in its groups; there is nothing when it had a PID namespace of its own."""
-    for directory in groups:
-        for pid in cgroups.processes(directory):
+    left = [group for group in order["cgroups"] if not cgroups.remove_empty(group)]
+    # There are processes left only where the init had no PID namespace of its own.
+    for group in left:
+        for pid in cgroups.processes(group):
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
+    for group in left:
+        with suppress(OSError):
+            cgroups.remove(group)
 
 
 def _make_cgroups(order: dict[str, Any]) -> int | None:
@@ -126,12 +119,7 @@ def _make_cgroups(order: dict[str, Any]) -> int | None:
         cgroups.make(directory)
     if order["v2_root"]:
         cgroups.delegate(order["v2_root"], os.path.dirname(order["v2"]))  # noqa: PTH120
-    for path, value in order["limits"]:
-        try:
-            cgroups.write(path, value)
-        except OSError as error:
-            reason = f"the kernel refused {value!r} for {os.path.basename(path)}: {error.strerror}"  # noqa: PTH119
-            raise StartFailed(reason, 128) from None
+    set_limits(order["limits"])
     return _open_unified(order)
 
 

@@ -6,6 +6,7 @@ so that the monitor imports little and the time between fork and execve is short
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 from collections.abc import Mapping
@@ -14,7 +15,6 @@ from typing import Any
 from sampan.drivers.errors import Invalid, Unsupported
 from sampan.drivers.types import INIT
 from sampan.linux import capabilities, mounts, namespaces
-from sampan_runtime.native.ready import DEVICES
 
 _FLAGS = {
     "ro": mounts.MS_RDONLY,
@@ -44,6 +44,9 @@ _PROPAGATION = {
     "unbindable": mounts.MS_UNBINDABLE,
     "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
 }
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+DEVICES = [(b"/dev/" + name.encode(), 0o020666, os.makedev(*numbers), 0, 0) for name, *numbers in _DEVICES]
+"""What every OCI runtime supplies (runtime-spec config-linux.md, "Default Devices"), as an order has it."""
 _DEVICE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}  # S_IFCHR, S_IFBLK, S_IFIFO
 
 
@@ -73,11 +76,14 @@ def from_spec(spec: Mapping[str, Any], rootfs: os.PathLike[str], seccomp: bytes 
     }
 
 
+_permitted = functools.cache(capabilities.permitted)
+
+
 def process(wanted: Mapping[str, Any], seccomp: bytes | None) -> dict[str, Any]:
     """The part of an order that says how a process is to be: OCI's ``process`` object."""
     user = wanted.get("user") or {}
     sets = wanted.get("capabilities") or {}
-    having = capabilities.permitted()  # what this machine does not grant, nobody can be given
+    having = _permitted()  # what this machine does not grant, nobody can be given
     return {
         "terminal": bool(wanted.get("terminal")),
         "args": [os.fsencode(arg) for arg in wanted["args"]],

@@ -12,13 +12,24 @@ import os
 from sampan.errors import StartFailed
 from sampan.linux import cgroups, mounts, paths
 from sampan.linux.suppress import suppress
-from sampan_runtime.native.ready import DEV, DEVICES, LINKS, Ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
+    from sampan_runtime.native.ready import Ready, Wanted
+
     Tree = tuple[int, bool]
+
+_LINKS = (
+    (b"/proc/self/fd", b"fd"),
+    (b"/proc/self/fd/0", b"stdin"),
+    (b"/proc/self/fd/1", b"stdout"),
+    (b"/proc/self/fd/2", b"stderr"),
+    (b"pts/ptmx", b"ptmx"),
+)
+"""Under ``/dev``."""
 
 # The first four mount flags and mount attributes have the same values (mount_setattr(2)).
 _ATTRIBUTES = mounts.MS_RDONLY | mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
@@ -51,23 +62,15 @@ def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> 
     # A copy of a part of a shared mount is its peer: what is mounted on the one would show up on the other.
     mounts.set_attributes(root, propagation=mounts.MS_PRIVATE, recursive=True)
     mounts.attach(root, os.fsdecode(ready.place))
-    waiting = iter(bound)
-    devices = [each for each in order["devices"] if DEV not in ready.mounts or each not in DEVICES]
-    for kind, target, source, flags, _, data in order["mounts"]:
-        if kind == "bind":
-            _bind(root, target, next(waiting))
-        elif kind == "cgroup":
-            _cgroups(root, target, flags, order["hierarchies"])
-        elif (made := ready.mounts.pop((kind, source, flags, data), -1)) >= 0:
-            _attach(root, target, made)
-        else:
-            _mount(root, target, source, kind, flags, data)
-    _devices(root, devices)
+    ready.settle(order)
+    mount_all(root, order["mounts"], order["hierarchies"], iter(bound), ready)
+    made = ready.devices()
+    make_devices(root, [each for each in order["devices"] if each not in made])
     for path, value in order["sysctl"]:
-        _sysctl(root, path, value)
+        _sysctl(ready.own if ready.own >= 0 else root, path, value)  # while /proc/sys can be written to
     _working_directory(root, order["cwd"])
-    _protect(root, order["read_only_paths"])
-    _mask(root, order["masked"], ready.null)
+    protect(root, [path for path in order["read_only_paths"] if not ready.covers(path)])
+    mask(root, [path for path in order["masked"] if not ready.covers(path)], ready.null)
     if order["read_only"]:
         mounts.set_attributes(root, mounts.MOUNT_ATTR_RDONLY)
     os.fchdir(root)
@@ -78,17 +81,30 @@ def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> 
         mounts.mount("none", "/", None, order["propagation"])
 
 
+def mount_all(
+    root: int,
+    wanted: Sequence[Wanted],
+    hierarchies: list[tuple[str, str, str]],
+    bound: Iterator[Tree] = iter(()),
+    ready: Ready | None = None,
+) -> None:
+    """Everything that is ``wanted`` on ``root``, of which some may be ``ready``; ``bound`` are the trees to bind."""
+    for each in wanted:
+        kind, target, source, flags, _, data = each
+        if kind == "bind":
+            _bind(root, target, next(bound))
+        elif ready and ready.has(each):
+            ready.attach(root, each)
+        elif kind == "cgroup":
+            _cgroups(root, target, flags, hierarchies)
+        else:
+            _mount(root, target, source, kind, flags, data)
+
+
 def _mount(root: int, target: bytes, source: str, kind: str, flags: int, data: str) -> None:
     fd = paths.make_directories(root, target)
     mounts.mount(source, f"/proc/self/fd/{fd}", kind, flags, data or None)
     os.close(fd)
-
-
-def _attach(root: int, target: bytes, made: int) -> None:
-    place = paths.make_directories(root, target)
-    mounts.attach(made, place)
-    os.close(place)
-    os.close(made)
 
 
 def _bind(root: int, target: bytes, tree: Tree) -> None:
@@ -131,7 +147,8 @@ def _cgroups(root: int, target: bytes, flags: int, hierarchies: list[tuple[str, 
     os.close(fd)
 
 
-def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None:
+def make_devices(root: int, devices: Sequence[tuple[bytes, int, int, int, int]]) -> None:
+    """And the links that go with them."""
     for path, mode, number, uid, gid in devices:
         parent = paths.make_directories(root, os.path.dirname(path))  # noqa: PTH120
         name = os.path.basename(path)  # noqa: PTH119
@@ -142,7 +159,7 @@ def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None
                 os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         os.close(parent)
     parent = paths.open_in_root(root, b"/dev", paths.DIRECTORY)
-    for source, name in LINKS:
+    for source, name in _LINKS:
         with suppress(FileExistsError):
             os.symlink(source, name, dir_fd=parent)
     os.close(parent)
@@ -165,7 +182,8 @@ def _working_directory(root: int, path: str) -> None:
         raise StartFailed(f"the working directory {path} is not one: a file is in its way") from None
 
 
-def _protect(root: int, targets: list[bytes]) -> None:
+def protect(root: int, targets: Sequence[bytes]) -> None:
+    """Make them read-only, with all that lies in them."""
     for target in targets:
         with suppress(FileNotFoundError):
             place = paths.open_in_root(root, target, os.O_PATH)
@@ -175,7 +193,7 @@ def _protect(root: int, targets: list[bytes]) -> None:
             os.close(place)
 
 
-def _mask(root: int, targets: list[bytes], null: int) -> None:
+def mask(root: int, targets: Sequence[bytes], null: int) -> None:
     """Cover files with /dev/null and directories with something empty, so that nothing of them can be read."""
     for target in targets:
         with suppress(FileNotFoundError):
