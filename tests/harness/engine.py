@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from harness import runtimes
 from harness.leftovers import Leftovers, processes, survey
 from harness.net import Net
 
@@ -239,6 +240,7 @@ class Engine:
             "hosts": [self.host],
             "log_level": "debug",
             "network": {"bridge_name": self.bridge},
+            "runtime": {"driver": runtimes.chosen()},
         }
         for key, value in settings.items():
             tree[key] = {**tree[key], **value} if isinstance(tree.get(key), dict) else value

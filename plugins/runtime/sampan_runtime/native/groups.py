@@ -16,18 +16,19 @@ from sampan.linux import bpf, cgroups
 from sampan_runtime.native import changing, devices, limits
 from sampan_runtime.native.homes import Homes, resolve
 
-_PARENT = "sampan-{}"
 _FREEZE_PATIENCE = 10.0  # seconds
 
 
 class Groups:
     """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host, or where the spec's ``cgroupsPath`` wants
-    them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere."""
+    them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere.
 
-    def __init__(self, instance: str, memory: Path) -> None:
-        self._parent = _PARENT.format(instance)
+    Each runtime has its own parent group: ``kind`` is the end of its name. ``found`` are the hierarchies to be used."""
+
+    def __init__(self, instance: str, memory: Path, kind: str = "", found: Mapping[str, str] | None = None) -> None:
+        self._parent = f"sampan-{instance}" + (f"-{kind}" if kind else "")
         self._homes = Homes(memory)
-        self._found = cgroups.hierarchies()
+        self._found = cgroups.hierarchies() if found is None else dict(found)
         self._probing = threading.Lock()
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
         self.unified = self._found.get(cgroups.V2)
