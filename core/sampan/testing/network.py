@@ -41,6 +41,7 @@ HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 class NetworkDriverTests:
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
 
+    family: ClassVar[str] = "network"
     driver_name: ClassVar[str] = ""
 
     # ── what the tests stand on ────────────────────────────────────────────────────────────────────────────────

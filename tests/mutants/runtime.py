@@ -1,0 +1,4 @@
+from mutants import Mutants
+
+MUTANTS = Mutants("runtime")
+breaks = MUTANTS.breaks
