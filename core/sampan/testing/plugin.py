@@ -23,7 +23,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -54,15 +54,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> Iterator[Any]:
-    report: pytest.TestReport = yield
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[Any]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
     family = getattr(_class_of(item), "family", "")
     if report.failed and family and call.excinfo:
         who = _name_of(item)
         broken = _sentence(item, report, call.excinfo.value)
         report.user_properties.append((_BROKEN, f"{family} driver {who}: {broken}"))
-        if hasattr(report.longrepr, "addsection"):
-            report.longrepr.addsection("in a sentence", f"{family} driver {who} does not do what it promises: {broken}")
+        told = getattr(report.longrepr, "addsection", None)
+        if told:
+            told("in a sentence", f"{family} driver {who} does not do what it promises: {broken}")
     return report
 
 
