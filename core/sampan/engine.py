@@ -11,7 +11,9 @@ from pathlib import Path
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.clock import Clock
 from sampan.containers.execs import Execs
+from sampan.containers.explaining import Explanations
 from sampan.containers.monitors import Exit, Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
@@ -98,6 +100,7 @@ class Engine:
         self.containers.exited(key, exit_)
 
     def _parts(self) -> Parts:
+        clock = Clock()
         return Parts(
             config=self.config,
             state=self.state,
@@ -109,6 +112,8 @@ class Engine:
             monitors=self.monitors,
             registry=Registry(),
             cleaner=Cleaner(),
+            clock=clock,
+            explanations=Explanations(self.config.data_root / "containers", clock),
         )
 
     def _monitor_modules(self) -> list[str]:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from sampan.containers import checks, config, keeping, logconfig, timestamps
-from sampan.containers.parts import Parts
+from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
+from sampan.drivers.steps import step
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.types import Container, Image
 from sampan.undo import Undo
@@ -26,8 +27,10 @@ def create(parts: Parts, name: str | None, body: Mapping[str, Any], platform: st
         reserved = parts.registry.reserve(name, ident)
         undo.push(parts.registry.release, reserved)
         try:
-            record = _record(parts, ident, reserved, asked, image)
-            _make(parts, record, image, undo)
+            with parts.explanations.account(ident, "create"):
+                with step("complete what was asked for", "record", reserved):
+                    record = _record(parts, ident, reserved, asked, image)
+                _make(parts, record, image, undo)
         except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
             raise Invalid(error.message) from error
         parts.registry.add(record)
@@ -74,20 +77,24 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     limit = record.host_config["StorageOpt"].get("size")
     if limit is not None and not storage.features().quota:
         raise Unsupported(f"the storage driver {record.storage_driver} cannot limit a container's size")
-    record.layer = parts.images.layer_for(image, record.storage_driver) or ""
+    with step("have the image's layers unpacked", "layer", driver=record.storage_driver) as here:
+        record.layer = here.object = parts.images.layer_for(image, record.storage_driver) or ""
     undo.push(storage.remove, record.id)
-    storage.create(
-        record.id,
-        record.layer or None,
-        ephemeral=record.host_config["AutoRemove"],
-        size=None if limit is None else checks.size(limit),
-    )
+    with step("make a writable root on them", "directory", record.id, record.storage_driver):
+        storage.create(
+            record.id,
+            record.layer or None,
+            ephemeral=record.host_config["AutoRemove"],
+            size=None if limit is None else checks.size(limit),
+        )
     directory = parts.directory(record.id)
     undo.push(_remove_empty, directory)
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
-    keeping.complete(parts, record, undo)
-    keeping.fill(parts, record)
-    with parts.volumes.claiming(keeping.names(record)):
+    with step("make and fill its volumes", "volume") as here:
+        keeping.complete(parts, record, undo)
+        keeping.fill(parts, record)
+        here.object = " ".join(keeping.names(record))
+    with parts.volumes.claiming(keeping.names(record)), step("write the record down", "record", TABLE):
         parts.save(record)
 
 

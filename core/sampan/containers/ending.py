@@ -215,6 +215,7 @@ class Endings:
                 entry.settled.wait(PATIENCE)
                 teardown(
                     lambda: parts.storage(record).remove(record.id),
+                    lambda: parts.explanations.forget(record.id),
                     lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
                     parts.volumes.sweep,
                 )

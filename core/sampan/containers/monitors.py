@@ -72,11 +72,16 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970."""
+    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970.
+
+    ``took``: when the monitor took the message, and ``marks``: what was done then, for ``explaining.py``.
+    """
 
     pid: int
     monitor: int
     at: int
+    took: int = 0
+    marks: bytes = b""
 
 
 class Exit(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.clock import Clock
+from sampan.containers.explaining import Explanations
 from sampan.containers.registry import Registry
 from sampan.drivers import RuntimeDriver, StorageDriver
 from sampan.events import EventBus
@@ -37,6 +38,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     monitors: Monitors
     registry: Registry
     cleaner: Cleaner
+    explanations: Explanations
     clock: Clock = msgspec.field(default_factory=Clock)
 
     def save(self, record: Container) -> None:

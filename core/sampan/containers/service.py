@@ -16,6 +16,7 @@ from sampan.containers import adoption, attach, creation, keeping, logs, process
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
+from sampan.containers.explaining import Operations
 from sampan.containers.health import Healths
 from sampan.containers.logformats import LogEntry
 from sampan.containers.logs import Wanted
@@ -79,6 +80,7 @@ class Containers:
         self._endings.close()
         self._health.close()
         self._parts.clock.close()
+        self._parts.explanations.write()
         self._starter.close()
         self._exits.shutdown(wait=True)
         self._parts.cleaner.settle(_SETTLE)
@@ -123,6 +125,10 @@ class Containers:
 
     def get(self, reference: str) -> Container:
         return self._parts.registry.find(reference).record
+
+    def explain(self, reference: str) -> Operations:
+        """What was done to make it, by operation: ``create``, and ``start`` for its last start."""
+        return self._parts.explanations.tell(self.get(reference).id)
 
     def list(self) -> builtins.list[Container]:
         """All of them, the newest first."""

@@ -50,17 +50,20 @@ def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], *, ahea
     message, fds = messages.receive(sock, messages.LIMIT)
     if message is None:  # the daemon has gone; the starter sees us go
         return 0
+    took = time.monotonic_ns()
     sock.close()
     with suppress(OSError):  # the launcher may have been killed
         os.write(told, b"t")
     try:
-        return _run(message, fds, load, starter, told)
+        return _run(message, fds, load, starter, told, took)
     except BaseException as error:
         complain(f"monitor of {message.get('key')}", error)
         return 1
 
 
-def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int) -> int:
+def _run(
+    message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int, took: int
+) -> int:
     """Serve one launch message (see ``sampan.containers.monitors``)."""
     control: Any = _socket.socket(fileno=fds[0])
     root = fds[1] if message["root"] else -1
@@ -81,7 +84,7 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         _end_all()
         return 0
     streams.given()
-    watch = Watch(message, runtime, control, pid, root)
+    watch = Watch(message, runtime, control, pid, root, (took, starter.marks))
     watch.open(streams, terminal, clients)
     os.close(told)
     starter.reap()
@@ -145,7 +148,15 @@ class Streams:
 class Watch:
     """A started process, until it has ended and everyone who should know knows."""
 
-    def __init__(self, message: dict[str, Any], runtime: Any, control: Any, pid: int, root: int) -> None:
+    def __init__(
+        self,
+        message: dict[str, Any],
+        runtime: Any,
+        control: Any,
+        pid: int,
+        root: int,
+        how: tuple[int, bytes] = (0, b""),
+    ) -> None:
         self._message = message
         self._runtime = runtime
         self._controls: list[Any] = []
@@ -161,7 +172,7 @@ class Watch:
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._keep_status("")
-        _try_to_send(control, self._started)
+        _try_to_send(control, (*self._started, *how))
         self._add_control(control)
 
     def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:

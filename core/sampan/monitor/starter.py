@@ -53,11 +53,12 @@ class Starter:
             raise StartFailed("the process that was to start the container died", 128)
         if answer[0] == "failed":
             raise StartFailed(answer[1], answer[2])
-        self._spare = answer[2]
+        self._spare, self.marks = answer[2:]
         return answer[1], fds[0] if fds else -1
 
     def reap(self) -> None:
         """After the daemon has its answer, for processes take their time to go."""
+        self.marks = b""
         os.waitpid(self._pid, 0)
         if self._spare:
             os.waitpid(self._spare, 0)
@@ -87,6 +88,8 @@ def _answer(
     link: Any, runtime: Any, load: Callable[[str], Any], made: Any, message: tuple[Any, ...], fds: list[int]
 ) -> None:
     kind, module, packed, has_root = message
+    process.marks.clear()
+    process.mark("")
     fds.pop(0)  # the daemon's: it is closed with all others when we go
     root = fds.pop(0) if has_root else -1
     stdio = (fds[0], fds[1], fds[2]) if fds else (-1, -1, -1)
@@ -102,7 +105,8 @@ def _answer(
         else:
             pid, terminal = wanted.start(order, root, stdio)
         spare = made[0] if made and made[0] != pid else 0
-        messages.send(link, ("started", pid, spare), [] if terminal < 0 else [terminal])
+        marks = messages.dumps([("starter", os.getpid(), process.marks), ("init", pid, process.reported)])
+        messages.send(link, ("started", pid, spare, marks), [] if terminal < 0 else [terminal])
     except StartFailed as failure:
         messages.send(link, ("failed", failure.message, failure.exit_code))
     except BaseException as error:

@@ -11,6 +11,7 @@ from typing import Any
 from sampan.config import Config
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
+from sampan.drivers.steps import step
 from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Forbidden, NotFound, SampanError
 from sampan.events import EventBus
@@ -138,7 +139,8 @@ class Networks:
         with Undo() as undo:
             sandbox = None
             if all(place.driver.features().sandbox == "own" for place in places):
-                sandbox = self._sandboxes.take(container.id)
+                with step("take a network namespace", "netns", str(self._sandboxes.path(container.id))):
+                    sandbox = self._sandboxes.take(container.id)
                 undo.push(self._sandboxes.remove, container.id)
             for place in places:
                 self._records.enter(place.network.spec.id, container.id, container.name)

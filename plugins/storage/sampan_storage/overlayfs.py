@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from sampan.drivers.steps import step
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
 from sampan.errors import Unavailable
@@ -150,7 +151,8 @@ class Overlayfs(StorageDriver):
             return mounts.overlay(stack, place / "upper", place / "work", options)
 
         try:
-            return disks.placed(path, mount)
+            with step("stack the layers", "overlay", f"{path / 'upper'} on {len(stack)} below"):
+                return disks.placed(path, mount)
         except OSError as error:
             raise Unavailable(
                 f"the {len(stack)} layers of container {path.name[:12]} cannot be mounted: {error.strerror}"

@@ -14,6 +14,8 @@ from typing import Any
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.clock import Clock
+from sampan.containers.explaining import Explanations
 from sampan.containers.monitors import Exit, Launch, Started, Stream
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
@@ -199,6 +201,7 @@ class House:
         )
         config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
         state = State(directory / "engine.db")
+        clock = Clock()
         self.parts = Parts(
             config=config,
             state=state,
@@ -210,6 +213,8 @@ class House:
             monitors=self.monitors,  # type: ignore[arg-type]
             registry=Registry(),
             cleaner=Cleaner(),
+            clock=clock,
+            explanations=Explanations(config.data_root / "containers", clock),
         )
         self.containers = Containers(self.parts)
         self.monitors.on_exit = self.containers.exited

@@ -74,6 +74,7 @@ class Things:
 
 def run_init(order: dict[str, Any], things: Things, report: Any) -> None:
     """Become a container's init. Never returns; a failure is reported as ``(exit code, sentence)``."""
+    _begin_marks()
     _guarded(report, _init, order, things, report)
 
 
@@ -84,7 +85,13 @@ def run_ready(link: Any) -> None:
 
 def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
     """Become one more process of the container whose init has the pidfd ``init``. Never returns."""
+    _begin_marks()
     _guarded(report, _exec, order, init, stdio, report)
+
+
+def _begin_marks() -> None:
+    process.marks.clear()
+    process.mark("")
 
 
 def _guarded(report: Any, step: Any, *args: Any) -> None:
@@ -119,6 +126,7 @@ def _ready(link: Any) -> None:
     message, fds = messages.receive(link, messages.LIMIT)
     if message is None:  # given up
         return
+    _begin_marks()
     order, shape = message
     _enter_container(order, Things.unpack(shape, fds), made, link)
 
@@ -139,10 +147,12 @@ def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, r
         call("sethostname", order["hostname"], len(order["hostname"]))
     if order["domainname"] and order["flags"] & namespaces.CLONE_NEWUTS:
         call("setdomainname", order["domainname"], len(order["domainname"]))
+    process.mark("enter groups and namespaces", "namespaces", f"{len(things.joins)} joined, the others its own")
     _set_oom_score(order)  # through a /proc that we can trust, while it is there
     if order["init"]:
         attendant.rename(order["args"])
     rootfs.build(order, things.root, things.trees, made)
+    process.mark("build the root file system and move into it", "mount", f"{len(order['mounts'])} mounts on /")
     if order["terminal"]:
         _make_terminal(order, report)
         _bind_console()
@@ -233,7 +243,8 @@ def _become(order: dict[str, Any], report: Any) -> None:
     _drop(order)
     _enter(order["cwd"])
     process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)  # after the last change of credentials, which clears it
-    messages.send(report, ("alive",))  # fails if the monitor died before the line above took effect
+    process.mark("give up powers: user, capabilities, seccomp", "process", "1")
+    messages.send(report, ("alive", process.marks))  # fails if the monitor died before the line above took effect
     if order.get("init"):
         attendant.attend(report)
     _execute(order["args"], environment)

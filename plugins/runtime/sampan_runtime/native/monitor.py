@@ -49,7 +49,9 @@ def start(
 ) -> tuple[int, int]:
     try:
         born_in = _make_cgroups(order)
+        process.mark("make its groups and set their limits", "cgroup", " ".join(order["cgroups"]))
         things = init.Things.gather(order, root, stdio)
+        process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
         if made and _suits(order):
             shape, fds = things.pack()
             messages.send(made[1], (order, shape), fds)
@@ -169,8 +171,12 @@ def _await_execve(pid: int, link: Any) -> tuple[int, int]:
     while True:
         message, fds = messages.receive(link)
         if message is None:  # closed by execve: the program runs
+            process.mark("execute the program", "process", str(pid))
             return pid, terminal
         if message[0] == "terminal":
             terminal = fds[0]
         elif message[0] == "failed":
             raise StartFailed(message[2], message[1])
+        elif message[0] == "alive":
+            process.reported[:] = message[1]
+            process.mark("")
