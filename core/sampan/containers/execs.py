@@ -69,13 +69,17 @@ class Execs:
         return made
 
     def get(self, ident: str) -> Exec:
-        """The exec now. When its process is gone but its end was not told yet, waits for that, a moment."""
+        """The exec now. When its process or its monitor is gone but its end was not told yet, waits for that, a moment:
+        whoever has seen its streams end is to see its exit code, too."""
         found = self._execs.get(ident)
         if found is None:
             raise NotFound(f"No such exec instance: {ident}")
-        if found.running and found.pid and not Path(f"/proc/{found.pid}").exists():
+        if found.running and found.pid and not self._lives(found):
             self._ended[ident].wait(PATIENCE)
         return found
+
+    def _lives(self, found: Exec) -> bool:
+        return Path(f"/proc/{found.pid}").exists() and self._parts.monitors.lives(found.id)
 
     def start(
         self, ident: str, *, detach: bool = False, tty: bool | None = None, size: tuple[int, int] | None = None

@@ -216,6 +216,15 @@ class Monitors:
         """Set the size of a process's terminal. ``NotFound`` if the process has ended."""
         self._tell(key, ("resize", rows, columns))
 
+    def lives(self, key: str) -> bool:
+        """Whether its monitor is there. One that was killed is not as soon as anyone may have seen its streams end: the
+        kernel takes all descriptors away before it closes them (exit_files(), close(2))."""
+        pid = self._monitors.get(key)
+        try:
+            return pid is not None and bool(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+        except OSError:
+            return False
+
     def forget(self, key: str, *, timeout: float = 15.0) -> None:
         """Wait until the monitor of an ended process has gone, and with it its hold on the root file system."""
         with self._lock:

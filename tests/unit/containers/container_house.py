@@ -167,6 +167,9 @@ class Monitors(Noted):
         if self.running.pop(key, None):
             self.on_exit(key, Exit(code, more.pop("oom", False), time.time_ns(), **more))
 
+    def lives(self, key: str) -> bool:
+        return key in self.running
+
     def forget(self, key: str) -> None:
         self.note("forget")
 
