@@ -61,7 +61,7 @@ def judge(mutants: Mutants) -> dict[str, Verdict]:
     """Run the kit against all mutants of a family, each in its own test, in one process of their own."""
     report = SUITE.with_name(f".{mutants.family}.xml")
     nodes = [f"{SUITE}::Test{mutant.driver.__name__}::{mutant.caught_by}" for mutant in mutants.all]
-    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "--tb=short", f"--junitxml={report}", *nodes]
+    command = [sys.executable, "-m", "pytest", "-q", "-n3", "--no-header", "--tb=short", f"--junitxml={report}", *nodes]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=SUITE.parent)
         assert done.returncode in (0, 1), f"the kit did not run: {done.stdout}{done.stderr}"
