@@ -99,6 +99,7 @@ COMMANDS: dict[str, Entry] = {
     "daemon": ("daemon", "daemon", "Run the engine: all that the other commands talk to"),
     "drivers": ("drivers", "drivers", "List the storage, network and runtime drivers"),
     "events": SYSTEM["events"],
+    "explain": ("explain", "explain", "Show how a container was made, step by step, with times"),
     "history": IMAGE["history"],
     "images": IMAGE["ls"],
     "import": IMAGE["import"],
