@@ -43,6 +43,7 @@ class Campaign:
             self.backend_starves,
             self.server_starves,
             self.init_is_starved,
+            self.nobody_sees_it_starve,
             self.is_copied_out,
             self.volume_outlives,
         ]
@@ -109,13 +110,25 @@ class Campaign:
     def init_is_starved(self) -> str:
         """The kernel chooses the container's init."""
 
-        def starve() -> None:
-            pid = self._db.state["Pid"]
-            Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
-            self._engine.docker("exec", self._db.name, "tail", "/dev/zero", timeout=60)
-
-        done = self._comes_back(starve, code=137)
+        done = self._comes_back(lambda: _starve(self._db.state["Pid"]), code=137)
         return f"the kernel killed the container's init: OOMKilled, back by restart=always, {done} transactions kept"
+
+    def nobody_sees_it_starve(self) -> str:
+        """There is no daemon when the kernel kills: the next one tells, and does what the policy wants."""
+        pid = self._db.state["Pid"]
+        load = self._db.load(self._seconds)
+        self._engine.kill()
+        _starve(pid)
+        self._engine.wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the server ends", 20)
+        since = time.time()
+        self._engine.start()
+        self._engine.wait_until(lambda: bool(self._events("start", since)), "it is started again", 30)
+        report = load.end()
+        self._db.wait_until_it_takes_queries()
+        self._db.wait_until_healthy()
+        self._told_of_starving(since, code=137)
+        done = self._nothing_lost([report], unsure=3)
+        return f"the same while there was no daemon: told and restarted by the next one, {done} transactions kept"
 
     def is_copied_out(self) -> str:
         """A base backup by ``docker cp``, while the server works, and a server that begins with the copy."""
@@ -191,13 +204,16 @@ class Campaign:
         report = load.end()
         self._db.wait_until_it_takes_queries()
         self._db.wait_until_healthy()
-        assert self._events("oom", since), "no event tells of the kernel's kill"
-        [die] = self._events("die", since)
-        assert die["Actor"]["Attributes"]["exitCode"] == str(code), die  # type: ignore[index]
+        self._told_of_starving(since, code)
         now = self._db.inspect()
         assert now["RestartCount"] == before["RestartCount"] + 1, now["RestartCount"]
         assert now["State"]["Pid"] != before["State"]["Pid"]
         return self._nothing_lost([report], unsure=3)
+
+    def _told_of_starving(self, since: float, code: int) -> None:
+        assert self._events("oom", since), "no event tells of the kernel's kill"
+        [die] = self._events("die", since)
+        assert die["Actor"]["Attributes"]["exitCode"] == str(code), die  # type: ignore[index]
 
     # ── the copy ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -242,3 +258,12 @@ class Campaign:
         command = ("run", "--rm", "--user", "postgres", "--volumes-from", server.name, IMAGE)
         told = self._engine.docker(*command, "pg_checksums", "--check", "--pgdata", DATA, timeout=90).out
         assert "Bad checksums:  0" in told, told
+
+
+def _starve(init: int) -> None:
+    """Use up the memory of a container with another process, so that the kernel has to choose: the init."""
+    Path(f"/proc/{init}/oom_score_adj").write_text("1000")
+    groups = dict(line.split(":", 2)[1:] for line in Path(f"/proc/{init}/cgroup").read_text().splitlines())
+    group = f"/sys/fs/cgroup/memory{groups['memory']}" if "memory" in groups else f"/sys/fs/cgroup{groups['']}"
+    hungry = f"echo $$ >{group}/cgroup.procs && exec tail /dev/zero"
+    subprocess.run(["sh", "-c", hungry], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60, check=False)

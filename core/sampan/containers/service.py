@@ -60,6 +60,7 @@ class Containers:
     def open(self, found: adoption.Found) -> None:
         """The drivers have restored: files of nobody go, and policies are followed."""
         adoption.sweep(self._parts)
+        adoption.tell(self._parts, found)
         for record in found.running:
             entry = self._parts.registry.find(record.id)
             with entry.lock:
