@@ -23,7 +23,7 @@ WAITING = 1 + CREWS * 3 + CREWS * 2
 """The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
 
 BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log|steps\.json(\.new)?)$")
-"""Written when there is time. Steps lie in their container's directory, so a container that is left shows all the same."""
+"""Written when there is time. Steps lie in their container's directory, and that is not left out."""
 
 
 class Leftovers(msgspec.Struct, frozen=True):
