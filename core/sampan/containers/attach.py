@@ -5,7 +5,9 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
 
 from sampan.containers.logformats import LogEntry
 from sampan.containers.monitors import Monitors
@@ -15,6 +17,7 @@ from sampan.errors import Conflict
 from sampan.types import Status
 
 _PIECE = 64 * 1024
+_HEADER = 8
 _NUMBERS = {"stdout": 1, "stderr": 2}
 
 
@@ -63,16 +66,50 @@ def with_log(entries: Iterable[LogEntry], inner: socket.socket | None, *, tty: b
 
 
 def said(text: str, *, tty: bool) -> socket.socket:
-    """A stream that says one thing and ends."""
+    """A stream that says one thing, or nothing, and ends."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with theirs:
-        theirs.sendall(frame("stdout", text.encode("utf-8", "replace"), tty=tty))
+        if text:
+            theirs.sendall(frame("stdout", text.encode("utf-8", "replace"), tty=tty))
     return ours
 
 
-def _relay(client: socket.socket, inner: socket.socket) -> None:
-    """Carry both ways until the container's side ends."""
+def recast(inner: socket.socket, *, framed: bool) -> socket.socket:
+    """A stream whose output is ``framed`` as the client wants it, though ``inner``'s is the other way."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    change = partial(frame, "stdout", tty=False) if framed else Unframed().feed
+
+    def carry() -> None:
+        with theirs, inner, suppress(OSError):  # the client has gone
+            _relay(theirs, inner, change)
+
+    threading.Thread(target=carry, name="attach", daemon=True).start()
+    return ours
+
+
+class Unframed:
+    """Takes Docker's framing off, whatever the pieces in which it comes."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What is complete by now, of both streams."""
+        self._data += data
+        found = b""
+        while len(self._data) >= _HEADER:
+            end = _HEADER + int.from_bytes(self._data[4:_HEADER], "big")
+            if len(self._data) < end:
+                break
+            found += self._data[_HEADER:end]
+            self._data = self._data[end:]
+        return found
+
+
+def _relay(client: socket.socket, inner: socket.socket, change: Callable[[bytes], bytes] = bytes) -> None:
+    """Carry both ways until the container's side ends; what comes from there is changed."""
     inner.setblocking(True)
     with selectors.DefaultSelector() as ready:
         ready.register(inner, selectors.EVENT_READ, client)
@@ -83,7 +120,7 @@ def _relay(client: socket.socket, inner: socket.socket) -> None:
                 assert isinstance(source, socket.socket)
                 data = source.recv(_PIECE)
                 if data:
-                    target.sendall(data)
+                    target.sendall(change(data) if source is inner else data)
                 elif source is inner:
                     return
                 else:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, keeping, logconfig, timestamps
+from sampan.containers import checks, config, keeping, logconfig, mounts, timestamps
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
 from sampan.drivers.steps import step
@@ -16,11 +16,15 @@ from sampan.types import Container, Image
 from sampan.undo import Undo
 
 
-def create(parts: Parts, name: str | None, body: Mapping[str, Any], platform: str) -> tuple[Container, list[str]]:
+def create(
+    parts: Parts, name: str | None, body: Mapping[str, Any], platform: str, *, shallow: bool
+) -> tuple[Container, list[str]]:
     """The new container and Docker's warnings. Raises kinds; then nothing is left behind."""
-    checks.check_platform(platform)
     asked = config.read(body)
+    if shallow:
+        mounts.make_shallow(asked.mounts)
     image = parts.images.get(asked.config.Image)
+    checks.check_platform(platform, image)
     config.merge(asked, image.config.get("config") or {})
     with Undo() as undo, parts.images.holding(image):
         ident = _new_id()

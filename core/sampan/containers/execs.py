@@ -82,9 +82,10 @@ class Execs:
         return Path(f"/proc/{found.pid}").exists() and self._parts.monitors.lives(found.id)
 
     def start(
-        self, ident: str, *, detach: bool = False, tty: bool | None = None, size: tuple[int, int] | None = None
+        self, ident: str, *, detach: bool = False, framed: bool | None = None, size: tuple[int, int] | None = None
     ) -> socket.socket | None:
-        """Start it; our end of its streams, None if detached. ``tty`` overrides what create said.
+        """Start it; our end of its streams, None if detached. ``framed`` says whether the client expects Docker's
+        framing; by default it does, unless the process has a terminal.
 
         Attached, a command that cannot be started, a user or a directory that is not there, is told in the stream and
         by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``.
@@ -98,7 +99,7 @@ class Execs:
             made.running = True
             self._ended[ident] = threading.Event()
         config = made.config
-        config["Tty"] = config["Tty"] if tty is None else tty
+        framed = not config["Tty"] if framed is None else framed
         ours, streams = None, []
         try:
             entry = self._active(made.container)
@@ -116,8 +117,8 @@ class Execs:
             failure = self._failed(made, error)
             if detach or not isinstance(error, StartFailed | Invalid):
                 raise
-            return attach.said(failure + "\r\n", tty=config["Tty"])
-        return ours
+            return attach.said(failure + "\r\n", tty=not framed)
+        return attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
 
     def detached(self, ident: str) -> None:
         """Whoever was attached has left by the detach keys; the process runs on."""

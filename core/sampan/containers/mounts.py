@@ -39,6 +39,13 @@ def wanted(host: request.HostConfig, volumes: Iterable[str]) -> list[Mount]:
     return ordered(mounts)
 
 
+def make_shallow(mounts: Iterable[Mount]) -> None:
+    """Read-only binds leave what is mounted in them as it is."""
+    for mount in mounts:
+        if mount.type == "bind" and mount.read_only:
+            mount.options["read_only_top"] = True
+
+
 def ordered(mounts: Iterable[Mount]) -> list[Mount]:
     """Parents before what lies in them."""
     return sorted(mounts, key=lambda mount: depth(mount.target))

@@ -160,10 +160,11 @@ class Containers:
     # ── the life of a container ────────────────────────────────────────────────────────────────────────────────
 
     def create(
-        self, name: str | None, body: Mapping[str, Any], platform: str = ""
+        self, name: str | None, body: Mapping[str, Any], platform: str = "", *, shallow: bool = False
     ) -> tuple[Container, builtins.list[str]]:
-        """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container."""
-        return creation.create(self._parts, name, body, platform)
+        """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container. ``shallow``:
+        what is mounted below a read-only bind is not read-only."""
+        return creation.create(self._parts, name, body, platform, shallow=shallow)
 
     def start(self, reference: str) -> None:
         """``NotModified`` if it runs; ``StartFailed`` if its command could not be started."""
@@ -285,7 +286,7 @@ class Containers:
         """
         entry = self._parts.registry.find(reference)
         if not logs and not stream:
-            raise Invalid("nothing to attach to: neither the stream nor the log is asked for")
+            return attach.said("", tty=True)
         inner = None
         if stream:
             inner = attach.live(self._parts.monitors, entry, stdin=stdin, stdout=stdout, stderr=stderr)

@@ -136,9 +136,9 @@ def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
 def seccomp_for(host: Mapping[str, Any]) -> dict[str, Any] | None:
     """OCI's ``linux.seccomp``, None for no filter. Raises ``Invalid`` for a profile that is none."""
     wanted = security.parse(host["SecurityOpt"]).seccomp
-    if host["Privileged"] or wanted == "unconfined":
+    if wanted == "unconfined" or (host["Privileged"] and wanted == "default"):
         return None
-    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=False)
+    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=host["Privileged"])
     return seccomp.default(granted) if wanted == "default" else seccomp.resolve(wanted, granted)
 
 

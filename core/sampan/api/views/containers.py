@@ -34,7 +34,9 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
         "State": str(container.state.status),
         "Status": status(container.state),
         "Cause": cause(container.state),  # ours
-        "HostConfig": {"NetworkMode": container.host_config.get("NetworkMode", "")},
+        "HostConfig": {
+            key: container.host_config[key] for key in ("NetworkMode", "Annotations") if key in container.host_config
+        },
         "NetworkSettings": {
             "Networks": {name: endpoints.settings(container, e, find) for name, e in container.endpoints.items()}
         },
