@@ -12,12 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, creation, keeping, logs, processes, updating
+from sampan.containers import adoption, attach, creation, isolation, keeping, logs, processes, updating
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
 from sampan.containers.explaining import Operations
 from sampan.containers.health import Healths
+from sampan.containers.isolation import Isolation
 from sampan.containers.logformats import LogEntry
 from sampan.containers.logs import Wanted
 from sampan.containers.monitors import Exit
@@ -148,6 +149,12 @@ class Containers:
         listed = processes.listed(pids, arguments or "-ef")
         self._parts.announce(record, "top")
         return {**listed}
+
+    def isolation(self, reference: str) -> Isolation:
+        """What its first process really has. ``Conflict`` if it does not run."""
+        record = self._running(reference).record
+        pids = self._parts.runtime(record).processes(record.id, record.state.pid)
+        return isolation.look(record.state.pid, record.state.monitor, pids)
 
     def stats(self, reference: str) -> Stats:
         """The counters now. ``Conflict`` if it does not run."""

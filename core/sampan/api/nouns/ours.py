@@ -34,6 +34,12 @@ def explain(call: Call) -> Any:
     return views.explained(call.engine.containers.get(call.id), call.engine.containers.explain(call.id))
 
 
+@routes.get("/sampan/containers/{id}/isolation")
+def isolation(call: Call) -> Any:
+    """What a running container's process really has of this machine."""
+    return msgspec.to_builtins(call.engine.containers.isolation(call.id))
+
+
 @routes.post("/sampan/images/from-host")
 def from_host(call: Call) -> Reply:
     """Makes an image of this host's own executables."""
