@@ -161,12 +161,12 @@ class Execs:
         self._awaited.pop(ident, None)
 
     def end(self, ident: str) -> None:
-        """Kill one that runs, at once. It leads a session, so that what it has started goes with it, unless that has
-        gone its own way."""
+        """Kill one that runs, at once. It is in a session of its own, so that what it has started goes with it, unless
+        that has gone its own way."""
         made = self._execs.get(ident)
         if made and made.running and made.pid:
             with suppress(ProcessLookupError):
-                os.killpg(made.pid, signal.SIGKILL)
+                os.killpg(os.getpgid(made.pid), signal.SIGKILL)
 
     def of(self, container: str) -> list[str]:
         """The ids of a container's execs that run."""

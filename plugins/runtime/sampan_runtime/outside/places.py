@@ -49,8 +49,10 @@ def _mount_point(path: str | bytes) -> str:
     """Where the mount is attached on which ``path`` lies (proc_pid_fdinfo(5), proc_pid_mountinfo(5))."""
     fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        number = next(line.split()[1] for line in _lines(f"/proc/self/fdinfo/{fd}") if line.startswith(b"mnt_id:"))
-        line = next(line for line in _lines("/proc/self/mountinfo") if line.split(b" ", 1)[0] == number)
+        number = next(
+            line.split()[1] for line in _lines(f"/proc/thread-self/fdinfo/{fd}") if line.startswith(b"mnt_id:")
+        )
+        line = next(line for line in _lines("/proc/thread-self/mountinfo") if line.split(b" ", 1)[0] == number)
         return os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1"))  # a space is \\040 there
     finally:
         os.close(fd)

@@ -22,8 +22,8 @@ _LAST_SIGNAL = 64
 def start(argv: Sequence[str | bytes], stdio: Sequence[int] = (), *, first: Callable[[], None] | None = None) -> int:
     """Start ``argv``, whose first word is a path, and return its pid. It is killed when the caller ends.
 
-    ``stdio`` are its descriptors 0, 1 and 2, /dev/null by default; it gets no others. ``first`` is called in the new
-    process. Whether it could be executed shows in its exit status: 127 if not.
+    ``stdio`` are its descriptors 0, 1 and 2, /dev/null by default; it gets no others. It leads a session. ``first`` is
+    called in the new process. Whether it could be executed shows in its exit status: 127 if not.
     """
     parent = os.getpid()
     pid = os.fork()
@@ -33,6 +33,7 @@ def start(argv: Sequence[str | bytes], stdio: Sequence[int] = (), *, first: Call
         process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)
         if os.getppid() != parent:  # it died before the line above
             os._exit(LOST & 0xFF)
+        os.setsid()
         if first:
             first()
         _use(stdio)
