@@ -7,6 +7,7 @@ import json
 import socket
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,6 +134,49 @@ def test_what_read_only_means_depends_on_the_version(
     assert modes.pop("/mnt/dev") == "ro"
     assert modes
     assert set(modes.values()) == {inner}
+
+
+def test_inspect_tells_where_the_files_are(engine: Engine, made: Any) -> None:
+    boat = made(Cmd=["sh", "-c", "echo here > /mark"], start=True)
+    engine.docker("wait", boat).ok()
+    told = engine.api("GET", f"/containers/{boat}/json")[1]["GraphDriver"]
+    assert told["Name"] == "overlayfs"
+    assert Path(told["Data"]["UpperDir"], "mark").read_text() == "here\n"
+    assert Path(told["Data"]["LowerDir"].split(":")[0], "bin").exists()
+    small = engine.api("GET", f"/containers/{made(HostConfig={'StorageOpt': {'size': '20m'}})}/json")[1]
+    assert set(small["GraphDriver"]["Data"]) == {"LowerDir"}
+
+
+def test_binds_around_the_engines_root_follow_it(engine: Engine, shell: str, made: Any) -> None:
+    """As with dockerd, so that nothing that the engine unmounts is held by a container."""
+
+    def propagation(mounts: list[str], **more: Any) -> str:
+        boat = made(HostConfig={"Binds": mounts, **more}, Cmd=["ls", "/x"], start=True)
+        assert engine.docker("wait", boat).out == "0"
+        return str(engine.api("GET", f"/containers/{boat}/json")[1]["Mounts"][0]["Propagation"])
+
+    assert propagation([f"{engine.root}:/x"]) == "rslave"
+    assert propagation([f"{engine.root}/data/volumes:/x"]) == "rslave"
+    assert propagation(["/usr:/x"]) == "rprivate"
+    for mode in ("private", "rprivate", "slave", "shared"):
+        mount = {"Type": "bind", "Source": str(engine.root), "Target": "/x", "BindOptions": {"Propagation": mode}}
+        for host in ({"Binds": [f"{engine.root}:/x:{mode}"]}, {"Mounts": [mount]}):
+            status, answer = engine.api("POST", "/containers/create", {"Image": shell, "HostConfig": host})
+            assert (status, 'must use either propagation mode "rslave"' in answer["message"]) == (400, True)
+
+
+@pytest.mark.parametrize("signal", ["0", "SIG42", "65", "SIGNOTHING", "-1"])
+def test_signals_that_are_none(engine: Engine, made: Any, signal: str) -> None:
+    boat = made(OpenStdin=True, start=True)
+    status, answer = engine.api("POST", f"/containers/{boat}/kill?signal={signal}")
+    assert (status, f"nvalid signal: {signal}" in answer["message"]) == (400, True)
+    assert engine.api("GET", f"/containers/{boat}/json")[1]["State"]["Running"] is True
+
+
+@pytest.mark.parametrize("cli", ["docker", "sampan"])
+def test_graphics_processors_are_refused_with_a_sentence(engine: Engine, shell: str, cli: str) -> None:
+    done = getattr(engine, cli)("run", "--rm", "--gpus", "all", shell, "true")
+    assert (done.code, 'could not select device driver "" with capabilities: [[gpu]]' in done.stderr) == (125, True)
 
 
 def test_a_privileged_container_keeps_the_filter_that_was_asked_for(engine: Engine, shell: str) -> None:

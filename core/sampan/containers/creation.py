@@ -21,6 +21,7 @@ def create(
 ) -> tuple[Container, list[str]]:
     """The new container and Docker's warnings. Raises kinds; then nothing is left behind."""
     asked = config.read(body)
+    mounts.follow(asked.mounts, parts.config.data_root)
     if shallow:
         mounts.make_shallow(asked.mounts)
     image = parts.images.get(asked.config.Image)

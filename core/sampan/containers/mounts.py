@@ -71,10 +71,31 @@ def prepare(mounts: Iterable[Mount]) -> None:
         _check_propagation(mount)
 
 
+def follow(mounts: Iterable[Mount], root: Path) -> None:
+    """Give binds their propagation. Where the engine's ``root`` is in a bind, or the bind in it, what the engine
+    unmounts must go there, too, or it would be held for ever: ``Invalid`` if another propagation was asked for.
+    """
+    for mount in mounts:
+        if mount.type != "bind":
+            continue
+        source = Path(mount.source)
+        if source not in (root, *root.parents) and root not in source.parents:
+            mount.propagation = mount.propagation or "rprivate"
+        elif not mount.propagation:
+            mount.propagation = "rslave"
+            mount.options["engine"] = True
+        elif mount.propagation not in ("rslave", "rshared"):
+            raise Invalid(
+                'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is '
+                f'within the daemon root, daemon root: "{root}", bind mount source: "{mount.source}", propagation: '
+                f'"{mount.propagation}"'
+            )
+
+
 def _check_propagation(mount: Mount) -> None:
     """What happens on the host can only be seen through a mount that is shared, or a slave of one that is."""
     kind = mount.propagation.removeprefix("r")
-    if kind not in ("shared", "slave"):
+    if kind not in ("shared", "slave") or mount.options.get("engine"):
         return
     point, tags = _mount_of(os.path.realpath(mount.source))
     if kind == "shared" and "shared" not in tags:

@@ -263,7 +263,7 @@ class Engine:
         self.networks = Networks()
         self.execs = Execs(self.containers)
         self.volumes = Volumes()
-        storage = SimpleNamespace(usage=lambda ident: 11)
+        storage = SimpleNamespace(usage=lambda ident: 11, describe=lambda ident: {"UpperDir": "/there"})
         self.drivers = SimpleNamespace(
             storage=lambda name=None: storage, loaded=lambda family: {"native": None}, found=list
         )

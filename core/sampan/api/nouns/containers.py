@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from sampan.api import ages, letters
@@ -56,7 +57,7 @@ def inspect(call: Call) -> Any:
     container = engine.containers.get(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
-    entry = views.inspect(container, find_network(engine), execs, files, size)
+    entry = views.inspect(container, find_network(engine), execs, files, size, _root(engine, container))
     if call.version < (1, 45):
         with_short_id(entry["NetworkSettings"]["Networks"], container.id)
     return entry
@@ -155,6 +156,13 @@ def shown_image(engine: Engine, container: Container) -> str:
         return name if engine.images.get(name).id == container.image else container.image
     except SampanError:
         return container.image
+
+
+def _root(engine: Engine, container: Container) -> Mapping[str, str]:
+    try:
+        return engine.drivers.storage(container.storage_driver).describe(container.id)
+    except SampanError:  # it is going, or its driver is not here any more
+        return {}
 
 
 def sizes(engine: Engine, container: Container) -> views.Sizes:
