@@ -9,6 +9,7 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
+from sampan import subids
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.clock import Clock
@@ -46,7 +47,8 @@ class Engine:
     execs: Execs
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.ids = subids.find(config)
+        self.config = subids.rooted(config, self.ids)
         self.events = EventBus()
         self._locks: list[int] = []
 
@@ -71,9 +73,9 @@ class Engine:
         self.drivers = Drivers(config, self.instance)
         self.drivers.validate()
         self.events.subscribe(self.drivers.hooks.event)
-        self.images = Images(config, self.state, self.events, self.drivers)
-        self.networks = Networks(config, self.state, self.events, self.drivers)
-        self.volumes = Volumes(config, self.state, self.events)
+        self.images = Images(config, self.state, self.events, self.drivers, ids=self.ids)
+        self.networks = Networks(config, self.state, self.events, self.drivers, ids=self.ids)
+        self.volumes = Volumes(config, self.state, self.events, ids=self.ids)
         self.monitors = Monitors(self._monitor_modules(), self._exited, config.exec_root / "launching")
         self.containers = Containers(self._parts())
         self.execs = self.containers.execs
@@ -113,6 +115,7 @@ class Engine:
             registry=Registry(),
             cleaner=Cleaner(),
             clock=clock,
+            ids=self.ids,
             explanations=Explanations(self.config.data_root / "containers", clock),
         )
 

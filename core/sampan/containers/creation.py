@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, keeping, logconfig, mounts, timestamps
+from sampan.containers import checks, config, keeping, logconfig, mounts, remapping, timestamps
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
+from sampan.drivers import StorageDriver
 from sampan.drivers.steps import step
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.types import Container, Image
@@ -77,6 +79,7 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
 
 def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     _check_runtime(parts, record)
+    remapping.check(parts, record)
     _check_joins(parts, record)
     storage = parts.storage(record)
     limit = record.host_config["StorageOpt"].get("size")
@@ -92,6 +95,8 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
             ephemeral=record.host_config["AutoRemove"],
             size=None if limit is None else checks.size(limit),
         )
+    if parts.ids and not record.layer:
+        _give(storage, record.id, parts.ids.root)
     directory = parts.directory(record.id)
     undo.push(_remove_empty, directory)
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
@@ -120,6 +125,16 @@ def _check_joins(parts: Parts, record: Container) -> None:
             record.host_config[key] = f"container:{other.record.id}"
         elif kind == "container":
             raise Invalid(f"invalid {key}: {record.host_config[key]!r} names no container")
+
+
+def _give(storage: StorageDriver, ident: str, owner: tuple[int, int]) -> None:
+    """A root without an image below belongs to the container's root. (Others have the owner that the image's has.)"""
+    root = storage.mount(ident)
+    try:
+        os.chown(".", *owner, dir_fd=root)
+    finally:
+        os.close(root)
+        storage.unmount(ident)
 
 
 def _remove_empty(directory: Any) -> None:

@@ -55,20 +55,28 @@ def depth(target: str) -> tuple[int, str]:
     return target.count("/"), target
 
 
-def prepare(mounts: Iterable[Mount]) -> None:
-    """Make the sources of ``-v`` that are missing. Raises ``Conflict`` if one cannot be made or is missing, ``Invalid``
-    if its mount on the host does not allow the propagation that is asked for."""
+def prepare(mounts: Iterable[Mount], owner: tuple[int, int] = (0, 0)) -> None:
+    """Make the sources of ``-v`` that are missing, for ``owner`` (uid, gid). Raises ``Conflict`` if one cannot be made
+    or is missing, ``Invalid`` if its mount on the host does not allow the propagation that is asked for."""
     for mount in mounts:
         if mount.type != "bind":
             continue
         source = Path(mount.source)
         try:
             if mount.options.get("create") and not source.exists():
-                source.mkdir(parents=True, exist_ok=True)
+                _make(source, owner)
             source.stat()
         except OSError as error:
             raise Conflict(f"error while creating mount source path '{source}': {error.strerror}") from None
         _check_propagation(mount)
+
+
+def _make(directory: Path, owner: tuple[int, int]) -> None:
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    if owner != (0, 0):
+        for each in missing:
+            os.chown(each, *owner)
 
 
 def follow(mounts: Iterable[Mount], root: Path) -> None:

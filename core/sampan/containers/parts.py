@@ -14,6 +14,7 @@ from sampan.containers.explaining import Explanations
 from sampan.containers.registry import Registry
 from sampan.drivers import RuntimeDriver, StorageDriver
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.plugins import Drivers
 from sampan.state import State
 from sampan.types import Container
@@ -28,6 +29,8 @@ TABLE = "containers"
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """``ids``: whose files containers' are on disk, and who their processes are unless they ask for the host's ids."""
+
     config: Config
     state: State
     events: EventBus
@@ -40,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     cleaner: Cleaner
     explanations: Explanations
     clock: Clock = msgspec.field(default_factory=Clock)
+    ids: IdMap = SAME
 
     def save(self, record: Container) -> None:
         """When this returns, the record survives the loss of power."""
@@ -49,6 +53,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         """Publish an event with Docker's attributes."""
         basic = {**record.config["Labels"], "image": record.image_reference, "name": record.name}
         self.events.publish("container", action, record.id, {**basic, **attributes})
+
+    def ids_of(self, record: Container) -> IdMap:
+        """Who a container's processes are on the host (``--userns``)."""
+        return SAME if record.host_config.get("UsernsMode") == "host" else self.ids
 
     def runtime(self, record: Container) -> RuntimeDriver:
         return self.drivers.runtime(record.runtime)

@@ -51,7 +51,7 @@ def memory(parts: Parts, record: Container, undo: Undo) -> Path | None:
     """What is to be mounted on ``/dev/shm``; None if the container makes one for itself alone."""
     mode = record.host_config["IpcMode"]
     if mode == "shareable":
-        return _mounted(parts.bundle(record.id), record.host_config["ShmSize"], undo)
+        return _mounted(parts.bundle(record.id), record.host_config["ShmSize"], parts.ids_of(record).root, undo)
     if mode == "host":
         return _HOSTS
     return _of(parts, running(parts, mode, "IPC")) if mode.startswith("container:") else None
@@ -70,11 +70,11 @@ def _of(parts: Parts, other: Container) -> Path:
     return place
 
 
-def _mounted(bundle: Path, size: int, undo: Undo) -> Path:
+def _mounted(bundle: Path, size: int, owner: tuple[int, int], undo: Undo) -> Path:
     place = bundle / _SHM
     place.mkdir()
     undo.push(_unmount, place)
-    options = {"source": _SHM, "mode": "1777", "size": str(size)}
+    options = {"source": _SHM, "mode": "1777", "size": str(size), "uid": str(owner[0]), "gid": str(owner[1])}
     made = mounts.filesystem("tmpfs", options, attributes=mounts.attributes(_SAFE))
     try:
         mounts.attach(made, place)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from sampan.containers import hostfiles, keeping, logconfig, mounts, sharing, spec, timestamps, users
+from sampan.containers import hostfiles, keeping, logconfig, mounts, remapping, sharing, spec, timestamps, users
 from sampan.containers.explaining import Account
 from sampan.containers.monitors import Launch, Started
 from sampan.containers.parts import TABLE, Parts
@@ -24,6 +24,7 @@ from sampan.drivers.steps import step
 from sampan.drivers.types import Bundle
 from sampan.errors import Conflict, Invalid, NotModified, SampanError, StartFailed, Unavailable
 from sampan.linux import paths
+from sampan.networks.sandbox import Users
 from sampan.types import Container, ExitCause, State, Status
 from sampan.undo import Undo
 
@@ -82,14 +83,15 @@ class Starter:
         if bundle.exists():  # what an earlier run left would be taken for news of this one
             sharing.remove_bundle(bundle)
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
-        joining = self._join(record, account, undo)
+        chosen = remapping.users(parts, record)
+        joining = self._join(record, chosen, account, undo)
         storage = parts.storage(record)
         with step("mount the root, attached to nothing", "mount", record.layer, record.storage_driver):
             root = storage.mount(record.id)
         undo.push(storage.unmount, record.id)
         try:
             with step("make its volumes and bound directories ready", "volume", " ".join(keeping.names(record))):
-                mounts.prepare(record.mounts)
+                mounts.prepare(record.mounts, parts.ids_of(record).root)
                 keeping.mount(parts, record, undo)
             with step("look its user up in the image", "user", record.config["User"] or "root"):
                 _check_directory(root, record.config["WorkingDir"])
@@ -107,6 +109,8 @@ class Starter:
                     ipc=sharing.ipc_namespace(parts, record),
                     memory=sharing.memory(parts, record, undo),
                     places=places,
+                    ids=parts.ids_of(record),
+                    users=remapping.place(parts, record, chosen),
                 )
                 with step("write the OCI specification", "file", "config.json"):
                     record.spec = self._amended(record, spec.build(record, around))
@@ -136,13 +140,13 @@ class Starter:
         with step("write the record down", "record", TABLE):
             self._parts.save(record)
 
-    def _join(self, record: Container, account: Account, undo: Undo) -> Future[Path | None]:
+    def _join(self, record: Container, chosen: Users, account: Account, undo: Undo) -> Future[Path | None]:
         networks = self._parts.networks
         if _shares_network(record):
             joined: Future[Path | None] = Future()
             joined.set_result(self._shared_network(record))
             return joined
-        joining = self._threads.submit(account.trail.run, networks.attach, record)
+        joining = self._threads.submit(account.trail.run, networks.attach, record, chosen)
 
         def leave() -> None:
             if joining.exception() is None:
@@ -173,6 +177,7 @@ class Starter:
                 bundle,
                 gateway=self._parts.networks.gateway(record),
                 defaults={"dns": network.dns, "dns_search": network.dns_search},
+                owner=self._parts.ids_of(record).root,
             )
         return hostfiles.places(bundle)
 

@@ -148,6 +148,7 @@ class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
     tty: bool = True
     join_namespaces: bool = True
     init: bool = False
+    user_namespaces: bool = False
     why: dict[str, str] = {}
 
 

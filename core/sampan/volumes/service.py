@@ -18,6 +18,7 @@ from sampan.config import Config
 from sampan.errors import Conflict, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux import trees
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Volume
 from sampan.volumes import device, request
@@ -40,10 +41,10 @@ class Volumes:
     them can be removed. A volume that was made for a container is *unclaimed* until the container is durable.
     """
 
-    def __init__(self, config: Config, state: State, events: EventBus) -> None:
+    def __init__(self, config: Config, state: State, events: EventBus, *, ids: IdMap = SAME) -> None:
         self._state = state
         self._events = events
-        self._places = Places(config.data_root / "volumes")
+        self._places = Places(config.data_root / "volumes", ids)
         self._mounting = Mounting(self._places, config.exec_root / "subpaths")
         self._lock = threading.RLock()
         self._volumes: dict[str, Volume] = {}

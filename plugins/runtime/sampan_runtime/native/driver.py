@@ -49,7 +49,9 @@ class Native(RuntimeDriver):
         return Check(True)
 
     def features(self) -> RuntimeFeatures:
-        return RuntimeFeatures(init=True)
+        if os.access("/proc/self/ns/user", os.F_OK):
+            return RuntimeFeatures(init=True, user_namespaces=True)
+        return RuntimeFeatures(init=True, why={"user_namespaces": "this kernel has none (CONFIG_USER_NS)"})
 
     def order(self, bundle: Bundle) -> Order:
         spec = bundle.spec
@@ -67,7 +69,7 @@ class Native(RuntimeDriver):
         started = process.start_time(pid)
         if started is None:
             raise NotFound(f"container {process_.container[:12]} is not running")
-        made = orders.process(process_.process, self._program(linux))
+        made = {**orders.process(process_.process, self._program(linux)), **orders.mappings(linux)}
         flags = [each["type"] for each in linux.get("namespaces") or ()]
         made["flags"] = sum(namespaces.FLAGS[name] for name in set(flags))
         made["pid"], made["start_time"] = pid, started

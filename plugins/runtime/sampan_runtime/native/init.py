@@ -78,6 +78,11 @@ def run_init(order: dict[str, Any], things: Things, report: Any) -> None:
     _guarded(report, _init, order, things, report)
 
 
+def run_remapped(order: dict[str, Any], things: Things, dev: Any, report: Any) -> None:
+    """The same in a user namespace, which the caller is in. ``dev`` is from :func:`remapped.fit`."""
+    _guarded(report, _remapped, order, things, dev, report)
+
+
 def run_ready(link: Any) -> None:
     """Make ahead what can be made, and become a container's init when its order comes over ``link``. Never returns."""
     _guarded(link, _ready, link)
@@ -137,6 +142,15 @@ def _init(order: dict[str, Any], things: Things, report: Any) -> None:
     _enter_container(order, things, ready.none(order), report)
 
 
+def _remapped(order: dict[str, Any], things: Things, dev: Any, report: Any) -> None:
+    from sampan_runtime.native import remapped
+
+    os.setsid()
+    remapped.become_root()
+    mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    _enter_container(order, things, remapped.ready(order, dev), report)
+
+
 def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, report: Any) -> None:
     _join_cgroups(things.tasks)
     if order["flags"] & namespaces.CLONE_NEWCGROUP:
@@ -165,7 +179,14 @@ def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report:
     os.setsid()
     _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
     _set_oom_score(order)
-    namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+    if order["flags"] & namespaces.CLONE_NEWUSER:
+        from sampan_runtime.native import remapped
+
+        remapped.lend(order, stdio)
+        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+        remapped.become_root()
+    else:
+        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
     if order["terminal"]:
         _make_terminal(order, report)
     else:

@@ -50,6 +50,10 @@ def start(
     try:
         born_in = _make_cgroups(order)
         process.mark("make its groups and set their limits", "cgroup", " ".join(order["cgroups"]))
+        if order["users"]:
+            if made:
+                made[1].close()
+            return _start_remapped(order, root, stdio, born_in)
         things = init.Things.gather(order, root, stdio)
         process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
         if made and _suits(order):
@@ -58,15 +62,33 @@ def start(
             return _await_execve(*made)
         if made:
             made[1].close()
-        for flag, path in order["joins"]:
-            if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
-                _join(path, flag)
-        # The cgroup namespace is made by the init itself, when it is where its root shall be.
-        flags = order["flags"] & ~namespaces.CLONE_NEWCGROUP
-        return _clone(flags, born_in, init.run_init, order, things)
+        return _clone(_flags(order), born_in, init.run_init, order, things)
     except BaseException:
         finish(order)
         raise
+
+
+def _start_remapped(
+    order: dict[str, Any], root: int, stdio: tuple[int, int, int], born_in: int | None
+) -> tuple[int, int]:
+    from sampan_runtime.native import remapped  # late: every monitor would keep it in memory
+
+    dev = remapped.fit(order, root, stdio)
+    things = init.Things.gather(order, root, stdio)
+    process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
+    flags = _flags(order)
+    remapped.enter(order)
+    process.mark("enter its user namespace", "userns", os.fsdecode(order["users"]))
+    return _clone(flags, born_in, init.run_remapped, order, things, dev)
+
+
+def _flags(order: dict[str, Any]) -> int:
+    """For the clone; joins the PID namespace, if one is to be joined, for that holds for children."""
+    for flag, path in order["joins"]:
+        if flag == namespaces.CLONE_NEWPID:
+            _join(path, flag)
+    # The cgroup namespace is made by the init itself, when it is where its root shall be.
+    return int(order["flags"]) & ~namespaces.CLONE_NEWCGROUP
 
 
 def _suits(order: dict[str, Any]) -> bool:

@@ -65,7 +65,7 @@ def make() -> Ready:
     made = {}
     for key in STANDARD:
         with suppress(OSError):
-            made[key] = _filesystem(key)
+            made[key] = filesystem(key)
     if DEV in made:
         _fill(made[DEV])
     _move_house()
@@ -81,7 +81,8 @@ def none(order: dict[str, Any]) -> Ready:
     return Ready({}, os.open("/dev/null", os.O_PATH | os.O_CLOEXEC), order["rootfs"])
 
 
-def _filesystem(key: Key) -> int:
+def filesystem(key: Key) -> int:
+    """A detached mount of what an order has by that key."""
     kind, source, flags, data = key
     options: dict[str, str | None] = {"source": source}
     for option in filter(None, data.split(",")):
