@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mutants import MutantTests
+from mutants.judging import MutantTests
 from mutants.network import MUTANTS
 from sampan.drivers import NetworkDriver
 

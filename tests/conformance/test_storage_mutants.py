@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mutants import MutantTests
+from mutants.judging import MutantTests
 from mutants.storage import MUTANTS
 from sampan.drivers import StorageDriver
 

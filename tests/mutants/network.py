@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from mutants import Mutants
+from mutants.judging import Mutants
 from sampan.drivers.network import Joined
 from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported

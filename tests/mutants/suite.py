@@ -12,6 +12,8 @@ from sampan.testing import network as network_kit
 from sampan.testing import runtime as runtime_kit
 from sampan.testing import storage as storage_kit
 
+runtime_kit.containers.PATIENCE = 3.0  # what hangs on purpose is not worth waiting for
+
 
 def _suite(base: type, kind: type[Any], host: str) -> type:
     def driver(self: object, request: pytest.FixtureRequest) -> Any:
@@ -21,9 +23,12 @@ def _suite(base: type, kind: type[Any], host: str) -> type:
     return type(f"Test{kind.__name__}", (base,), {"driver": pytest.fixture(driver), "__module__": __name__})
 
 
-for _mutant in storage.MUTANTS.all:
-    globals()[f"Test{_mutant.driver.__name__}"] = _suite(storage_kit.StorageDriverTests, _mutant.driver, "sampan_host")
-for _mutant in network.MUTANTS.all:
-    globals()[f"Test{_mutant.driver.__name__}"] = _suite(network_kit.NetworkDriverTests, _mutant.driver, "host")
-for _mutant in runtime.MUTANTS.all:
-    globals()[f"Test{_mutant.driver.__name__}"] = _suite(runtime_kit.RuntimeDriverTests, _mutant.driver, "host")
+_FAMILIES = (
+    (storage.MUTANTS, storage_kit.StorageDriverTests, "sampan_host"),
+    (network.MUTANTS, network_kit.NetworkDriverTests, "host"),
+    (runtime.MUTANTS, runtime_kit.RuntimeDriverTests, "host"),
+)
+for _mutants, _base, _host in _FAMILIES:
+    _kinds = [mutant.driver for mutant in _mutants.all]
+    for _kind in [*_kinds, _mutants.control] if _mutants.control else _kinds:
+        globals()[f"Test{_kind.__name__}"] = _suite(_base, _kind, _host)

@@ -69,7 +69,13 @@ def _run(
     root = fds[1] if message["root"] else -1
     clients = fds[2:] if message["root"] else fds[1:]
     sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
-    runtime = load(message["module"])
+    try:
+        runtime = load(message["module"])
+    except Exception as error:  # somebody else's module
+        complain(message["module"], error)
+        why = f"the runtime's module {message['module']} cannot be used: {type(error).__name__}: {error}"
+        _try_to_send(control, ("failed", why, 128))
+        return 0
     if getattr(runtime, "SUBREAPER", False):
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     streams = Streams(message)
@@ -87,6 +93,7 @@ def _run(
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     streams.given()
     watch = Watch(message, runtime, control, pid, root, (took, starter.marks))
+    watch.keeper = starter.keeper
     watch.open(streams, terminal, clients)
     os.close(told)
     starter.reap()
@@ -150,6 +157,8 @@ class Streams:
 class Watch:
     """A started process, until it has ended and everyone who should know knows."""
 
+    keeper: tuple[int, int] | None = None
+
     def __init__(
         self,
         message: dict[str, Any],
@@ -201,19 +210,28 @@ class Watch:
 
     def wait(self) -> None:
         """Serve until the process has ended and everyone has been told."""
-        ended = os.pidfd_open(self._pid)
+        self._await_end()
+        order = messages.loads(self._message["order"])
+        starved = self._runtime.ended(order)
+        if self.keeper:
+            code = self._runtime.exit_code(order, self.keeper)
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        self._end(order, code if code >= 0 else 128 - code, starved)
+
+    def _await_end(self) -> None:
+        try:
+            ended = os.pidfd_open(self._pid)
+        except ProcessLookupError:  # it was short, and not our child
+            return
         over: list[int] = []
         self._loop.watch(ended, select.EPOLLIN, over.append)
         while not over:
             self.turn()
-        _, status = os.waitpid(self._pid, 0)
         self._loop.forget(ended)
-        code = os.waitstatus_to_exitcode(status)
-        self._end(code if code >= 0 else 128 - code)
+        os.close(ended)
 
-    def _end(self, code: int) -> None:
-        order = messages.loads(self._message["order"])
-        starved = self._runtime.ended(order)
+    def _end(self, order: Any, code: int, starved: bool) -> None:
         at = time.time_ns()
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         if self._listener:  # whoever looks for us from now on reads the status
