@@ -200,11 +200,14 @@ class Monitors:
         self._register(key, control, started.monitor)
         return started
 
-    def attach(self, key: str, *, stdin: bool, stdout: bool, stderr: bool) -> socket.socket:
-        """Attach a client to a running process; our end of its stream. ``NotFound`` if the process has ended."""
+    def attach(self, key: str, *, stdin: bool, stdout: bool, stderr: bool, mark: int | None = None) -> socket.socket:
+        """Attach a client to a running process; our end of its stream. ``NotFound`` if the process has ended.
+
+        A pipe's writing end ``mark`` is told how far the log is where the stream begins (``sampan.monitor.log``).
+        """
         ours, stream = self.stream(stdin=stdin, stdout=stdout, stderr=stderr)
         try:
-            self._tell(key, ("attach", stream.wants), [stream.theirs.fileno()])
+            self._tell(key, ("attach", stream.wants), [stream.theirs.fileno(), *([] if mark is None else [mark])])
         except NotFound:
             ours.close()
             raise

@@ -294,15 +294,18 @@ class Containers:
         entry = self._parts.registry.find(reference)
         if not logs and not stream:
             return attach.said("", tty=True)
-        inner = None
-        if stream:
-            inner = attach.live(self._parts.monitors, entry, stdin=stdin, stdout=stdout, stderr=stderr)
-        self._parts.announce(entry.record, "attach")
+        wants = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         if not logs:
-            assert inner is not None
+            inner = attach.live(self._parts.monitors, entry, **wants)
+            self._parts.announce(entry.record, "attach")
             return inner
-        said = self.logs(reference, Wanted(stdout=stdout, stderr=stderr))
-        return attach.with_log(said, inner, tty=entry.record.config["Tty"])
+        wanted = Wanted(stdout=stdout, stderr=stderr)
+        if stream:
+            ours = attach.after_log(self._parts.monitors, entry, *self._log(reference), wanted, stdin=stdin)
+        else:
+            ours = attach.with_log(self.logs(reference, wanted), None, tty=entry.record.config["Tty"])
+        self._parts.announce(entry.record, "attach")
+        return ours
 
     def detached(self, reference: str) -> None:
         """Somebody who was attached has left by the detach keys."""

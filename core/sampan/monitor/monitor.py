@@ -293,6 +293,8 @@ class Watch:
             control.close()
         elif message[0] == "attach":
             self._relay.attach(fds[0], message[1])
+            for fd in fds[1:]:
+                self._relay.mark(fd)
         elif message[0] == "resize":
             self._resize(message[1], message[2])
 
