@@ -9,7 +9,6 @@ import selectors
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -30,7 +29,7 @@ _BATCH = 256  # entries that are sent at once
 _NUMBERS = {"stdout": 1, "stderr": 2}
 _HEAD = struct.Struct(">BxxxI")  # of Docker's framing
 _MARK = struct.Struct("QQ")  # sampan.monitor.log.Log.mark
-_PATIENCE = 10.0  # seconds for a log that is written behind the container's back, to a slow disk
+_PATIENCE = 10_000  # milliseconds for a log that is written behind the container's back, to a slow disk
 
 
 def live(
@@ -100,8 +99,9 @@ def _seam(fd: int) -> tuple[Seam | None, list[LogEntry]]:
     """How far the log is, and what was said since its last entry. A monitor that cannot tell has no more to say than
     what is in the log."""
     said = b""
-    deadline = time.monotonic() + _PATIENCE
-    while select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0] and (piece := os.read(fd, _PIECE)):
+    ready = select.poll()
+    ready.register(fd, select.POLLIN)
+    while ready.poll(_PATIENCE) and (piece := os.read(fd, _PIECE)):
         said += piece
     if len(said) < _MARK.size:
         return None, []

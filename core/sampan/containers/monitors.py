@@ -237,7 +237,9 @@ class Monitors:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
             try:
-                select.select([fd], [], [], timeout)
+                gone = select.poll()  # not select(2), for which there are 1024 descriptors at most
+                gone.register(fd, select.POLLIN)
+                gone.poll(timeout * 1000)
             finally:
                 os.close(fd)
 
