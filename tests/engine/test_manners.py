@@ -179,6 +179,20 @@ def test_graphics_processors_are_refused_with_a_sentence(engine: Engine, shell: 
     assert (done.code, 'could not select device driver "" with capabilities: [[gpu]]' in done.stderr) == (125, True)
 
 
+def test_a_program_that_is_stopped_at_once_can_still_say_goodbye(engine: Engine, made: Any) -> None:
+    """It has its handler only when the shell has read the line; process 1 would not notice the signal before."""
+    for _ in range(5):
+        boat = made(Cmd=["sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done"], start=True)
+        assert engine.api("POST", f"/containers/{boat}/stop")[0] == 204
+        assert engine.api("GET", f"/containers/{boat}/json")[1]["State"]["ExitCode"] == 5
+
+
+def test_what_older_clients_read_of_the_engine(engine: Engine) -> None:
+    older, newer = engine.api("GET", "/v1.49/info")[1], engine.api("GET", "/v1.50/info")[1]
+    assert (older["BridgeNfIptables"], older["BridgeNfIp6tables"]) == (False, False)
+    assert "BridgeNfIptables" not in newer
+
+
 def test_a_privileged_container_keeps_the_filter_that_was_asked_for(engine: Engine, shell: str) -> None:
     rules = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["sethostname"], "action": "SCMP_ACT_ERRNO"}]}
     profile = engine.root / "profile.json"

@@ -178,7 +178,7 @@ def _volume(wanted: request.Mount, target: str, what: str) -> Mount:
         mode="z",
         read_only=wanted.ReadOnly,
         options={
-            "copy": not options.NoCopy and not options.Subpath,
+            "copy": not options.NoCopy,
             "anonymous": not wanted.Source,
             "subpath": options.Subpath,
             "driver_options": driver.Options,

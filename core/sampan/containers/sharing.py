@@ -27,7 +27,9 @@ def running(parts: Parts, mode: str, what: str) -> Container:
     """The container of ``container:ID``. ``Conflict`` if it does not run, ``NotFound`` if there is none."""
     other = parts.registry.find(mode.partition(":")[2]).record
     if other.state.status not in ALIVE:
-        raise Conflict(f"cannot join {what} of a non running container: {other.id}")
+        if what == "network":
+            raise Conflict(f"cannot join network of a non running container: {other.id}")
+        raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
     return other
 
 
@@ -36,7 +38,7 @@ def pid_namespace(parts: Parts, record: Container) -> Path | None:
     mode = record.host_config["PidMode"]
     if not mode.startswith("container:"):
         return None
-    return Path(f"/proc/{running(parts, mode, 'PID namespace').state.pid}/ns/pid")
+    return Path(f"/proc/{running(parts, mode, 'PID').state.pid}/ns/pid")
 
 
 def ipc_namespace(parts: Parts, record: Container) -> Path | None:

@@ -169,10 +169,10 @@ class Volumes:
         """Remove from disk what is left of removed volumes; may take its time."""
         self._places.sweep()
 
-    def fill(self, name: str, user: str, source: int) -> None:
+    def fill(self, name: str, user: str, source: int, subpath: str = "") -> None:
         """Copy the directory ``source`` (a descriptor for reading), with its owner and mode, into a volume that is
-        empty: wholly or not at all, whenever the daemon may die."""
-        self._mounting.fill(self.get(name), f"{user} fills", source)
+        empty, or a directory in it that is: wholly or not at all, whenever the daemon may die."""
+        self._mounting.fill(self.get(name), f"{user} fills", source, subpath)
 
     def mount(self, name: str, user: str, told: Mapping[str, str]) -> Path:
         """Make it ready for a container that starts. ``told`` is for the event. ``Invalid`` if that cannot be."""
