@@ -22,7 +22,7 @@ import msgspec
 import yaml
 
 from harness import runtimes
-from harness.leftovers import Leftovers, processes, survey
+from harness.leftovers import Leftovers, processes, sandboxes, survey
 from harness.net import Net
 
 NUMBERS = itertools.count(1)
@@ -115,9 +115,14 @@ class Engine:
         return (self.root / "daemon.log").read_text(errors="replace")
 
     @property
+    def data(self) -> Path:
+        """Its data root: with ``userns_remap`` a directory in the one that is configured."""
+        return next((self.root / "data").glob("*.*/engine.db"), self.root / "data" / "engine.db").parent
+
+    @property
     def instance(self) -> str:
         """What the engine's things in the kernel carry in their names."""
-        database = sqlite3.connect(f"file:{self.root}/data/engine.db?mode=ro", uri=True)
+        database = sqlite3.connect(f"file:{self.data}/engine.db?mode=ro", uri=True)
         try:
             [body] = database.execute("SELECT body FROM meta WHERE id = 'instance'").fetchone()
         finally:
@@ -272,8 +277,7 @@ class Engine:
 
     def _sweep(self) -> None:
         """Remove the engine from this machine, in whatever state a failed test has left it."""
-        sandboxes = list((self.root / "exec" / "netns").glob("*"))
-        for pid in processes(self.net, sandboxes) if self.net.inside.exists() else ():
+        for pid in processes(self.net, sandboxes(self.root)) if self.net.inside.exists() else ():
             if pid != os.getpid():
                 _kill(pid)
         if self.daemon is not None:

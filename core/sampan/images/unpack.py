@@ -96,6 +96,7 @@ class Unpacker:
             if total > max_bytes:
                 raise Invalid(f"the layer unpacks to more than {max_bytes} bytes")
             self._tree.settle()
+            self._give(entry)
             try:
                 self._apply(entry)
             except OSError as error:
@@ -113,8 +114,6 @@ class Unpacker:
         if name.startswith(WHITEOUT) and self.marks:
             self._whiteout(entry, parent, name)
             return
-        if self._ids:
-            ownership.to_disk(entry, self._ids)
         place = self._tree.place(parent)
         if entry.kind == tar.FILE:
             self._file(entry, place, name)
@@ -128,11 +127,18 @@ class Unpacker:
         if place.made is not None:
             place.made.add(name)
 
+    def _give(self, entry: Entry) -> None:
+        """Its owner becomes what that is on disk."""
+        if not self._ids:
+            return
+        try:
+            ownership.to_disk(entry, self._ids)
+        except Invalid as error:
+            raise Invalid(f"the archive's entry {shown(entry.name)} cannot be made: {error.message}") from None
+
     def _root(self, entry: Entry) -> None:
         if entry.kind != tar.DIRECTORY:
             raise Invalid(f"the archive's entry {shown(entry.name)} would replace the root directory by something else")
-        if self._ids:
-            ownership.to_disk(entry, self._ids)
         place = self._tree.place(b"")
         self._attributes(entry, place, b".")
         self._times[b""] = entry.mtime

@@ -67,10 +67,13 @@ class _Copier(Unpacker):
         path = normal(entry.name)
         if not path:
             return
-        if self._for:
-            entry.uid, entry.gid = self._for
         self._check_there(entry, path)
         super()._apply(entry)
+
+    def _give(self, entry: Entry) -> None:
+        if self._for:
+            entry.uid, entry.gid = self._for
+        super()._give(entry)
 
     def _check_there(self, entry: Entry, path: bytes) -> None:
         """May what is there already be replaced, or completed if both are directories?"""

@@ -23,6 +23,7 @@ from sampan.containers.service import Containers
 from sampan.drivers.types import RuntimeFeatures, StorageFeatures
 from sampan.errors import NotFound, SampanError
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Endpoint, Image
 from sampan.volumes import Volumes
@@ -117,6 +118,9 @@ class Networks(Noted):
         self.note("attach")
         return Path("/run/netns/x")
 
+    def user_namespace(self, container_id: str) -> Path:
+        return Path("/run/userns") / container_id
+
     def detach(self, container: Container) -> None:
         self.note("detach")
 
@@ -182,7 +186,7 @@ def _stream(wants: Any) -> tuple[socket.socket, Stream]:
 class House:
     """Everything together; ``calls`` is what was asked of the dummies, ``failing`` what they refuse."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, ids: IdMap = SAME, **settings: Any) -> None:
         root = directory / "root"
         (root / "etc").mkdir(parents=True)
         (root / "etc/passwd").write_text(ACCOUNTS)
@@ -217,6 +221,7 @@ class House:
             registry=Registry(),
             cleaner=Cleaner(),
             clock=clock,
+            ids=ids,
             explanations=Explanations(config.data_root / "containers", clock),
         )
         self.containers = Containers(self.parts)

@@ -106,6 +106,18 @@ def test_namespaces_are_made_or_joined() -> None:
     assert found["joins"] == [(namespaces.CLONE_NEWNET, b"/run/netns/a")]
 
 
+def test_a_user_namespace_is_joined_before_all_others() -> None:
+    linux = {
+        "namespaces": [{"type": "mount"}, {"type": "user", "path": "/run/userns/a"}],
+        "uidMappings": [{"containerID": 0, "hostID": 300_000, "size": 10}],
+        "gidMappings": [{"containerID": 0, "hostID": 400_000, "size": 20}],
+    }
+    found = made(linux=linux)
+    assert (found["users"], found["uids"], found["gids"]) == (b"/run/userns/a", [(0, 300_000, 10)], [(0, 400_000, 20)])
+    assert (found["flags"], found["joins"]) == (namespaces.CLONE_NEWNS, [])
+    assert made()["users"] is None
+
+
 @pytest.mark.parametrize("kind", ["user", "time", "dream"])
 def test_a_namespace_that_native_does_not_have_is_named(kind: str) -> None:
     with pytest.raises(Unsupported, match=kind):
