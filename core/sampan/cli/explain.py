@@ -102,9 +102,10 @@ def depths(steps: Sequence[dict[str, Any]]) -> list[int]:
 def _lies_in(inner: dict[str, Any], outer: dict[str, Any]) -> bool:
     if inner["Begin"] + inner["Took"] > outer["Begin"] + outer["Took"] or inner["Begin"] < outer["Begin"]:
         return False
-    if inner["Who"] == "daemon":
-        return outer["Who"] == "daemon" and inner["Thread"] == outer["Thread"]
-    return outer["Who"] == "daemon" and outer["Kind"] == "process"
+    if outer["Who"] != "daemon":
+        return False
+    within = inner["Thread"] == outer["Thread"] if inner["Who"] == "daemon" else outer["Kind"] == "process"
+    return bool(within)
 
 
 def _ms(nanoseconds: int) -> str:

@@ -95,7 +95,7 @@ def _look(proc: Path, monitor: int, processes: Collection[int]) -> Isolation:
         oom_score_adjust=int((proc / "oom_score_adj").read_text()),
         devices=_devices(proc),
         interfaces=sorted(line.partition(":")[0].strip() for line in _lines(proc / "net" / "dev")[2:]),
-        helpers=[_name(pid) for pid in helpers],
+        helpers=[name for pid in helpers if (name := _name(pid))],
         overhead=sum(map(_own_memory, helpers)),
     )
 
