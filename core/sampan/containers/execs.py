@@ -23,7 +23,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.starting import explained
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import ExecProcess
-from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unavailable, Unsupported
 from sampan.linux import paths
 from sampan.types import Container, Exec, Status
 
@@ -55,6 +55,8 @@ class Execs:
         if not runtime.features().exec:
             why = runtime.features().why.get("exec", "it has no such feature")
             raise Unsupported(f"the runtime {entry.record.runtime} cannot exec in a container: {why}")
+        if runtime.frozen(entry.record.id):
+            raise Unavailable(f"container {entry.record.id} was frozen, but not by this engine: thaw its cgroup first")
         wanted.Cmd = command
         made = Exec(
             id=secrets.token_hex(32),

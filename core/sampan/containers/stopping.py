@@ -11,7 +11,7 @@ from sampan.containers import beginnings, signals
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
-from sampan.errors import Conflict, NotFound, NotModified, Unavailable, Unsupported
+from sampan.errors import Conflict, NotFound, NotModified, SampanError, Unavailable, Unsupported
 from sampan.types import Container, ExitCause, Status
 
 DEFAULT_TIMEOUT = 10  # seconds between the stop signal and SIGKILL
@@ -156,6 +156,14 @@ class Stopper:
             self._parts.announce(record, "kill", signal=str(number))
         if ends and record.state.status is Status.PAUSED:
             self._resume(entry)
+        elif number == SIGKILL:
+            self._thaw(record)
+
+    def _thaw(self, record: Container) -> None:
+        """Others may have frozen it, and what is frozen in version 1 groups cannot die."""
+        with suppress(SampanError, OSError):
+            if self._parts.runtime(record).frozen(record.id):
+                self._parts.runtime(record).resume(record.id)
 
     def _await_end(self, entry: Entry) -> None:
         if entry.ended.wait(PATIENCE):

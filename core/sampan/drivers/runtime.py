@@ -114,6 +114,11 @@ class RuntimeDriver(ABC):
     def resume(self, container: str) -> None:
         """Thaw all processes. Idempotent."""
 
+    def frozen(self, container: str) -> bool:
+        """Is it frozen, by :meth:`pause` or by anybody else? A runtime that cannot tell says no: then an exec in one
+        that others have frozen fails when its time is over."""
+        return False
+
     @abstractmethod
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         """Change the limits of a running container: ``resources`` is OCI's ``linux.resources``. All of them or none.

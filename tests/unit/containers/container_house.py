@@ -99,6 +99,9 @@ class Runtime(Noted):
     def resume(self, container: str) -> None:
         self.note("resume")
 
+    def frozen(self, container: str) -> bool:
+        return False
+
     def starvation(self, container: str) -> int | None:
         return None
 

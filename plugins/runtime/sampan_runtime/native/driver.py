@@ -103,6 +103,9 @@ class Native(RuntimeDriver):
     def resume(self, container: str) -> None:
         self._groups.freeze(container, False)
 
+    def frozen(self, container: str) -> bool:
+        return self._groups.frozen(container)
+
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         self._groups.update(container, resources)
 

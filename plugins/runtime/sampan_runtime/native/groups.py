@@ -140,22 +140,36 @@ class Groups:
 
     def freeze(self, container: str, frozen: bool) -> None:
         """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze)."""
+        state = self._freezer(container)
         if "freezer" in self._found:
-            path = f"{self._in(self._found['freezer'], container)}/freezer.state"
-            value, done = ("FROZEN", "FROZEN") if frozen else ("THAWED", "THAWED")
-            state = path
+            path, value = state, ("FROZEN" if frozen else "THAWED")
+            done = value
         else:
-            path = f"{self._in(self.unified or '', container)}/cgroup.freeze"
-            value, done = ("1", "frozen 1") if frozen else ("0", "frozen 0")
-            state = path.replace("cgroup.freeze", "cgroup.events")
+            path, value = state.replace("cgroup.events", "cgroup.freeze"), str(int(frozen))
+            done = f"frozen {value}"
         until = time.monotonic() + _FREEZE_PATIENCE
         cgroups.write(path, value)
         while done not in cgroups.read(state):
             if time.monotonic() > until:
-                raise Unavailable(f"container {container[:12]} could not be frozen within {_FREEZE_PATIENCE:.0f} s")
+                end = "frozen" if frozen else "thawed: perhaps a group above its own is frozen"
+                raise Unavailable(f"container {container[:12]} could not within {_FREEZE_PATIENCE:.0f} s be {end}")
             time.sleep(0.001)
             if "freezer" in self._found:
                 cgroups.write(path, value)  # a process that forked meanwhile holds version 1 up until told again
+
+    def frozen(self, container: str) -> bool:
+        """Is it, or is it about to be, by whatever hand, in its own group or one above?"""
+        try:
+            told = cgroups.read(self._freezer(container))
+        except OSError:  # it has ended
+            return False
+        return "FREEZING" in told or "FROZEN" in told or "frozen 1" in told
+
+    def _freezer(self, container: str) -> str:
+        """The file that says whether it is frozen."""
+        if "freezer" in self._found:
+            return f"{self._in(self._found['freezer'], container)}/freezer.state"
+        return f"{self._in(self.unified or '', container)}/cgroup.events"
 
     def remove(self, container: str) -> None:
         """Kill all that is left and remove the groups. Idempotent."""
