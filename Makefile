@@ -12,7 +12,7 @@ ARGS ?=
 VM ?=
 JOBS ?= 2
 
-.PHONY: help setup demo test faults test-vm check bench format clean
+.PHONY: help setup demo test faults database test-vm check bench format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -31,6 +31,9 @@ test-vm: setup ## the tests of the kernel's work on Linux 6.1 with cgroup v2, in
 
 faults: setup $(STAMPS)/tests ## kill every process of an engine after every act of each operation (root; half an hour)
 	SAMPAN_FAULTS=all $(BIN)/pytest tests/faults/test_any_line.py $(ARGS)
+
+database: setup $(STAMPS)/tests ## PostgreSQL under load: the daemon killed, memory short, its files copied out (root; minutes)
+	$(BIN)/python tests/database --cache $(STAMPS)/database $(ARGS)
 
 check: $(STAMPS)/venv ## style, types, and who may import whom
 	$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""What all tests share: the ``root`` marker, and engines."""
+"""What all tests share: the ``root`` and ``needs`` markers, the runtime that is tried, and engines."""
 
 from __future__ import annotations
 
@@ -6,20 +6,40 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
 
-from harness import Engine
+from harness import Engine, runtimes
 
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    names = sorted(entry.name for entry in entry_points(group="sampan.runtime"))
+    parser.addoption("--runtime", default="native", choices=names, help="the runtime driver of the tests' engines")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    runtimes.choose(config.getoption("--runtime"))
+
+
+def pytest_report_header() -> str:
+    return f"runtime of the engines: {runtimes.chosen()}"
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Tests that need what this machine lacks are skipped with the reason; in continuous integration they fail."""
+    """Tests that need what this machine lacks are skipped with the reason; in continuous integration they fail.
+
+    What the chosen runtime cannot do, and says so, is skipped anywhere.
+    """
     if item.get_closest_marker("root") and os.geteuid() != 0:
         lacking("this test needs root")
+    for mark in item.iter_markers("needs"):
+        for reason in filter(None, map(runtimes.reason_against, mark.args)):
+            pytest.skip(reason)
 
 
 def lacking(reason: str) -> None:

@@ -68,7 +68,12 @@ class NetworkConfig(_Section, frozen=True):
 
 
 class RuntimeConfig(_Section, frozen=True):
+    """``userns_remap`` and the two files: see :mod:`sampan.subids`."""
+
     driver: str = "native"
+    userns_remap: str = ""
+    subuid_file: AbsolutePath = Path("/etc/subuid")
+    subgid_file: AbsolutePath = Path("/etc/subgid")
     options: Options = {}
 
 

@@ -9,9 +9,12 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
+from sampan import subids
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.clock import Clock
 from sampan.containers.execs import Execs
+from sampan.containers.explaining import Explanations
 from sampan.containers.monitors import Exit, Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
@@ -45,7 +48,8 @@ class Engine:
     execs: Execs
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.ids = subids.find(config)
+        self.config = subids.rooted(config, self.ids)
         self.events = EventBus()
         self._locks: list[int] = []
 
@@ -70,13 +74,10 @@ class Engine:
         self.drivers = Drivers(config, self.instance)
         self.drivers.validate()
         self.events.subscribe(self.drivers.hooks.event)
-        self.images = Images(config, self.state, self.events, self.drivers)
-        self.networks = Networks(config, self.state, self.events, self.drivers)
-        self.volumes = Volumes(config, self.state, self.events)
-        # The default runtime's monitor half is imported ahead of the first container; others when they are used.
-        runtime = self.drivers.runtime()
-        launching = config.exec_root / "launching"
-        self.monitors = Monitors([runtime.monitor_module], self._exited, launching, runtime.usual(usual()))
+        self.images = Images(config, self.state, self.events, self.drivers, ids=self.ids)
+        self.networks = Networks(config, self.state, self.events, self.drivers, ids=self.ids)
+        self.volumes = Volumes(config, self.state, self.events, ids=self.ids)
+        self.monitors = self._make_monitors()
         self.containers = Containers(self._parts())
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
@@ -102,6 +103,7 @@ class Engine:
         self.containers.exited(key, exit_)
 
     def _parts(self) -> Parts:
+        clock = Clock()
         return Parts(
             config=self.config,
             state=self.state,
@@ -113,7 +115,16 @@ class Engine:
             monitors=self.monitors,
             registry=Registry(),
             cleaner=Cleaner(),
+            clock=clock,
+            ids=self.ids,
+            explanations=Explanations(self.config.data_root / "containers", clock),
         )
+
+    def _make_monitors(self) -> Monitors:
+        """The default runtime's monitor half is imported ahead of the first container; others when they are used."""
+        runtime = self.drivers.runtime()
+        expected = None if self.ids else runtime.usual(usual())
+        return Monitors([runtime.monitor_module], self._exited, self.config.exec_root / "launching", expected)
 
     def _restore(self) -> None:
         """What lives is known before any driver acts, so that none of them takes it for an orphan."""

@@ -22,7 +22,7 @@ from sampan.config import Config
 from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
 from sampan.drivers.types import CONTRACT_VERSION, Check, Host
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
-from sampan.hooks import HookCaller
+from sampan.hooks import HookCaller, Report
 
 log = logging.getLogger(__name__)
 logging.getLogger("stevedore").setLevel(logging.WARNING)
@@ -35,7 +35,11 @@ T = TypeVar("T")
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One driver that some installed package announces; ``reason`` says why it is not usable here."""
+    """One driver that some installed package announces; ``reason`` says why it is not usable here.
+
+    Packages with hooks are in the family ``hooks``: their functions are the feature ``hooks``, and ``reason`` is what
+    went wrong with one of them last, even if all are usable again.
+    """
 
     family: str
     name: str
@@ -98,7 +102,9 @@ class Drivers:
             thread.start()
         for thread in threads:
             thread.join()
-        return [found for i in range(len(slots)) for found in reports[i]]
+        return [found for i in range(len(slots)) for found in reports[i]] + [
+            _hooks(each) for each in self.hooks.report()
+        ]
 
     def validate(self) -> None:
         """Check what the configuration says of drivers: names and options. ``Invalid`` names the key.
@@ -248,6 +254,18 @@ class _Picker(DriverManager):  # type: ignore[misc]
 
     def list_entry_points(self) -> list[EntryPoint]:
         return self._entries
+
+
+def _hooks(report: Report) -> Found:
+    return Found(
+        family="hooks",
+        name=report.name,
+        package=report.package,
+        version=report.version,
+        usable=report.usable,
+        reason=report.reason,
+        features={"hooks": report.hooks},
+    )
 
 
 def _package(entry: EntryPoint) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import socket
 import tarfile
 import time
 from typing import Any
@@ -88,6 +89,60 @@ def test_logs(boat: Any) -> None:
     assert next(boat.logs(stream=True, stderr=False)) == b"one\n"
     assert boat.logs(since=int(time.time()) + 100) == b""
     assert next(boat.attach(stream=True, logs=True, stderr=False)) == b"one\n"
+
+
+COUNT = "i=0; while :; do i=$((i+1)); echo $i; done"
+LOGS = {
+    "rotated": {"type": "json-file", "config": {"max-size": "100k", "max-file": "5"}},
+    "local": {"type": "local", "config": {}},
+    "buffered": {"type": "json-file", "config": {"mode": "non-blocking", "max-buffer-size": "100m"}},
+}
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_a_log_and_what_is_said_afterwards_fit_together(docker_py: Any, shell: str, log: str) -> None:
+    from docker.types import LogConfig
+
+    boat = docker_py.containers.run(
+        shell, ["sh", "-c", COUNT], detach=True, tty=True, log_config=LogConfig(**LOGS[log])
+    )
+    for _ in range(4):
+        known = int(boat.logs(tail=1) or 0)
+        stream = boat.attach_socket(params={"stdout": 1, "stream": 1, "logs": 1})._sock
+        stream.settimeout(20)
+        said = b""
+        while said.count(b"\n") < 3 or int(said[-100:].split(b"\r\n")[-2]) < known + 3000:
+            said += stream.recv(1 << 20)
+        stream.shutdown(socket.SHUT_RDWR)  # docker-py holds more of it than this
+        numbers = [int(line) for line in said.split(b"\r\n")[1:-1]]  # files that go are not read from their beginning
+        assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    boat.remove(force=True)
+
+
+@pytest.mark.parametrize("tty", [False, True])
+def test_a_line_that_is_not_finished_is_seen_by_who_comes_later(docker_py: Any, shell: str, tty: bool) -> None:
+    asking = ["sh", "-c", "echo first; printf 'name? '; read x; echo; echo $x; sleep 100"]
+    boat = docker_py.containers.run(shell, asking, detach=True, stdin_open=True, tty=tty)
+    while b"first" not in boat.logs():
+        time.sleep(0.01)
+    for _ in range(2):
+        stream = boat.attach_socket(params={"stdin": 1, "stdout": 1, "stream": 1, "logs": 1})._sock
+        stream.settimeout(20)
+        said = b""
+        while b"name? " not in said:
+            said += stream.recv(4096)
+        assert said.count(b"first") == said.count(b"name? ") == 1
+        stream.close()
+    boat.remove(force=True)
+
+
+def test_what_was_said_in_a_run_before_and_is_said_in_the_next(docker_py: Any, shell: str) -> None:
+    boat = docker_py.containers.create(shell, ["echo", "aboard"])
+    for number in (1, 2):
+        stream = boat.attach(stream=True, logs=True)
+        boat.start()
+        assert b"".join(stream) == b"aboard\n" * number
+        boat.wait()
 
 
 def test_the_life_of_a_container(docker_py: Any, boat: Any) -> None:

@@ -6,9 +6,21 @@ import pytest
 
 from sampan.testing.runtime import RuntimeDriverTests
 from sampan_runtime.native.driver import Native
+from sampan_runtime.oci.driver import Crun, Runc
 
 pytestmark = pytest.mark.root
 
 
 class TestNative(RuntimeDriverTests):
     driver_class = Native
+    driver_name = "native"
+
+
+class TestCrun(RuntimeDriverTests):
+    driver_class = Crun
+    driver_name = "crun"
+
+
+class TestRunc(RuntimeDriverTests):
+    driver_class = Runc
+    driver_name = "runc"

@@ -134,7 +134,7 @@ def test_whose_ipc_namespace_cannot_be_joined(cli: Cli, shell: str, name: str, n
     cli("kill", name).ok()
     cli("wait", name).ok()
     done = cli("run", "--rm", "--ipc", f"container:{name}", shell, "true")
-    assert (done.code, "cannot join IPC of a non running container" in done.stderr) == (125, True)
+    assert (done.code, "failed to join IPC namespace: container " in done.stderr) == (125, True)
     assert "No such container: nobody" in cli("run", "--rm", "--ipc", "container:nobody", shell, "true").stderr
     cli("rm", name).ok()
 

@@ -143,7 +143,7 @@ def test_volumes_from(engine: Engine, cli: Cli, shell: str, name: str) -> None:
 
 def test_inspect_tells_all(engine: Engine, shell: str, name: str) -> None:
     words = ("-v", f"{name}:/named:ro", "-v", "/anonymous", "--mount", "type=tmpfs,dst=/temporary,tmpfs-size=1m")
-    engine.docker("create", "--name", name, *words, "-v", "/tmp:/bound", "--tmpfs", "/other", shell, "true").ok()
+    engine.docker("create", "--name", name, *words, "-v", "/usr:/bound", "--tmpfs", "/other", shell, "true").ok()
     told = engine.api("GET", f"/containers/{name}/json")[1]
     mounts = {mount["Destination"]: mount for mount in told["Mounts"]}
     assert set(mounts) == {"/named", "/anonymous", "/temporary", "/bound"}
@@ -159,7 +159,7 @@ def test_inspect_tells_all(engine: Engine, shell: str, name: str) -> None:
     }
     assert (mounts["/bound"]["Mode"], mounts["/bound"]["Propagation"]) == ("", "rprivate")
     assert told["Config"]["Volumes"] == {"/anonymous": {}}
-    assert set(told["HostConfig"]["Binds"]) == {f"{name}:/named:ro", "/tmp:/bound"}  # docker itself shuffles them
+    assert set(told["HostConfig"]["Binds"]) == {f"{name}:/named:ro", "/usr:/bound"}  # docker itself shuffles them
     assert told["HostConfig"]["Mounts"] == [
         {"Type": "tmpfs", "Target": "/temporary", "TmpfsOptions": {"SizeBytes": 1 << 20}}
     ]
@@ -229,7 +229,13 @@ def test_a_part_of_a_volume(engine: Engine, cli: Cli, shell: str, name: str) -> 
     assert cli(*mount[:-1], f"{mount[-1]}part", shell, "cat", "/here/chest").out == "tea"
     for path in ("missing", "out"):
         refused = cli(*mount[:-1], f"{mount[-1]}{path}", shell, "true")
-        assert f"cannot access the path '{path}' of volume {name}" in refused.stderr
+        assert f"cannot access path '{path}' of volume {name}" in refused.stderr
+        if path == "out":
+            assert "path concatenation escapes the base directory" in refused.stderr
+    cli("run", "--rm", "-v", f"{name}:/data", shell, "sh", "-c", "mkdir /data/empty; ln -s empty /data/to").ok()
+    filled = cli("run", "--rm", "--mount", f"src={name},dst=/etc,volume-subpath=to", shell, "ls", "/etc").out
+    assert "passwd" in filled
+    assert cli("run", "--rm", "-v", f"{name}:/data", shell, "ls", "-A", "/data/empty").out == filled
     assert not list((engine.root / "exec/subpaths").iterdir())
 
 
@@ -340,7 +346,7 @@ def test_removed_while_others_take_it(engine: Engine, shell: str, name: str) -> 
     [
         "src=hold,dst=/a,ro,volume-nocopy,volume-label=a=b",
         'dst=/a,volume-driver=local,volume-opt=type=tmpfs,volume-opt=device=tmpfs,"volume-opt=o=size=1m,mode=700"',
-        "type=bind,src=/tmp,dst=/a,ro,bind-recursive=writable,bind-propagation=rprivate",
+        "type=bind,src=/usr,dst=/a,ro,bind-recursive=writable,bind-propagation=rprivate",
         "type=bind,src=/tmp,dst=/a,bind-recursive=disabled",
         "type=tmpfs,dst=/a,tmpfs-size=1m,tmpfs-mode=700",
     ],

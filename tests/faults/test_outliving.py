@@ -6,7 +6,9 @@ import json
 import socket
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,7 @@ def before(engine: Engine) -> dict[str, dict[str, Any]]:
     engine.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ending), "two containers end")
     engine.wait_until(lambda: log.stat().st_size > size, "the log grows without a daemon")
     assert engine.run(*GET).out == "aboard"
+    told["now"] = {"time": time.time()}
     engine.start()
     return told
 
@@ -96,6 +99,19 @@ def test_what_ended_meanwhile_has_its_true_code_and_all_its_words(engine: Engine
     state = inspect(engine, "brief")["State"]
     assert (state["Status"], state["ExitCode"], state["Pid"], state["Error"]) == ("exited", 41, 0, "")
     assert engine.sampan("logs", "brief").out == "first\nlast words"
+
+
+def test_what_happened_meanwhile_is_told(engine: Engine, before: dict[str, dict[str, Any]]) -> None:
+    told = {name: engine.events(f"container={before[name]['Id']}") for name in ("brief", "passing", "web")}
+    [die] = told["brief"]
+    assert (die["Action"], die["Actor"]["Attributes"]["exitCode"]) == ("die", "41")
+    assert die["Actor"]["Attributes"]["execDuration"] == "0"
+    assert die["Actor"]["Attributes"]["name"] == "brief"
+    state = inspect(engine, "brief")["State"]
+    assert state["StartedAt"] < state["FinishedAt"]
+    assert datetime.fromisoformat(state["FinishedAt"]).timestamp() < before["now"]["time"] < die["timeNano"] / 1e9
+    assert [event["Action"] for event in told["passing"]] == ["die", "destroy"]
+    assert told["web"] == []
 
 
 def test_what_was_to_be_removed_at_its_end_is_gone(engine: Engine, before: dict[str, dict[str, Any]]) -> None:

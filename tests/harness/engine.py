@@ -21,7 +21,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from harness.leftovers import Leftovers, processes, survey
+from harness import runtimes
+from harness.leftovers import Leftovers, processes, sandboxes, survey
 from harness.net import Net
 
 NUMBERS = itertools.count(1)
@@ -114,9 +115,14 @@ class Engine:
         return (self.root / "daemon.log").read_text(errors="replace")
 
     @property
+    def data(self) -> Path:
+        """Its data root: with ``userns_remap`` a directory in the one that is configured."""
+        return next((self.root / "data").glob("*.*/engine.db"), self.root / "data" / "engine.db").parent
+
+    @property
     def instance(self) -> str:
         """What the engine's things in the kernel carry in their names."""
-        database = sqlite3.connect(f"file:{self.root}/data/engine.db?mode=ro", uri=True)
+        database = sqlite3.connect(f"file:{self.data}/engine.db?mode=ro", uri=True)
         try:
             [body] = database.execute("SELECT body FROM meta WHERE id = 'instance'").fetchone()
         finally:
@@ -188,7 +194,13 @@ class Engine:
 
     def leftovers(self) -> Leftovers:
         """What the engine has made up to now. Take one before, and hand it to :meth:`assert_as_before`."""
-        return survey(self.root, self.net, self.instance)
+        found = survey(self.root, self.net, self.instance)
+        if self.daemon is None or self.daemon.poll() is not None:
+            return found
+        # What waits for containers comes and goes while the daemon lives.
+        return msgspec.structs.replace(
+            found, cgroups=frozenset(each for each in found.cgroups if "/ready-" not in each)
+        )
 
     def assert_as_before(self, before: Leftovers, patience: float = 10.0) -> None:
         """Nothing more is there than ``before``. What is removed after the answer gets ``patience`` seconds."""
@@ -239,6 +251,7 @@ class Engine:
             "hosts": [self.host],
             "log_level": "debug",
             "network": {"bridge_name": self.bridge},
+            "runtime": {"driver": runtimes.chosen()},
         }
         for key, value in settings.items():
             tree[key] = {**tree[key], **value} if isinstance(tree.get(key), dict) else value
@@ -270,8 +283,7 @@ class Engine:
 
     def _sweep(self) -> None:
         """Remove the engine from this machine, in whatever state a failed test has left it."""
-        sandboxes = list((self.root / "exec" / "netns").glob("*"))
-        for pid in processes(self.net, sandboxes) if self.net.inside.exists() else ():
+        for pid in processes(self.net, sandboxes(self.root)) if self.net.inside.exists() else ():
             if pid != os.getpid():
                 _kill(pid)
         if self.daemon is not None:

@@ -22,7 +22,8 @@ LAUNCHER = "launcher.main("
 WAITING = 1 + CREWS * 3 + CREWS * 2
 """The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
 
-BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log)$")
+BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log|steps\.json(\.new)?)$")
+"""Written when there is time. Steps lie in their container's directory, and that is not left out."""
 
 
 class Leftovers(msgspec.Struct, frozen=True):
@@ -47,16 +48,21 @@ def survey(root: Path, net: Net, instance: str) -> Leftovers:
     inside = [*net.enter(net.inside)]
     links = json.loads(run(*inside, "ip", "-json", "link"))
     rules = re.sub(r"packets \d+ bytes \d+", "", run(*inside, "nft", "list", "ruleset"))
-    sandboxes = [path for path in (root / "exec" / "netns").glob("*") if path.is_file()]
+    spaces = [path for path in sandboxes(root) if path.is_file()]
     return Leftovers(
         mounts=frozenset(_mounts(str(root))),
         links=frozenset(link["ifname"] for link in links),
-        namespaces=frozenset(map(str, sandboxes)),
+        namespaces=frozenset(map(str, spaces)),
         cgroups=frozenset(_cgroups(instance)),
         rules=frozenset(_lines_in_context(rules)),
         files=frozenset(path for path in _files(root) if not BOOKKEEPING.search(path)),
-        processes=frozenset(_counted(processes(net, sandboxes).values())),
+        processes=frozenset(_counted(processes(net, spaces).values())),
     )
+
+
+def sandboxes(root: Path) -> list[Path]:
+    """The network namespaces of containers: with ``userns_remap`` in a directory of the one that is configured."""
+    return [*(root / "exec").glob("netns/*"), *(root / "exec").glob("*.*/netns/*")]
 
 
 def _counted(names: Iterable[str]) -> Iterator[str]:

@@ -15,9 +15,14 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from harness.debian import QUIETLY, RELEASE, Debian
+
 REPOSITORY = Path(__file__).parents[2]
 _GUEST = Path(__file__).parent / "guest"
-_RELEASE, _PYTHON = "bookworm", "3.11"
+_PYTHON = "3.11"  # of that release
+_DEBIAN = Debian("test-vm")
 _KERNEL = "linux-image-cloud-amd64"
 _PACKAGES = (
     *("python3", "libseccomp2", "libnftables1", "nftables", "iproute2", "iputils-ping"),
@@ -60,7 +65,7 @@ def make(cache: Path) -> Image:
     """The image in ``cache``, made anew if what it is made of has changed. Exits with a sentence if it cannot be."""
     recipe = "\n".join([*_PACKAGES, *_requirements(), _KERNEL, _DISK, (_GUEST / "initramfs.sh").read_text()])
     image = Image(cache / hashlib.sha256(recipe.encode()).hexdigest()[:12])
-    _need_programs()
+    _DEBIAN.need(_PROGRAMS)
     if image.disk.exists():
         return image
     if os.geteuid() != 0:
@@ -69,42 +74,18 @@ def make(cache: Path) -> Image:
     shutil.rmtree(making.directory, ignore_errors=True)
     root = making.directory / "root"
     root.mkdir(parents=True)
-    _say(f"making a Debian {_RELEASE} root file system (some minutes; it is kept in {cache})")
-    _debian(root)
+    _DEBIAN.say(f"making a Debian {RELEASE} root file system (some minutes; it is kept in {cache})")
+    _DEBIAN.bootstrap(root, _PACKAGES)
     _python_packages(root)
     _kernel(making, root)
     _initramfs(making, root)
-    _run("mke2fs", "-q", "-t", "ext4", "-d", root, making.disk, _DISK)
+    _DEBIAN.run("mke2fs", "-q", "-t", "ext4", "-d", root, making.disk, _DISK)
     shutil.rmtree(root)
     for older in cache.glob(f"*/{image.disk.name}"):
         if older != making.disk:
             shutil.rmtree(older.parent)
     making.directory.rename(image.directory)
     return image
-
-
-def _need_programs() -> None:
-    os.environ["PATH"] += ":/usr/sbin:/sbin"
-    missing = {program: package for program, package in _PROGRAMS.items() if not shutil.which(program)}
-    if not missing:
-        return
-    packages = sorted(set(missing.values()))
-    if os.geteuid() == 0 and shutil.which("apt-get"):
-        _say(f"installing {' '.join(packages)}")
-        install = ["apt-get", "-qq", "install", "--no-install-recommends", *packages]
-        if subprocess.run(install, env=_QUIETLY, check=False).returncode:
-            _run("apt-get", "-qq", "update", env=_QUIETLY)
-            _run(*install, env=_QUIETLY)
-        return
-    sys.exit(f"test-vm: {', '.join(missing)} not found; on Debian: sudo apt-get install {' '.join(packages)}")
-
-
-_QUIETLY = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-
-
-def _debian(root: Path) -> None:
-    _run("debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", _RELEASE, root)
-    shutil.rmtree(root / "var/cache/apt/archives")
 
 
 def _requirements() -> list[str]:
@@ -120,7 +101,7 @@ def _python_packages(root: Path) -> None:
     site.mkdir(parents=True, exist_ok=True)
     platforms = [f"--platform={name}_x86_64" for name in ("manylinux2014", "manylinux_2_28", "manylinux_2_34")]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", "--only-binary=:all:"]
-    _run(*pip, f"--python-version={_PYTHON}", *platforms, f"--target={site}", *_requirements())
+    _DEBIAN.run(*pip, f"--python-version={_PYTHON}", *platforms, f"--target={site}", *_requirements())
     (site / "sampan-vm.pth").write_text("/job/site\n")  # where each run brings the sampan that is to be tested
 
 
@@ -133,7 +114,7 @@ def _kernel(image: Image, root: Path) -> None:
         mv kernel/lib/modules /usr/lib/ && mv kernel/boot/vmlinuz-* /boot/
         rm -rf linux-image-*.deb kernel /var/lib/apt/lists/*
         depmod $(ls /usr/lib/modules)"""
-    _run("chroot", root, "sh", "-euc", script, env=_QUIETLY)
+    _DEBIAN.run("chroot", root, "sh", "-euc", script, env=QUIETLY)
     [kernel] = (root / "boot").glob("vmlinuz-*")
     shutil.copy(kernel, image.kernel)
 
@@ -159,15 +140,3 @@ def _initramfs(image: Image, root: Path) -> None:
         names = subprocess.run(["find", "."], cwd=tree, capture_output=True, check=True).stdout
         subprocess.run(["cpio", "--quiet", "-o", "-H", "newc"], cwd=tree, input=names, stdout=out, check=True)
     shutil.rmtree(tree)
-
-
-def _run(*command: object, env: dict[str, str] | None = None) -> None:
-    done = subprocess.run(
-        list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env, check=False
-    )
-    if done.returncode:
-        sys.exit(f"test-vm: {command[0]} failed:\n{done.stdout.decode(errors='replace')[-4000:]}")
-
-
-def _say(text: str) -> None:
-    print(f"test-vm: {text}", file=sys.stderr, flush=True)

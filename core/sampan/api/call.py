@@ -61,18 +61,18 @@ class Call:
         if not self.content:
             if optional:
                 return {}
-            raise Invalid("this request needs a JSON object as its body")
+            raise Invalid("invalid JSON: got EOF while reading request body")
         kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise Invalid(f"unsupported Content-Type header ({kind or 'none'}): must be 'application/json'")
         try:
             data = msgspec.json.decode(self.content)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            raise Invalid(f"the request's body is not JSON: {error}") from None
+            raise Invalid(_unread(str(error), self.content)) from None
         if data is None and optional:
             return {}
         if not isinstance(data, dict):
-            raise Invalid("the request's body must be a JSON object")
+            raise Invalid("invalid JSON: the request's body must be a JSON object")
         return cast(dict[str, Any], canonical(data, shape))
 
     def upload(self) -> BinaryIO:
@@ -83,6 +83,17 @@ class Call:
 
     def from_thread(self, work: Callable[[Outlet], object]) -> AsyncGenerator[bytes, None]:
         return from_thread(self.workers, work)
+
+
+def _unread(problem: str, content: bytes) -> str:
+    """Why a body is not JSON, in the words of dockerd where it has them."""
+    if "trailing characters" in problem:
+        return "unexpected content after JSON"
+    place = re.search(r"object keys must be strings \(byte (\d+)\)", problem)
+    if place:
+        character = chr(content[int(place[1])])
+        return f"invalid JSON: invalid character {character!r} looking for beginning of object key string"
+    return f"invalid JSON: {problem}"
 
 
 def typed(value: Any, kind: type[T]) -> T:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -55,11 +56,14 @@ class Query:
             raise Invalid(f"the parameter {name!r} must be a whole number, not {text!r}") from None
 
     def size(self, name: str) -> int:
-        """A terminal's height or width."""
-        value = self.number(name)
-        if value is None or not 0 <= value <= 65535:
-            raise Invalid(f"the parameter {name!r} must be a number of characters from 0 to 65535")
-        return value
+        """A terminal's height (``h``) or width (``w``) in characters, 65535 at most."""
+        text = self.text(name)
+        wrong = f'invalid resize {"height" if name == "h" else "width"} "{text}"'
+        if not re.fullmatch(r"-?[0-9]+", text, re.ASCII):
+            raise Invalid(f"{wrong}: invalid syntax")
+        if text.startswith("-") or len(text) > 10 or int(text) >= 1 << 32:
+            raise Invalid(f"{wrong}: value out of range")
+        return min(int(text), 65535)
 
     def moment(self, name: str) -> int | None:
         """A point in time, in nanoseconds since 1970; None if it is not given, or 0."""

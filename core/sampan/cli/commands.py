@@ -96,9 +96,11 @@ ALIASES = {
 COMMANDS: dict[str, Entry] = {
     **{name: entry for name, entry in CONTAINER.items() if name not in ("ls", "inspect", "prune")},
     "ps": CONTAINER["ls"],
+    "compare": ("compare.command", "compare", "Run a container under several drivers, side by side"),
     "daemon": ("daemon", "daemon", "Run the engine: all that the other commands talk to"),
     "drivers": ("drivers", "drivers", "List the storage, network and runtime drivers"),
     "events": SYSTEM["events"],
+    "explain": ("explain", "explain", "Show how a container was made, step by step, with times"),
     "history": IMAGE["history"],
     "images": IMAGE["ls"],
     "import": IMAGE["import"],
@@ -110,6 +112,14 @@ COMMANDS: dict[str, Entry] = {
     "tag": IMAGE["tag"],
     "version": ("system", "version", "Show the versions of client and engine"),
 }
+
+BELOW: dict[str, dict[str, Entry]] = {
+    "drivers": {
+        "new": ("authors", "new", "Write a project for a driver of one's own"),
+        "test": ("authors", "test", "Run the conformance kit on an installed driver"),
+    },
+}
+"""Commands of two words whose first is a command by itself."""
 
 COMMON = ("run", "exec", "ps", "logs", "stop", "rm", "images", "inspect", "version", "info")
 """What a newcomer needs first; help shows these apart."""

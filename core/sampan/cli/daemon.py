@@ -23,6 +23,7 @@ SETTINGS = {
     "ip": "network.publish_address",
     "storage-driver": "storage.driver",
     "default-runtime": "runtime.driver",
+    "userns-remap": "runtime.userns_remap",
     "log-driver": "log.driver",
     "log-level": "log_level",
 }
@@ -58,6 +59,7 @@ TLS = ("tls", "tlsverify", "tlscacert", "tlscert", "tlskey")
     Flag("tlscert", "Not built yet", str),
     Flag("tlskey", "Not built yet", str),
     Flag("tlsverify", "Not built yet"),
+    Flag("userns-remap", "Whose subordinate ids containers get (default, USER, UID, USER:GROUP)", str),
     Flag("validate", "Check the configuration and end"),
     examples=(
         "sampan daemon",
@@ -153,6 +155,8 @@ def _storage_options(args: Args, config: Config) -> dict[str, dict[str, Any]]:
 
 def check(config: Config) -> None:
     """More than the file's form: the drivers that it names must exist and accept their options."""
+    from sampan import subids
     from sampan.plugins import Drivers
 
+    subids.find(config)
     Drivers(config, "00000000").validate()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sampan.containers import restart, sharing, timestamps, updating
 from sampan.containers.creation import forget
-from sampan.containers.ending import Endings, ended
+from sampan.containers.ending import Endings, ended, tell_death
 from sampan.containers.monitors import Exit, Started
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
@@ -23,11 +23,15 @@ UNKNOWN = 255  # the exit code of a container of which nothing is known any more
 
 
 class Found:
-    """What :func:`adopt` found: those that live, and those that their policy wants started."""
+    """What :func:`adopt` found: those that live, those that their policy wants started, and what nobody was told: who
+    has ended, who of these for want of memory, and who has gone."""
 
     def __init__(self) -> None:
         self.running: list[Container] = []
         self.wanted: list[Entry] = []
+        self.ended: list[Container] = []
+        self.starved: list[Container] = []
+        self.gone: list[Container] = []
 
 
 def adopt(parts: Parts) -> Found:
@@ -43,13 +47,19 @@ def adopt(parts: Parts) -> Found:
 def _adopt(parts: Parts, entry: Entry, found: Found) -> None:
     state = entry.record.state
     waits = state.status is Status.RESTARTING and not state.stopped_by_user
+    knew = state.oom_killed
     was_alive = state.status in ALIVE or state.status is Status.RESTARTING
     if state.status in ALIVE and _lives(parts, entry):
         entry.ended.clear()
         found.running.append(entry.record)
         return
+    if state.status in ALIVE:
+        found.ended.append(entry.record)
+        if state.oom_killed and not knew:
+            found.starved.append(entry.record)
     if state.status in (Status.REMOVING, Status.DEAD) or entry.record.host_config["AutoRemove"]:
         forget(parts, entry, volumes=entry.record.host_config["AutoRemove"])
+        found.gone.append(entry.record)
         return
     if was_alive:
         move(state, Status.EXITED)
@@ -104,6 +114,16 @@ def _remove_but(directory: Path, kept: Iterable[str]) -> None:
     for path in directory.iterdir() if directory.is_dir() else ():
         if path.name not in names:
             sharing.remove_bundle(path)
+
+
+def tell(parts: Parts, found: Found) -> None:
+    """The events of what happened while there was no daemon. When it happened is in the records."""
+    for record in found.starved:
+        parts.announce(record, "oom")
+    for record in found.ended:
+        tell_death(parts, record)
+    for record in found.gone:
+        parts.announce(record, "destroy")
 
 
 def start_wanted(parts: Parts, endings: Endings, found: Found) -> None:

@@ -31,6 +31,7 @@ from sampan.images.compression import decompressed
 from sampan.images.layer_tree import Around
 from sampan.images.unpack_into import unpack_into
 from sampan.linux import paths
+from sampan.linux.idmaps import IdMap
 from sampan.types import Image
 
 _LINKS = 40  # in a row, as many as the kernel follows (path_resolution(7))
@@ -88,7 +89,7 @@ class Archives:
 
         def write(out: BinaryIO) -> None:
             with _explained(path, reference):
-                _pack(view, where, out, directory=stat.S_ISDIR(status.mode))
+                _pack(view, where, out, self._parts.ids, directory=stat.S_ISDIR(status.mode))
 
         self._parts.announce(entry.record, "archive-path")
         return Source(view, write, status)
@@ -111,7 +112,8 @@ class Archives:
                 if as_user and (user := entry.record.config["User"]):
                     found = users.find(view.root, user)
                     owner = (found.uid, found.gid)
-                unpack_into(decompressed(stream)[1], directory, around, keep_kinds=keep_kinds, owner=owner)
+                files, ids = decompressed(stream)[1], self._parts.ids
+                unpack_into(files, directory, around, keep_kinds=keep_kinds, owner=owner, ids=ids)
             finally:
                 os.close(directory)
         self._parts.announce(entry.record, "extract-to-dir")
@@ -121,7 +123,7 @@ class Archives:
         entry = self._entry(reference)
         view = self._views.open(entry, bare=True)
         self._parts.announce(entry.record, "export")
-        return Source(view, lambda out: pack.pack(view.root, None, out))
+        return Source(view, lambda out: pack.pack(view.root, None, out, self._parts.ids))
 
     def changes(self, reference: str) -> list[Change]:
         """What it changed against its image, sorted by path, without the mount points that we made in it."""
@@ -191,18 +193,18 @@ def _real(root: int, path: bytes) -> bytes:
         os.close(fd)
 
 
-def _pack(view: View, path: bytes, out: BinaryIO, *, directory: bool) -> None:
+def _pack(view: View, path: bytes, out: BinaryIO, ids: IdMap, *, directory: bool) -> None:
     name = path.rstrip(b"/").rpartition(b"/")[2] or b"/"
     if directory:
         fd = paths.openat2(view.root, path, _READ)
         try:
-            pack.pack_directory(fd, name, out, view.apart - {os.fstat(fd).st_dev})
+            pack.pack_directory(fd, name, out, view.apart - {os.fstat(fd).st_dev}, ids)
         finally:
             os.close(fd)
         return
     parent, name = paths.open_parent(view.root, path)
     try:
-        pack.pack_file(parent, name, out)
+        pack.pack_file(parent, name, out, ids=ids)
     finally:
         os.close(parent)
 

@@ -12,7 +12,8 @@ import re
 
 from sampan.containers import capabilities, devices, healthcheck, restart, security, signals
 from sampan.containers.request import Config, HostConfig
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.types import Image
 
 HOST_NAME_MAX = 64  # gethostname(2)
 _HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f/:#]+")  # odd names are in use; only what would break /etc/hosts is refused
@@ -22,7 +23,7 @@ GATEWAY = "host-gateway"
 
 def check(config: Config, host: HostConfig) -> None:
     """Raises ``Invalid`` or ``Unsupported`` with one sentence."""
-    _check_names(config)
+    _check_names(config, host)
     _check_environment(config)
     healthcheck.validate(config.Healthcheck)
     healthcheck.validate_label(config, removed=host.AutoRemove)
@@ -39,7 +40,7 @@ def check(config: Config, host: HostConfig) -> None:
     _refuse(host)
 
 
-def _check_names(config: Config) -> None:
+def _check_names(config: Config, host: HostConfig) -> None:
     for name, what in ((config.Hostname, "hostname"), (config.Domainname, "domain name")):
         if len(name.encode()) > HOST_NAME_MAX:
             raise Invalid(f'{what} "{name}" is too long (maximum {HOST_NAME_MAX} bytes)')
@@ -49,6 +50,8 @@ def _check_names(config: Config) -> None:
         signals.parse(config.StopSignal)
     if config.WorkingDir and not config.WorkingDir.startswith("/"):
         raise Invalid(f"the working directory '{config.WorkingDir}' is invalid, it needs to be an absolute path")
+    if any(not key for key in host.Annotations):
+        raise Invalid("invalid Annotations: the empty string is not permitted as an annotation key")
     if any(not key for key in config.Labels):
         raise Invalid("invalid label: the empty string is not permitted as a label's name")
     if re.search(r"[\n/]", config.User):
@@ -149,15 +152,25 @@ def _refuse(host: HostConfig) -> None:
         raise Invalid(f"unknown storage option: {min(unknown)}, only size is known")
 
 
-def check_platform(text: str) -> None:
-    """``linux/amd64`` or nothing. Raises ``Unsupported`` for what this machine does not run."""
+def check_platform(text: str, image: Image) -> None:
+    """``linux``, ``linux/amd64``, ``amd64`` or nothing. ``NotFound`` if the image, as it is here, is for another."""
     if not text:
         return
     system, _, rest = text.lower().partition("/")
-    machine = host_platform.machine()
-    ours = {_ARCHITECTURES.get(machine, machine), machine, ""}
-    if system != "linux" or rest.partition("/")[0] not in ours:
-        raise Unsupported(f"platform {text} cannot run here, only linux/{_ARCHITECTURES.get(machine, machine)}")
+    if not rest and system != "linux":
+        system, rest = "linux", system
+    own = image.config.get("os") or "linux", image.config.get("architecture") or _architecture("")
+    if (system, _architecture(rest.partition("/")[0])) != own:
+        raise NotFound(
+            f"image with reference {image.id} was found but its platform ({'/'.join(own)}) does not match the "
+            f"specified platform ({text})"
+        )
+
+
+def _architecture(name: str) -> str:
+    """As images name it; nothing is this machine's."""
+    name = name or host_platform.machine()
+    return _ARCHITECTURES.get(name, name)
 
 
 def size(text: str) -> int:

@@ -47,7 +47,7 @@ def commit(
     with views.open(entry, bare=True) as view, _frozen(parts, entry, pause):
 
         def write(out: BinaryIO) -> None:
-            pack.pack(view.root, without_ours(storage.changes(record.id)), out)
+            pack.pack(view.root, without_ours(storage.changes(record.id)), out, parts.ids)
 
         image = parts.images.commit(parent, write, wish, name)
     parts.announce(record, "commit", comment=comment, imageID=image.id, imageRef=name)

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, keeping, logconfig, timestamps
-from sampan.containers.parts import Parts
+from sampan.containers import checks, config, keeping, logconfig, mounts, remapping, timestamps
+from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
+from sampan.drivers import StorageDriver
+from sampan.drivers.steps import step
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.types import Container, Image
 from sampan.undo import Undo
 
 
-def create(parts: Parts, name: str | None, body: Mapping[str, Any], platform: str) -> tuple[Container, list[str]]:
+def create(
+    parts: Parts, name: str | None, body: Mapping[str, Any], platform: str, *, shallow: bool
+) -> tuple[Container, list[str]]:
     """The new container and Docker's warnings. Raises kinds; then nothing is left behind."""
-    checks.check_platform(platform)
     asked = config.read(body)
+    mounts.follow(asked.mounts, parts.config.data_root)
+    if shallow:
+        mounts.make_shallow(asked.mounts)
     image = parts.images.get(asked.config.Image)
+    checks.check_platform(platform, image)
     config.merge(asked, image.config.get("config") or {})
     with Undo() as undo, parts.images.holding(image):
         ident = _new_id()
         reserved = parts.registry.reserve(name, ident)
         undo.push(parts.registry.release, reserved)
         try:
-            record = _record(parts, ident, reserved, asked, image)
-            _make(parts, record, image, undo)
+            with parts.explanations.account(ident, "create"):
+                with step("complete what was asked for", "record", reserved):
+                    record = _record(parts, ident, reserved, asked, image)
+                _make(parts, record, image, undo)
         except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
             raise Invalid(error.message) from error
         parts.registry.add(record)
@@ -69,25 +79,32 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
 
 def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     _check_runtime(parts, record)
+    remapping.check(parts, record)
     _check_joins(parts, record)
     storage = parts.storage(record)
     limit = record.host_config["StorageOpt"].get("size")
     if limit is not None and not storage.features().quota:
         raise Unsupported(f"the storage driver {record.storage_driver} cannot limit a container's size")
-    record.layer = parts.images.layer_for(image, record.storage_driver) or ""
+    with step("have the image's layers unpacked", "layer", driver=record.storage_driver) as here:
+        record.layer = here.object = parts.images.layer_for(image, record.storage_driver) or ""
     undo.push(storage.remove, record.id)
-    storage.create(
-        record.id,
-        record.layer or None,
-        ephemeral=record.host_config["AutoRemove"],
-        size=None if limit is None else checks.size(limit),
-    )
+    with step("make a writable root on them", "directory", record.id, record.storage_driver):
+        storage.create(
+            record.id,
+            record.layer or None,
+            ephemeral=record.host_config["AutoRemove"],
+            size=None if limit is None else checks.size(limit),
+        )
+    if parts.ids and not record.layer:
+        _give(storage, record.id, parts.ids.root)
     directory = parts.directory(record.id)
     undo.push(_remove_empty, directory)
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
-    keeping.complete(parts, record, undo)
-    keeping.fill(parts, record)
-    with parts.volumes.claiming(keeping.names(record)):
+    with step("make and fill its volumes", "volume") as here:
+        keeping.complete(parts, record, undo)
+        keeping.fill(parts, record)
+        here.object = " ".join(keeping.names(record))
+    with parts.volumes.claiming(keeping.names(record)), step("write the record down", "record", TABLE):
         parts.save(record)
 
 
@@ -108,6 +125,16 @@ def _check_joins(parts: Parts, record: Container) -> None:
             record.host_config[key] = f"container:{other.record.id}"
         elif kind == "container":
             raise Invalid(f"invalid {key}: {record.host_config[key]!r} names no container")
+
+
+def _give(storage: StorageDriver, ident: str, owner: tuple[int, int]) -> None:
+    """A root without an image below belongs to the container's root. (Others have the owner that the image's has.)"""
+    root = storage.mount(ident)
+    try:
+        os.chown(".", *owner, dir_fd=root)
+    finally:
+        os.close(root)
+        storage.unmount(ident)
 
 
 def _remove_empty(directory: Any) -> None:

@@ -65,6 +65,12 @@ def ran(state: State) -> float:
     return (timestamps.nanoseconds(state.finished_at) - timestamps.nanoseconds(state.started_at)) / 1e9
 
 
+def tell_death(parts: Parts, record: Container) -> None:
+    """The event of an end that is in the state."""
+    seconds = str(int(ran(record.state)))
+    parts.announce(record, "die", exitCode=str(record.state.exit_code), execDuration=seconds)
+
+
 class Endings:
     """``again`` starts a container by its policy, ``over`` hears of each end; called with the entry's lock held."""
 
@@ -116,8 +122,7 @@ class Endings:
         removed = record.state.status is Status.REMOVING
         record.spec = {}
         self._keep(entry, removed=removed)
-        seconds = str(int(ran(record.state)))
-        self._parts.announce(record, "die", exitCode=str(record.state.exit_code), execDuration=seconds)
+        tell_death(self._parts, record)
         self.clean_run(entry)
         if removed:
             self._parts.announce(record, "destroy")
@@ -215,6 +220,7 @@ class Endings:
                 entry.settled.wait(PATIENCE)
                 teardown(
                     lambda: parts.storage(record).remove(record.id),
+                    lambda: parts.explanations.forget(record.id),
                     lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
                     parts.volumes.sweep,
                 )

@@ -23,7 +23,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.starting import explained
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import ExecProcess
-from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unavailable, Unsupported
 from sampan.linux import paths
 from sampan.types import Container, Exec, Status
 
@@ -55,6 +55,8 @@ class Execs:
         if not runtime.features().exec:
             why = runtime.features().why.get("exec", "it has no such feature")
             raise Unsupported(f"the runtime {entry.record.runtime} cannot exec in a container: {why}")
+        if runtime.frozen(entry.record.id):
+            raise Unavailable(f"container {entry.record.id} was frozen, but not by this engine: thaw its cgroup first")
         wanted.Cmd = command
         made = Exec(
             id=secrets.token_hex(32),
@@ -69,18 +71,23 @@ class Execs:
         return made
 
     def get(self, ident: str) -> Exec:
-        """The exec now. When its process is gone but its end was not told yet, waits for that, a moment."""
+        """The exec now. When its process or its monitor is gone but its end was not told yet, waits for that, a moment:
+        whoever has seen its streams end is to see its exit code, too."""
         found = self._execs.get(ident)
         if found is None:
             raise NotFound(f"No such exec instance: {ident}")
-        if found.running and found.pid and not Path(f"/proc/{found.pid}").exists():
+        if found.running and found.pid and not self._lives(found):
             self._ended[ident].wait(PATIENCE)
         return found
 
+    def _lives(self, found: Exec) -> bool:
+        return Path(f"/proc/{found.pid}").exists() and self._parts.monitors.lives(found.id)
+
     def start(
-        self, ident: str, *, detach: bool = False, tty: bool | None = None, size: tuple[int, int] | None = None
+        self, ident: str, *, detach: bool = False, framed: bool | None = None, size: tuple[int, int] | None = None
     ) -> socket.socket | None:
-        """Start it; our end of its streams, None if detached. ``tty`` overrides what create said.
+        """Start it; our end of its streams, None if detached. ``framed`` says whether the client expects Docker's
+        framing; by default it does, unless the process has a terminal.
 
         Attached, a command that cannot be started, a user or a directory that is not there, is told in the stream and
         by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``.
@@ -94,7 +101,7 @@ class Execs:
             made.running = True
             self._ended[ident] = threading.Event()
         config = made.config
-        config["Tty"] = config["Tty"] if tty is None else tty
+        framed = not config["Tty"] if framed is None else framed
         ours, streams = None, []
         try:
             entry = self._active(made.container)
@@ -112,8 +119,8 @@ class Execs:
             failure = self._failed(made, error)
             if detach or not isinstance(error, StartFailed | Invalid):
                 raise
-            return attach.said(failure + "\r\n", tty=config["Tty"])
-        return ours
+            return attach.said(failure + "\r\n", tty=not framed)
+        return attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
 
     def detached(self, ident: str) -> None:
         """Whoever was attached has left by the detach keys; the process runs on."""
@@ -156,12 +163,12 @@ class Execs:
         self._awaited.pop(ident, None)
 
     def end(self, ident: str) -> None:
-        """Kill one that runs, at once. It leads a session, so that what it has started goes with it, unless that has
-        gone its own way."""
+        """Kill one that runs, at once. It is in a session of its own, so that what it has started goes with it, unless
+        that has gone its own way."""
         made = self._execs.get(ident)
         if made and made.running and made.pid:
             with suppress(ProcessLookupError):
-                os.killpg(made.pid, signal.SIGKILL)
+                os.killpg(os.getpgid(made.pid), signal.SIGKILL)
 
     def of(self, container: str) -> list[str]:
         """The ids of a container's execs that run."""

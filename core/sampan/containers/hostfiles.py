@@ -6,6 +6,7 @@ They live in the container's bundle and are written at each start, with what Doc
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,18 +28,27 @@ _FALLBACK = ("8.8.8.8", "8.8.4.4")
 
 
 def write(
-    container: Container, bundle: Path, *, gateway: str, defaults: Mapping[str, Sequence[str]], resolver: str = ""
+    container: Container,
+    bundle: Path,
+    *,
+    gateway: str,
+    defaults: Mapping[str, Sequence[str]],
+    resolver: str = "",
+    owner: tuple[int, int] = (0, 0),
 ) -> None:
     """Write the files into ``bundle``. ``gateway`` is the address that ``host-gateway`` means.
 
     ``resolver`` is the address of the network's own name server, if it has one; ``defaults`` are the engine's ``dns``
-    and ``dns_search``.
+    and ``dns_search``. ``owner`` (uid, gid) may change them.
     """
     of_host = container.host_config["NetworkMode"] == "host"
     (bundle / "hostname").write_text(container.config["Hostname"] + "\n")
     (bundle / "hosts").write_text(hosts(container, gateway=gateway, basis=_read(HOSTS) if of_host else _BASIS))
     text = resolv(container.host_config, resolver=resolver, defaults=defaults, of_host=of_host)
     (bundle / "resolv.conf").write_text(text)
+    if owner != (0, 0):
+        for path in places(bundle).values():
+            os.chown(path, *owner)
 
 
 def places(bundle: Path) -> dict[str, Path]:

@@ -81,7 +81,7 @@ def _fill(parts: Parts, record: Container, mount: Mount, root: int) -> None:
     if source is None:
         return
     try:
-        parts.volumes.fill(mount.name, record.id, source)
+        parts.volumes.fill(mount.name, record.id, source, mount.options.get("subpath", ""))
     finally:
         os.close(source)
 

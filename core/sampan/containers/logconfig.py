@@ -41,7 +41,7 @@ def check(driver: str, options: Mapping[str, str]) -> None:
         return
     _check_mode(options)
     if driver not in ("", *DRIVERS):
-        raise Invalid(f"logger: no log driver named '{driver}' is registered, use json-file, local or none")
+        raise Invalid(f"logger: no log driver named '{driver}' is registered")
     for key in options.keys() - _ALL - (_FILES if driver == "local" else _JSON):
         end = "log driver local" if driver == "local" else "json-file log driver"
         raise Invalid(f"unknown log opt '{key}' for {end}")

@@ -5,7 +5,6 @@ The files are ours, but a container decides what is in them: what is no entry is
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Protocol
 
@@ -32,8 +31,8 @@ class Format(Protocol):
         """The whole entries in ``data``, and what is left: the beginning of one that is still being written."""
         ...
 
-    def backwards(self, file: BinaryIO) -> Iterator[tuple[int, LogEntry | None]]:
-        """``(offset, entry)`` of each whole entry, the last first; None is none."""
+    def backwards(self, file: BinaryIO, end: int) -> Iterator[tuple[int, LogEntry | None]]:
+        """``(offset, entry)`` of each whole entry that ends before the offset ``end``, the last first; None is none."""
         ...
 
 
@@ -72,12 +71,11 @@ class Json:
             return None
         return _entry(read) if read.stream in _STREAMS else None
 
-    def backwards(self, file: BinaryIO) -> Iterator[tuple[int, LogEntry | None]]:
-        return ((at, self.decode(line)) for at, line in _lines_backwards(file))
+    def backwards(self, file: BinaryIO, end: int) -> Iterator[tuple[int, LogEntry | None]]:
+        return ((at, self.decode(line)) for at, line in _lines_backwards(file, end))
 
 
-def _lines_backwards(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    at = file.seek(0, os.SEEK_END)
+def _lines_backwards(file: BinaryIO, at: int) -> Iterator[tuple[int, bytes]]:
     rest, unfinished = b"", True
     while at > 0:
         size = min(_PIECE, at)
@@ -139,8 +137,8 @@ class Local:
             return None
         return LogEntry(source.decode(), timestamps.text(moment), line if found.get(4) else line + b"\n")
 
-    def backwards(self, file: BinaryIO) -> Iterator[tuple[int, LogEntry | None]]:
-        end = _last_whole(file)
+    def backwards(self, file: BinaryIO, end: int) -> Iterator[tuple[int, LogEntry | None]]:
+        end = _last_whole(file, end)
         while end >= 8:
             file.seek(end - 4)
             size = int.from_bytes(file.read(4), "big")
@@ -152,9 +150,8 @@ class Local:
             end = at
 
 
-def _last_whole(file: BinaryIO) -> int:
-    """The offset of the end of the last whole entry: the file's, unless one is still being written."""
-    end = file.seek(0, os.SEEK_END)
+def _last_whole(file: BinaryIO, end: int) -> int:
+    """The offset of the end of the last whole entry: ``end``, unless one was still being written."""
     if end >= 8:
         file.seek(end - 4)
         last = file.read(4)

@@ -63,11 +63,18 @@ def files(path: Path) -> list[Path]:
     return found[::-1]
 
 
-def read(path: Path, wanted: Wanted, driver: str = "json-file") -> Iterator[LogEntry]:
-    """What the log driver ``driver`` has written to the log by now, in order."""
+class Seam(msgspec.Struct, frozen=True):
+    """A moment in a log: the file that was written then, and how large it was."""
+
+    inode: int
+    size: int
+
+
+def read(path: Path, wanted: Wanted, driver: str = "json-file", until: Seam | None = None) -> Iterator[LogEntry]:
+    """What the log driver ``driver`` has written to the log by now, or ``until`` a moment, in order."""
     reader = Reader(path, logformats.named(driver))
     try:
-        yield from reader.kept(wanted)
+        yield from reader.kept(wanted, until)
     finally:
         reader.close()
 
@@ -86,15 +93,18 @@ class Reader:
             self._file.close()
             self._file = None
 
-    def kept(self, wanted: Wanted) -> Iterator[LogEntry]:
-        """The entries up to the end as it is now."""
+    def kept(self, wanted: Wanted, until: Seam | None = None) -> Iterator[LogEntry]:
+        """The entries up to the end as it is now, or up to ``until``."""
         opened = _opened(self._path)
+        if until:
+            _cut(opened, until.inode)
+        size = until.size if until else _size(opened)
         try:
             if wanted.tail is not None:
-                self._seek_tail(opened, wanted)
+                self._seek_tail(opened, wanted, size)
             while opened:
                 self._go_on(opened.pop(0))
-                yield from filter(wanted.takes, self.more())
+                yield from filter(wanted.takes, self.more(None if opened else size))
         finally:
             _close(opened)
 
@@ -106,21 +116,22 @@ class Reader:
             self._go_on(following)
             yield from self.more()
 
-    def more(self) -> Iterator[LogEntry]:
-        """The entries that were added to the file that is open."""
+    def more(self, size: int | None = None) -> Iterator[LogEntry]:
+        """The entries that were added to the file that is open, until it was ``size`` bytes."""
         while self._file:
-            piece = self._file.read(_PIECE)
+            left = _PIECE if size is None else size - self._file.tell()
+            piece = self._file.read(max(0, min(_PIECE, left)))
             if not piece:
                 return
             entries, self._rest = self._format.split(self._rest + piece)
             yield from entries
 
-    def _seek_tail(self, opened: list[BinaryIO], wanted: Wanted) -> None:
+    def _seek_tail(self, opened: list[BinaryIO], wanted: Wanted, end: int) -> None:
         """Drop the files, and skip to the place in the first one kept, from where the tail is read."""
         missing = wanted.tail or 0
         for index in reversed(range(len(opened))):
-            place = opened[index].seek(0, os.SEEK_END)
-            for at, entry in self._format.backwards(opened[index]) if missing else ():
+            place = end = end if index == len(opened) - 1 else _size(opened[: index + 1])
+            for at, entry in self._format.backwards(opened[index], end) if missing else ():
                 if entry and wanted.takes(entry):
                     place, missing = at, missing - 1
                     if not missing:
@@ -166,6 +177,19 @@ def _opened(path: Path) -> list[BinaryIO]:
         if [os.fstat(file.fileno()).st_ino for file in opened] == [_inode(name) for name in files(path)]:
             return opened
         _close(opened)
+
+
+def _cut(opened: list[BinaryIO], inode: int) -> None:
+    """Leave the file ``inode`` and older ones: none, if it is so old that it is no longer kept."""
+    place = [os.fstat(file.fileno()).st_ino for file in opened]
+    end = place.index(inode) + 1 if inode in place else 0
+    _close(opened[end:])
+    del opened[end:]
+
+
+def _size(opened: list[BinaryIO]) -> int:
+    """The size of the file that is written: what comes later is not in the log as it was asked for."""
+    return os.fstat(opened[-1].fileno()).st_size if opened else 0
 
 
 def _close(opened: list[BinaryIO]) -> None:

@@ -7,18 +7,18 @@ from pathlib import Path
 
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _MASKED = (
-    "/proc/acpi",
     "/proc/asound",
+    "/proc/acpi",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
+    "/proc/sched_debug",
+    "/proc/scsi",
     "/sys/firmware",
+    "/sys/devices/virtual/powercap",
 )
 
 
@@ -29,4 +29,4 @@ def masked() -> list[str]:
 
 @functools.cache
 def _thermal() -> tuple[str, ...]:
-    return tuple(sorted(map(str, Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))))
+    return tuple(map(str, sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle"))))

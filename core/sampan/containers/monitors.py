@@ -71,11 +71,16 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970."""
+    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970.
+
+    ``took``: when the monitor took the message, and ``marks``: what was done then, for ``explaining.py``.
+    """
 
     pid: int
     monitor: int
     at: int
+    took: int = 0
+    marks: bytes = b""
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -203,11 +208,14 @@ class Monitors:
         self._register(key, control, started.monitor)
         return started
 
-    def attach(self, key: str, *, stdin: bool, stdout: bool, stderr: bool) -> socket.socket:
-        """Attach a client to a running process; our end of its stream. ``NotFound`` if the process has ended."""
+    def attach(self, key: str, *, stdin: bool, stdout: bool, stderr: bool, mark: int | None = None) -> socket.socket:
+        """Attach a client to a running process; our end of its stream. ``NotFound`` if the process has ended.
+
+        A pipe's writing end ``mark`` is told how far the log is where the stream begins (``sampan.monitor.log``).
+        """
         ours, stream = self.stream(stdin=stdin, stdout=stdout, stderr=stderr)
         try:
-            self._tell(key, ("attach", stream.wants), [stream.theirs.fileno()])
+            self._tell(key, ("attach", stream.wants), [stream.theirs.fileno(), *([] if mark is None else [mark])])
         except NotFound:
             ours.close()
             raise
@@ -219,6 +227,15 @@ class Monitors:
         """Set the size of a process's terminal. ``NotFound`` if the process has ended."""
         self._tell(key, ("resize", rows, columns))
 
+    def lives(self, key: str) -> bool:
+        """Whether its monitor is there. One that was killed is not as soon as anyone may have seen its streams end: the
+        kernel takes all descriptors away before it closes them (exit_files(), close(2))."""
+        pid = self._monitors.get(key)
+        try:
+            return pid is not None and bool(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208
+        except OSError:
+            return False
+
     def forget(self, key: str, *, timeout: float = 15.0) -> None:
         """Wait until the monitor of an ended process has gone, and with it its hold on the root file system."""
         with self._lock:
@@ -228,7 +245,9 @@ class Monitors:
         with contextlib.suppress(ProcessLookupError):
             fd = os.pidfd_open(pid)
             try:
-                select.select([fd], [], [], timeout)
+                gone = select.poll()  # not select(2), for which there are 1024 descriptors at most
+                gone.register(fd, select.POLLIN)
+                gone.poll(timeout * 1000)
             finally:
                 os.close(fd)
 

@@ -39,6 +39,13 @@ def wanted(host: request.HostConfig, volumes: Iterable[str]) -> list[Mount]:
     return ordered(mounts)
 
 
+def make_shallow(mounts: Iterable[Mount]) -> None:
+    """Read-only binds leave what is mounted in them as it is."""
+    for mount in mounts:
+        if mount.type == "bind" and mount.read_only:
+            mount.options["read_only_top"] = True
+
+
 def ordered(mounts: Iterable[Mount]) -> list[Mount]:
     """Parents before what lies in them."""
     return sorted(mounts, key=lambda mount: depth(mount.target))
@@ -48,26 +55,55 @@ def depth(target: str) -> tuple[int, str]:
     return target.count("/"), target
 
 
-def prepare(mounts: Iterable[Mount]) -> None:
-    """Make the sources of ``-v`` that are missing. Raises ``Conflict`` if one cannot be made or is missing, ``Invalid``
-    if its mount on the host does not allow the propagation that is asked for."""
+def prepare(mounts: Iterable[Mount], owner: tuple[int, int] = (0, 0)) -> None:
+    """Make the sources of ``-v`` that are missing, for ``owner`` (uid, gid). Raises ``Conflict`` if one cannot be made
+    or is missing, ``Invalid`` if its mount on the host does not allow the propagation that is asked for."""
     for mount in mounts:
         if mount.type != "bind":
             continue
         source = Path(mount.source)
         try:
             if mount.options.get("create") and not source.exists():
-                source.mkdir(parents=True, exist_ok=True)
+                _make(source, owner)
             source.stat()
         except OSError as error:
             raise Conflict(f"error while creating mount source path '{source}': {error.strerror}") from None
         _check_propagation(mount)
 
 
+def _make(directory: Path, owner: tuple[int, int]) -> None:
+    missing = [each for each in (directory, *directory.parents) if not each.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    if owner != (0, 0):
+        for each in missing:
+            os.chown(each, *owner)
+
+
+def follow(mounts: Iterable[Mount], root: Path) -> None:
+    """Give binds their propagation. Where the engine's ``root`` is in a bind, or the bind in it, what the engine
+    unmounts must go there, too, or it would be held for ever: ``Invalid`` if another propagation was asked for.
+    """
+    for mount in mounts:
+        if mount.type != "bind":
+            continue
+        source = Path(mount.source)
+        if source not in (root, *root.parents) and root not in source.parents:
+            mount.propagation = mount.propagation or "rprivate"
+        elif not mount.propagation:
+            mount.propagation = "rslave"
+            mount.options["engine"] = True
+        elif mount.propagation not in ("rslave", "rshared"):
+            raise Invalid(
+                'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is '
+                f'within the daemon root, daemon root: "{root}", bind mount source: "{mount.source}", propagation: '
+                f'"{mount.propagation}"'
+            )
+
+
 def _check_propagation(mount: Mount) -> None:
     """What happens on the host can only be seen through a mount that is shared, or a slave of one that is."""
     kind = mount.propagation.removeprefix("r")
-    if kind not in ("shared", "slave"):
+    if kind not in ("shared", "slave") or mount.options.get("engine"):
         return
     point, tags = _mount_of(os.path.realpath(mount.source))
     if kind == "shared" and "shared" not in tags:

@@ -60,7 +60,7 @@ def bind(text: str, driver: str = "") -> Mount:
             target=place,
             mode=mode,
             read_only="ro" in chosen,
-            propagation=propagation or "rprivate",
+            propagation=propagation,
             options={"create": True},
         )
     if propagation:
@@ -151,7 +151,7 @@ def _bind(wanted: request.Mount, target: str, what: str) -> Mount:
         source=clean(wanted.Source),
         target=target,
         read_only=wanted.ReadOnly,
-        propagation=options.Propagation or "rprivate",
+        propagation=options.Propagation,
         options={
             "create": options.CreateMountpoint,
             "non_recursive": options.NonRecursive,
@@ -178,7 +178,7 @@ def _volume(wanted: request.Mount, target: str, what: str) -> Mount:
         mode="z",
         read_only=wanted.ReadOnly,
         options={
-            "copy": not options.NoCopy and not options.Subpath,
+            "copy": not options.NoCopy,
             "anonymous": not wanted.Source,
             "subpath": options.Subpath,
             "driver_options": driver.Options,

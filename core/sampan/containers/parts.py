@@ -10,9 +10,11 @@ import msgspec
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.clock import Clock
+from sampan.containers.explaining import Explanations
 from sampan.containers.registry import Registry
 from sampan.drivers import RuntimeDriver, StorageDriver
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.plugins import Drivers
 from sampan.state import State
 from sampan.types import Container
@@ -27,6 +29,8 @@ TABLE = "containers"
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """``ids``: whose files containers' are on disk, and who their processes are unless they ask for the host's ids."""
+
     config: Config
     state: State
     events: EventBus
@@ -37,7 +41,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     monitors: Monitors
     registry: Registry
     cleaner: Cleaner
+    explanations: Explanations
     clock: Clock = msgspec.field(default_factory=Clock)
+    ids: IdMap = SAME
 
     def save(self, record: Container) -> None:
         """When this returns, the record survives the loss of power."""
@@ -47,6 +53,10 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
         """Publish an event with Docker's attributes."""
         basic = {**record.config["Labels"], "image": record.image_reference, "name": record.name}
         self.events.publish("container", action, record.id, {**basic, **attributes})
+
+    def ids_of(self, record: Container) -> IdMap:
+        """Who a container's processes are on the host (``--userns``)."""
+        return SAME if record.host_config.get("UsernsMode") == "host" else self.ids
 
     def runtime(self, record: Container) -> RuntimeDriver:
         return self.drivers.runtime(record.runtime)

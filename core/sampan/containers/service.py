@@ -12,11 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, creation, keeping, logs, processes, updating
+from sampan.containers import adoption, attach, creation, isolation, keeping, logs, processes, updating
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
+from sampan.containers.explaining import Operations
 from sampan.containers.health import Healths
+from sampan.containers.isolation import Isolation
 from sampan.containers.logformats import LogEntry
 from sampan.containers.logs import Wanted
 from sampan.containers.monitors import Exit
@@ -59,6 +61,7 @@ class Containers:
     def open(self, found: adoption.Found) -> None:
         """The drivers have restored: files of nobody go, and policies are followed."""
         adoption.sweep(self._parts)
+        adoption.tell(self._parts, found)
         for record in found.running:
             entry = self._parts.registry.find(record.id)
             with entry.lock:
@@ -79,6 +82,7 @@ class Containers:
         self._endings.close()
         self._health.close()
         self._parts.clock.close()
+        self._parts.explanations.write()
         self._starter.close()
         self._exits.shutdown(wait=True)
         self._parts.cleaner.settle(_SETTLE)
@@ -124,6 +128,10 @@ class Containers:
     def get(self, reference: str) -> Container:
         return self._parts.registry.find(reference).record
 
+    def explain(self, reference: str) -> Operations:
+        """What was done to make it, by operation: ``create``, and ``start`` for its last start."""
+        return self._parts.explanations.tell(self.get(reference).id)
+
     def list(self) -> builtins.list[Container]:
         """All of them, the newest first."""
         records = [entry.record for entry in self._parts.registry]
@@ -142,6 +150,12 @@ class Containers:
         self._parts.announce(record, "top")
         return {**listed}
 
+    def isolation(self, reference: str) -> Isolation:
+        """What its first process really has. ``Conflict`` if it does not run."""
+        record = self._running(reference).record
+        pids = self._parts.runtime(record).processes(record.id, record.state.pid)
+        return isolation.look(record.state.pid, record.state.monitor, pids)
+
     def stats(self, reference: str) -> Stats:
         """The counters now. ``Conflict`` if it does not run."""
         record = self._running(reference).record
@@ -153,10 +167,11 @@ class Containers:
     # ── the life of a container ────────────────────────────────────────────────────────────────────────────────
 
     def create(
-        self, name: str | None, body: Mapping[str, Any], platform: str = ""
+        self, name: str | None, body: Mapping[str, Any], platform: str = "", *, shallow: bool = False
     ) -> tuple[Container, builtins.list[str]]:
-        """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container."""
-        return creation.create(self._parts, name, body, platform)
+        """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container. ``shallow``:
+        what is mounted below a read-only bind is not read-only."""
+        return creation.create(self._parts, name, body, platform, shallow=shallow)
 
     def start(self, reference: str) -> None:
         """``NotModified`` if it runs; ``StartFailed`` if its command could not be started."""
@@ -278,16 +293,19 @@ class Containers:
         """
         entry = self._parts.registry.find(reference)
         if not logs and not stream:
-            raise Invalid("nothing to attach to: neither the stream nor the log is asked for")
-        inner = None
-        if stream:
-            inner = attach.live(self._parts.monitors, entry, stdin=stdin, stdout=stdout, stderr=stderr)
-        self._parts.announce(entry.record, "attach")
+            return attach.said("", tty=True)
+        wants = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         if not logs:
-            assert inner is not None
+            inner = attach.live(self._parts.monitors, entry, **wants)
+            self._parts.announce(entry.record, "attach")
             return inner
-        said = self.logs(reference, Wanted(stdout=stdout, stderr=stderr))
-        return attach.with_log(said, inner, tty=entry.record.config["Tty"])
+        wanted = Wanted(stdout=stdout, stderr=stderr)
+        if stream:
+            ours = attach.after_log(self._parts.monitors, entry, *self._log(reference), wanted, stdin=stdin)
+        else:
+            ours = attach.with_log(self.logs(reference, wanted), None, tty=entry.record.config["Tty"])
+        self._parts.announce(entry.record, "attach")
+        return ours
 
     def detached(self, reference: str) -> None:
         """Somebody who was attached has left by the detach keys."""

@@ -27,7 +27,9 @@ def running(parts: Parts, mode: str, what: str) -> Container:
     """The container of ``container:ID``. ``Conflict`` if it does not run, ``NotFound`` if there is none."""
     other = parts.registry.find(mode.partition(":")[2]).record
     if other.state.status not in ALIVE:
-        raise Conflict(f"cannot join {what} of a non running container: {other.id}")
+        if what == "network":
+            raise Conflict(f"cannot join network of a non running container: {other.id}")
+        raise Conflict(f"failed to join {what} namespace: container {other.id} is not running")
     return other
 
 
@@ -36,7 +38,7 @@ def pid_namespace(parts: Parts, record: Container) -> Path | None:
     mode = record.host_config["PidMode"]
     if not mode.startswith("container:"):
         return None
-    return Path(f"/proc/{running(parts, mode, 'PID namespace').state.pid}/ns/pid")
+    return Path(f"/proc/{running(parts, mode, 'PID').state.pid}/ns/pid")
 
 
 def ipc_namespace(parts: Parts, record: Container) -> Path | None:
@@ -51,7 +53,7 @@ def memory(parts: Parts, record: Container, undo: Undo) -> Path | None:
     """What is to be mounted on ``/dev/shm``; None if the container makes one for itself alone."""
     mode = record.host_config["IpcMode"]
     if mode == "shareable":
-        return _mounted(parts.bundle(record.id), record.host_config["ShmSize"], undo)
+        return _mounted(parts.bundle(record.id), record.host_config["ShmSize"], parts.ids_of(record).root, undo)
     if mode == "host":
         return _HOSTS
     return _of(parts, running(parts, mode, "IPC")) if mode.startswith("container:") else None
@@ -70,11 +72,11 @@ def _of(parts: Parts, other: Container) -> Path:
     return place
 
 
-def _mounted(bundle: Path, size: int, undo: Undo) -> Path:
+def _mounted(bundle: Path, size: int, owner: tuple[int, int], undo: Undo) -> Path:
     place = bundle / _SHM
     place.mkdir()
     undo.push(_unmount, place)
-    options = {"source": _SHM, "mode": "1777", "size": str(size)}
+    options = {"source": _SHM, "mode": "1777", "size": str(size), "uid": str(owner[0]), "gid": str(owner[1])}
     made = mounts.filesystem("tmpfs", options, attributes=mounts.attributes(_SAFE))
     try:
         mounts.attach(made, place)

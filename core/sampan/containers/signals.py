@@ -27,8 +27,8 @@ def parse(text: str) -> int:
     """The signal's number, 1 to 64. Raises ``Invalid``."""
     name = text.strip().upper().removeprefix("SIG")
     number = NAMES.get(name)
-    if number is None and re.fullmatch(r"[0-9]{1,3}", name, re.ASCII):
-        number = int(name)
+    if number is None and re.fullmatch(r"[0-9]{1,3}", text.strip(), re.ASCII):
+        number = int(text)
     offset = re.fullmatch(r"RT(MIN\+|MAX-)([0-9]{1,2})", name, re.ASCII)
     if offset:
         at = int(offset[2])

@@ -11,6 +11,7 @@ import msgspec
 from sampan.containers import capabilities, devices, mounts, resources, seccomp, security
 from sampan.containers.users import User
 from sampan.drivers.types import INIT
+from sampan.linux.idmaps import SAME, IdMap, Range
 from sampan.types import Container, Mount
 
 VERSION = "1.2.0"
@@ -23,7 +24,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file; without one the
     container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` and ``ipc`` are files of
     namespaces to join, ``memory`` is what others see as ``/dev/shm``, too. ``places`` are parts of volumes on the host,
-    by target.
+    by target. ``ids`` are those of the user namespace ``users``, where the container has one.
     """
 
     rootfs: Path
@@ -35,6 +36,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     ipc: Path | None = None
     memory: Path | None = None
     places: Mapping[str, Path] = {}
+    ids: IdMap = SAME
+    users: Path | None = None
 
 
 def build(container: Container, around: Surroundings) -> dict[str, Any]:
@@ -119,7 +122,7 @@ def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
     linux: dict[str, Any] = {
         "namespaces": _namespaces(host, around),
         "resources": resources.resources(host),
-        "sysctl": _sysctls(host, own_network=around.own_network),
+        "sysctl": _sysctls(host, own_network=around.own_network, ids=around.ids),
         "devices": devices.nodes(host),
         "maskedPaths": list(host["MaskedPaths"] or ()),
         "readonlyPaths": list(host["ReadonlyPaths"] or ()),
@@ -130,15 +133,22 @@ def _linux(container: Container, around: Surroundings) -> dict[str, Any]:
     filtered = seccomp_for(host)
     if filtered is not None:
         linux["seccomp"] = filtered
+    if around.users:
+        linux["namespaces"].append({"type": "user", "path": str(around.users)})
+        linux["uidMappings"], linux["gidMappings"] = _mappings(around.ids.uids), _mappings(around.ids.gids)
     return linux
+
+
+def _mappings(ranges: Sequence[Range]) -> list[dict[str, int]]:
+    return [{"containerID": each.inside, "hostID": each.outside, "size": each.size} for each in ranges]
 
 
 def seccomp_for(host: Mapping[str, Any]) -> dict[str, Any] | None:
     """OCI's ``linux.seccomp``, None for no filter. Raises ``Invalid`` for a profile that is none."""
     wanted = security.parse(host["SecurityOpt"]).seccomp
-    if host["Privileged"] or wanted == "unconfined":
+    if wanted == "unconfined" or (host["Privileged"] and wanted == "default"):
         return None
-    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=False)
+    granted = capabilities.chosen(host["CapAdd"], host["CapDrop"], privileged=host["Privileged"])
     return seccomp.default(granted) if wanted == "default" else seccomp.resolve(wanted, granted)
 
 
@@ -157,9 +167,10 @@ def _namespaces(host: Mapping[str, Any], around: Surroundings) -> list[dict[str,
     return found
 
 
-def _sysctls(host: Mapping[str, Any], *, own_network: bool) -> dict[str, str]:
+def _sysctls(host: Mapping[str, Any], *, own_network: bool, ids: IdMap) -> dict[str, str]:
     """Docker's two that save containers from needing NET_RAW and NET_BIND_SERVICE, then the user's."""
-    free = {"net.ipv4.ping_group_range": "0 2147483647", "net.ipv4.ip_unprivileged_port_start": "0"}
+    groups = f"0 {ids.largest_group()}"
+    free = {"net.ipv4.ping_group_range": groups, "net.ipv4.ip_unprivileged_port_start": "0"}
     return {**(free if own_network else {}), **host["Sysctls"]}
 
 
@@ -175,7 +186,7 @@ def _mounts(container: Container, around: Surroundings) -> list[dict[str, Any]]:
     taken = {mount.target for mount in container.mounts}
     basic = [
         mount
-        for mount in _basic_mounts(host, around.memory)
+        for mount in _basic_mounts(host, around.memory, remapped=bool(around.users))
         if mount["destination"] not in taken and not ("/dev" in taken and mount["destination"].startswith("/dev/"))
     ]
     sealed = ["ro"] if host["ReadonlyRootfs"] else []
@@ -197,7 +208,7 @@ def _shut_out(target: str, users: Sequence[Mount], places: Mapping[str, Path]) -
     return not (places.get(mount.target, Path(mount.source)) / target[len(mount.target) + 1 :]).exists()
 
 
-def _basic_mounts(host: Mapping[str, Any], memory: Path | None) -> list[dict[str, Any]]:
+def _basic_mounts(host: Mapping[str, Any], memory: Path | None, *, remapped: bool) -> list[dict[str, Any]]:
     safe = ["nosuid", "noexec", "nodev"]
     cautious = [] if host["Privileged"] else ["ro"]
     writable = security.parse(host["SecurityOpt"]).writable_cgroups
@@ -210,7 +221,8 @@ def _basic_mounts(host: Mapping[str, Any], memory: Path | None) -> list[dict[str
     ]
     if writable is False:
         basic[-1]["options"].append("ro")
-    basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))  # shows the queues of whoever's IPC namespace it is
+    if not (remapped and host["IpcMode"] == "host"):  # only root of the IPC namespace that it shows may mount it
+        basic.append(_basic("/dev/mqueue", "mqueue", "mqueue", safe))
     if memory:
         basic.append(_basic("/dev/shm", "bind", str(memory), ["rbind", "rprivate"]))
     elif host["IpcMode"] != "none":

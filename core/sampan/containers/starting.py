@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 
-from sampan.containers import hostfiles, keeping, logconfig, mounts, sharing, spec, timestamps, users
+from sampan.containers import hostfiles, keeping, logconfig, mounts, remapping, sharing, spec, timestamps, users
+from sampan.containers.explaining import Account
 from sampan.containers.monitors import Launch, Started
-from sampan.containers.parts import Parts
+from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import move
+from sampan.drivers.steps import step
 from sampan.drivers.types import Bundle
 from sampan.errors import Conflict, Invalid, NotModified, SampanError, StartFailed, Unavailable
 from sampan.linux import paths
+from sampan.networks.sandbox import Users
 from sampan.types import Container, ExitCause, State, Status
 from sampan.undo import Undo
 
@@ -50,8 +54,8 @@ class Starter:
         record = entry.record
         self.check(entry)
         try:
-            with Undo() as undo:
-                self._start(entry, undo)
+            with self._parts.explanations.account(record.id, "start") as account, Undo() as undo:
+                self._start(entry, account, undo)
         except Exception as error:
             self._failed(entry, error)
             raise
@@ -72,23 +76,28 @@ class Starter:
         if not entry.unseen.wait(PATIENCE):
             raise Unavailable(f"files of container {entry.record.name} are still being copied: try again later")
 
-    def _start(self, entry: Entry, undo: Undo) -> None:
+    def _start(self, entry: Entry, account: Account, undo: Undo) -> None:
         parts, record = self._parts, entry.record
         bundle = parts.bundle(record.id)
         undo.push(sharing.remove_bundle, bundle)
         if bundle.exists():  # what an earlier run left would be taken for news of this one
             sharing.remove_bundle(bundle)
         (bundle / "rootfs").mkdir(parents=True, exist_ok=True)
-        joining = self._join(record, undo)
+        chosen = remapping.users(parts, record)
+        joining = self._join(record, chosen, account, undo)
         storage = parts.storage(record)
-        root = storage.mount(record.id)
+        with step("mount the root, attached to nothing", "mount", record.layer, record.storage_driver):
+            root = storage.mount(record.id)
         undo.push(storage.unmount, record.id)
         try:
-            mounts.prepare(record.mounts)
-            keeping.mount(parts, record, undo)
-            _check_directory(root, record.config["WorkingDir"])
-            user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
-            network = joining.result()
+            with step("make its volumes and bound directories ready", "volume", " ".join(keeping.names(record))):
+                mounts.prepare(record.mounts, parts.ids_of(record).root)
+                keeping.mount(parts, record, undo)
+            with step("look its user up in the image", "user", record.config["User"] or "root"):
+                _check_directory(root, record.config["WorkingDir"])
+                user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
+            with step("wait for the network", "thread"):
+                network = joining.result()
             with keeping.places(parts, record) as places:
                 around = spec.Surroundings(
                     rootfs=bundle / "rootfs",
@@ -100,13 +109,16 @@ class Starter:
                     ipc=sharing.ipc_namespace(parts, record),
                     memory=sharing.memory(parts, record, undo),
                     places=places,
+                    ids=parts.ids_of(record),
+                    users=remapping.place(parts, record, chosen),
                 )
-                record.spec = self._amended(record, spec.build(record, around))
-                self._run(entry, bundle, root, undo)
+                with step("write the OCI specification", "file", "config.json"):
+                    record.spec = self._amended(record, spec.build(record, around))
+                self._run(entry, bundle, root, account, undo)
         finally:
             os.close(root)
 
-    def _run(self, entry: Entry, bundle: Path, root: int, undo: Undo) -> None:
+    def _run(self, entry: Entry, bundle: Path, root: int, account: Account, undo: Undo) -> None:
         """Start the init while the record is being written: should the daemon die meanwhile, the next one finds a
         running container and asks its monitor, or finds none and says so."""
         state = entry.record.state
@@ -116,20 +128,25 @@ class Starter:
         state.started_at = timestamps.now()
         state.exit_code, state.error, state.oom_killed, state.ending = 0, "", False, ""
         state.stopped_by_user = False
-        saving = self._threads.submit(self._parts.save, entry.record)
+        saving = self._threads.submit(account.trail.run, self._save, entry.record)
         undo.push(saving.exception)
-        started = self._launch(entry, bundle, root, undo)
+        started = self._launch(entry, bundle, root, account, undo)
         state.pid, state.monitor, state.started_at = started.pid, started.monitor, timestamps.text(started.at)
-        saving.result()
+        with step("wait until the record is durable", "thread"):
+            saving.result()
         entry.ended.clear()
 
-    def _join(self, record: Container, undo: Undo) -> Future[Path | None]:
+    def _save(self, record: Container) -> None:
+        with step("write the record down", "record", TABLE):
+            self._parts.save(record)
+
+    def _join(self, record: Container, chosen: Users, account: Account, undo: Undo) -> Future[Path | None]:
         networks = self._parts.networks
         if _shares_network(record):
             joined: Future[Path | None] = Future()
             joined.set_result(self._shared_network(record))
             return joined
-        joining = self._threads.submit(networks.attach, record)
+        joining = self._threads.submit(account.trail.run, networks.attach, record, chosen)
 
         def leave() -> None:
             if joining.exception() is None:
@@ -154,12 +171,14 @@ class Starter:
                 record.config["Hostname"] = other.config["Hostname"]
             return self._files_of(other)
         network = self._parts.config.network
-        hostfiles.write(
-            record,
-            bundle,
-            gateway=self._parts.networks.gateway(record),
-            defaults={"dns": network.dns, "dns_search": network.dns_search},
-        )
+        with step("write hosts, hostname, resolv.conf", "file", str(bundle)):
+            hostfiles.write(
+                record,
+                bundle,
+                gateway=self._parts.networks.gateway(record),
+                defaults={"dns": network.dns, "dns_search": network.dns_search},
+                owner=self._parts.ids_of(record).root,
+            )
         return hostfiles.places(bundle)
 
     def _files_of(self, other: Container) -> dict[str, Path]:
@@ -172,34 +191,39 @@ class Starter:
         self._parts.drivers.hooks.starting({**about, "labels": dict(record.config["Labels"])}, written)
         return written
 
-    def _launch(self, entry: Entry, bundle: Path, root: int, undo: Undo) -> Started:
+    def _launch(self, entry: Entry, bundle: Path, root: int, account: Account, undo: Undo) -> Started:
         record, host = entry.record, entry.record.host_config
         runtime = self._parts.runtime(record)
         limits = self._parts.config.log
         wanted = logconfig.order(record, (limits.max_size, limits.max_file))
-        order = runtime.order(Bundle(id=record.id, path=bundle, spec=record.spec))
+        with step("turn it into an order", "order", driver=record.runtime):
+            order = runtime.order(Bundle(id=record.id, path=bundle, spec=record.spec))
         streams = [stream for _, stream in entry.streams]
         entry.streams.clear()
         entry.cause, entry.detail = None, ""
         entry.sent.clear()
         undo.push(runtime.remove, record.id)
         size = tuple(host["ConsoleSize"])
-        return self._parts.monitors.start(
-            Launch(
-                key=record.id,
-                kind="start",
-                module=runtime.monitor_module,
-                order=order,
-                root=root,
-                tty=record.config["Tty"],
-                stdin=record.config["OpenStdin"],
-                stdin_once=record.config["StdinOnce"],
-                log=wanted,
-                streams=streams,
-                size=(size[0], size[1]) if all(size) else None,
-                directory=bundle,
-            )
+        launch = Launch(
+            key=record.id,
+            kind="start",
+            module=runtime.monitor_module,
+            order=order,
+            root=root,
+            tty=record.config["Tty"],
+            stdin=record.config["OpenStdin"],
+            stdin_once=record.config["StdinOnce"],
+            log=wanted,
+            streams=streams,
+            size=(size[0], size[1]) if all(size) else None,
+            directory=bundle,
         )
+        with step("have a monitor start the init", "process", driver=record.runtime) as here:
+            asked = time.monotonic_ns()
+            started = self._parts.monitors.start(launch)
+            here.object = str(started.pid)
+        account.started(started, asked, record.runtime)
+        return started
 
     def _failed(self, entry: Entry, error: Exception) -> None:
         """Keep why, for ``inspect``; whoever attached before the start sees the end."""

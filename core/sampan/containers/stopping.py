@@ -7,16 +7,17 @@ from contextlib import suppress
 
 import msgspec
 
-from sampan.containers import signals
+from sampan.containers import beginnings, signals
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
-from sampan.errors import Conflict, NotFound, NotModified, Unavailable, Unsupported
+from sampan.errors import Conflict, NotFound, NotModified, SampanError, Unavailable, Unsupported
 from sampan.types import Container, ExitCause, Status
 
 DEFAULT_TIMEOUT = 10  # seconds between the stop signal and SIGKILL
 PATIENCE = 15.0  # seconds for the news of an end after SIGKILL
 SIGKILL = int(signals_of_host.SIGKILL)
+_UNHEEDED = (SIGKILL, int(signals_of_host.SIGSTOP), int(signals_of_host.SIGCONT))
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -145,6 +146,8 @@ class Stopper:
             record.state.stopped_by_user = record.state.stopped_by_user or why.cause is ExitCause.ASKED
             if why.text or record.host_config["RestartPolicy"]["Name"] != "no":  # the next daemon must know, too
                 self._parts.save(record)
+        if number not in _UNHEEDED and not record.host_config["PidMode"]:
+            beginnings.wait(record.state.pid, record.state.started_at, number)
         try:
             self._parts.runtime(record).signal(record.id, record.state.pid, number)
         except NotFound:
@@ -153,6 +156,14 @@ class Stopper:
             self._parts.announce(record, "kill", signal=str(number))
         if ends and record.state.status is Status.PAUSED:
             self._resume(entry)
+        elif number == SIGKILL:
+            self._thaw(record)
+
+    def _thaw(self, record: Container) -> None:
+        """Others may have frozen it, and what is frozen in version 1 groups cannot die."""
+        with suppress(SampanError, OSError):
+            if self._parts.runtime(record).frozen(record.id):
+                self._parts.runtime(record).resume(record.id)
 
     def _await_end(self, entry: Entry) -> None:
         if entry.ended.wait(PATIENCE):

@@ -154,7 +154,7 @@ def _dressed(parts: Parts, record: Container, root: int) -> View:
 
         def dress(here: int) -> None:
             for fd, mount in pieces:
-                _put(fd, here, mount.target)
+                _put(fd, here, mount.target, parts.ids.root)
             if record.host_config["ReadonlyRootfs"]:
                 mounts.set_attributes(here, mounts.MOUNT_ATTR_RDONLY)
 
@@ -192,13 +192,13 @@ def _piece(source: Path, mount: Mount) -> int:
     return fd
 
 
-def _put(fd: int, root: int, target: str) -> None:
-    """Attach a mount; what is missing of its mount point is made, as it is at a start."""
+def _put(fd: int, root: int, target: str, owner: tuple[int, int]) -> None:
+    """Attach a mount; what is missing of its mount point is made, as it is at a start, for ``owner``."""
     try:
         try:
             place = paths.open_in_root(root, target, os.O_PATH)
         except FileNotFoundError:
-            place = _made(root, target, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
+            place = _made(root, target, owner, directory=stat.S_ISDIR(os.fstat(fd).st_mode))
         try:
             mounts.attach(fd, place)
         finally:
@@ -207,13 +207,15 @@ def _put(fd: int, root: int, target: str) -> None:
         log.warning("%s is left out of what is seen of a container: %s", target, error.strerror)
 
 
-def _made(root: int, target: str, *, directory: bool) -> int:
+def _made(root: int, target: str, owner: tuple[int, int], *, directory: bool) -> int:
+    uid, gid = owner
     if directory:
-        return paths.make_directories(root, target)
+        return paths.make_directories(root, target, uid=uid, gid=gid)
     above, _, name = target.rpartition("/")
-    parent = paths.make_directories(root, above)
+    parent = paths.make_directories(root, above, uid=uid, gid=gid)
     try:
         os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o644, dir_fd=parent))
+        os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     finally:
         os.close(parent)

@@ -33,13 +33,13 @@ The monitor's half defines five functions::
         it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
         descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
         (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
-    ready(usual: Any) -> handle or None                                                                    (optional)
+    ready(usual: Any, slot: str) -> handle or None                                                         (optional)
         Make ahead what can be made before there is an order, typically an init that waits in its namespaces: a handle
         with its ``pid`` (the monitor's child, as above) and a ``close()`` that gives it up and leaves nothing behind.
         ``usual`` is what the driver's ``usual`` returned. Called in a starter that waits for its order; ``start`` then
         has two parameters more, what ``ready`` returned and a descriptor from which ``sampan.linux.messages.kept``
-        reads the order once more. It uses the handle if it suits the order, or closes it. If the starter is killed,
-        the next one, or ``restore``, removes what was made.
+        reads the order once more. It uses the handle if it suits the order, or closes it. ``slot`` is a name that is
+        nobody else's until then, and then another's: what a killed starter leaves, the slot's next one removes.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
     ended(order: dict) -> bool
@@ -120,6 +120,11 @@ class RuntimeDriver(ABC):
     @abstractmethod
     def resume(self, container: str) -> None:
         """Thaw all processes. Idempotent."""
+
+    def frozen(self, container: str) -> bool:
+        """Is it frozen, by :meth:`pause` or by anybody else? A runtime that cannot tell says no: then an exec in one
+        that others have frozen fails when its time is over."""
+        return False
 
     @abstractmethod
     def update(self, container: str, resources: Mapping[str, Any]) -> None:

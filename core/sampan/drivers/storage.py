@@ -35,7 +35,7 @@ several threads. ``restore`` is called once, before anything else, each time the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -129,3 +129,8 @@ class StorageDriver(ABC):
     @abstractmethod
     def usage(self, container: str) -> int:
         """Bytes that the writable root takes on disk by itself, without the layers below."""
+
+    def describe(self, container: str) -> Mapping[str, str]:
+        """Where the root's parts are on the host, for people who look: ``GraphDriver.Data`` of Docker's inspect.
+        ``NotFound`` if it was not created. Drivers that have nothing to tell leave it out."""
+        return {}

@@ -138,7 +138,12 @@ INIT = "sampan.init"
 
 
 class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
-    """What containers of this runtime can do; ``why`` gives a sentence for each feature that is off."""
+    """What containers of this runtime can do; ``why`` gives a sentence for each feature that is off.
+
+    ``user_namespaces``: it starts a container in the user namespace whose path the spec gives (with its mappings, in
+    OCI's ``uidMappings`` and ``gidMappings``), so that the container's other namespaces belong to it. It owns the
+    network namespace of the spec.
+    """
 
     isolation: Literal["namespaces", "filesystem", "vm"] = "namespaces"
     exec: bool = True
@@ -148,6 +153,7 @@ class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
     tty: bool = True
     join_namespaces: bool = True
     init: bool = False
+    user_namespaces: bool = False
     why: dict[str, str] = {}
 
 

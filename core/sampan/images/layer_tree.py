@@ -52,10 +52,15 @@ class LayerTree:
 
     ``around``: the directory is a part of somebody's root, with mounts in it, and links in it may lead out of it,
     though never out of that root. Without it they lead nowhere else, and no mount is crossed.
+
+    ``owner`` (uid, gid): whose directories are that no entry announced; None: ours.
     """
 
-    def __init__(self, root: int, *, tracking: bool, around: Around | None = None) -> None:
+    def __init__(
+        self, root: int, *, tracking: bool, around: Around | None = None, owner: tuple[int, int] | None = None
+    ) -> None:
         self._root = root
+        self._owner = owner
         self._around = around
         self._limits = 0 if around else RESOLVE_NO_XDEV
         self._open: dict[bytes, Place] = {}
@@ -141,7 +146,7 @@ class LayerTree:
         return place
 
     def _make(self, path: bytes) -> int:
-        """Make a directory that no entry announced, and its parents: mode 0755, owned by us."""
+        """Make a directory that no entry announced, and its parents: mode 0755."""
         parent_path, _, name = path.rpartition(b"/")
         missing = [name]
         while True:
@@ -173,6 +178,8 @@ class LayerTree:
                 raise Invalid(f"the archive has entries below {shown(path)}, which is no directory") from None
             os.unlink(name, dir_fd=parent)
             os.mkdir(name, 0o755, dir_fd=parent)
+        if self._owner:
+            os.chown(name, *self._owner, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - as the directories of every system are
         if hidden:
             os.setxattr(b"/proc/self/fd/%d/%s" % (parent, name), OVERLAY_OPAQUE, b"y", follow_symlinks=False)

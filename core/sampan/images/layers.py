@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from sampan.drivers.storage import StorageDriver
@@ -18,6 +20,7 @@ from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.images.compression import NONE, Digesting, decompressed
 from sampan.images.content import ContentStore, hex_of
 from sampan.images.unpack import unpack
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.types import Layer
 from sampan.undo import Undo
 
@@ -39,8 +42,9 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
 class Layers:
     """Unpacks layers into storage drivers and removes them. Thread-safe; one layer is worked on by one thread."""
 
-    def __init__(self, content: ContentStore, drivers: Drivers) -> None:
+    def __init__(self, content: ContentStore, drivers: Drivers, ids: IdMap = SAME) -> None:
         self._content = content
+        self._ids = ids
         self._drivers = drivers
         self._guard = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
@@ -121,16 +125,23 @@ class Layers:
         with Undo() as undo, self._blob(layer) as blob:
             directory = driver.begin_layer(chain, parent)
             undo.push(driver.remove_layer, chain)
+            self._give(directory)
             compression, stream = decompressed(blob)
             if verified and compression == NONE and layer.digest == layer.diff_id:
-                size = unpack(stream, directory, driver.features().whiteouts)
+                size = unpack(stream, directory, driver.features().whiteouts, ids=self._ids)
             else:
                 digesting = Digesting(stream)
-                size = unpack(cast(BinaryIO, digesting), directory, driver.features().whiteouts)
+                size = unpack(cast(BinaryIO, digesting), directory, driver.features().whiteouts, ids=self._ids)
                 digesting.drain()
                 _compare(layer.diff_id, digesting.digest)
             driver.commit_layer(chain)
         return size
+
+    def _give(self, directory: Path) -> None:
+        """A new layer's own directory is root's, of this host; the container's root shall have it, unless the driver
+        has copied that of the layer below."""
+        if self._ids and directory.stat().st_uid == 0:
+            os.chown(directory, *self._ids.root)
 
     def _blob(self, layer: Layer) -> BinaryIO:
         if not layer.digest:

@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import BinaryIO
 
 from sampan.drivers.types import Change, ChangeKind
+from sampan.images import ownership
 from sampan.images import tar_reader as tar
 from sampan.images.tar_writer import TarWriter
 from sampan.images.whiteouts import WHITEOUT
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.linux.paths import DIRECTORY, NO_LINKS, openat2
 from sampan.linux.trees import walk
 
@@ -23,26 +25,26 @@ _CHUNK = 1 << 20
 _XATTRS = ("user.", "security.capability", "system.posix_acl_access")
 
 
-def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO) -> None:
+def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO, ids: IdMap = SAME) -> None:
     """Write an uncompressed tar of ``changes`` below the directory ``root_fd``; of everything if it is None.
 
     Directories that lead to a change are in it too, with their attributes. Sockets are left out, as in every tar;
-    what vanished since ``changes`` was made is left out as well.
+    what vanished since ``changes`` was made is left out as well. ``ids``: what owners in the archive are on disk.
     """
-    _Packer(root_fd, out).run(_everything(root_fd) if changes is None else _wanted(changes))
+    _Packer(root_fd, out, ids=ids).run(_everything(root_fd) if changes is None else _wanted(changes))
 
 
-def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection[int] = ()) -> None:
+def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection[int] = (), ids: IdMap = SAME) -> None:
     """Write an uncompressed tar of a directory and all in it, mounts included, under ``name`` (``.`` and ``/`` will
     do). Of what lies on the devices ``apart`` (``st_dev``) only the directories that it is mounted on."""
-    packer = _Packer(directory, out, name.rstrip(b"/") + b"/")
+    packer = _Packer(directory, out, name.rstrip(b"/") + b"/", ids)
     packer.begin(os.fstat(directory))
     packer.run(_everything(directory, apart))
 
 
-def pack_file(directory: int, name: bytes, out: BinaryIO, shown: bytes | None = None) -> None:
+def pack_file(directory: int, name: bytes, out: BinaryIO, shown: bytes | None = None, ids: IdMap = SAME) -> None:
     """Write an uncompressed tar of ``name`` in ``directory``, which is no directory itself; ``shown``: its new name."""
-    packer = _Packer(directory, out)
+    packer = _Packer(directory, out, ids=ids)
     packer.add(directory, shown or name, name)
     packer.end()
 
@@ -66,8 +68,9 @@ def _wanted(changes: Iterable[Change]) -> list[tuple[bytes, bool]]:
 class _Packer:
     """``prefix``: goes before every name, ends with a slash."""
 
-    def __init__(self, root: int, out: BinaryIO, prefix: bytes = b"") -> None:
+    def __init__(self, root: int, out: BinaryIO, prefix: bytes = b"", ids: IdMap = SAME) -> None:
         self._root = root
+        self._ids = ids
         self._prefix = prefix
         self._out = out
         self._tar = TarWriter(out)
@@ -164,17 +167,18 @@ class _Packer:
         link: bytes = b"",
         device: tuple[int, int] = (0, 0),
     ) -> None:
+        uid, gid = self._ids.from_host(status.st_uid, status.st_gid)
         self._tar.header(
             self._prefix + name,
             kind,
             mode=stat.S_IMODE(status.st_mode),
-            uid=status.st_uid,
-            gid=status.st_gid,
+            uid=uid,
+            gid=gid,
             size=size,
             mtime=status.st_mtime_ns // 1_000_000_000,
             link=link,
             device=device,
-            xattrs=xattrs,
+            xattrs={key: ownership.from_disk(key, value, self._ids) for key, value in xattrs.items()},
         )
 
 

@@ -18,6 +18,7 @@ from sampan.images.intake import Intake
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
 from sampan.images.records import Records, familiar_names
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Image, Layer
 
@@ -39,13 +40,13 @@ def _silent(message: dict[str, Any]) -> None:
 class Images:
     """Images by name and id. Synchronous and thread-safe.
 
-    ``in_use`` is set by the engine: the containers made from an image id. It is called with this service's lock held,
-    so it must not wait for anybody who waits for this service.
+    ``ids``: what owners in images are on disk. ``in_use`` is set by the engine: the containers made from an image id.
+    It is called with this service's lock held, so it must not wait for anybody who waits for this service.
     """
 
-    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers) -> None:
+    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers, *, ids: IdMap = SAME) -> None:
         self._content = ContentStore(config.data_root / "content")
-        self._layers = Layers(self._content, drivers)
+        self._layers = Layers(self._content, drivers, ids)
         self._records = Records(state)
         self._leases = Leases(self._content, self._layers, self._records.used)
         self._intake = Intake(self._content, self._layers, self._records)

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from sampan.errors import Conflict, Exhausted, Forbidden, Invalid, SampanError, Unavailable
+from sampan.images import ownership
 from sampan.images import tar_reader as tar
 from sampan.images.layer_tree import LayerTree, Place
 from sampan.images.tar_fields import LARGEST, shown
 from sampan.images.tar_reader import Entry, TarReader
 from sampan.images.whiteouts import OPAQUE, WHITEOUT, Whiteouts
+from sampan.linux.idmaps import SAME, IdMap
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +46,12 @@ def unpack(
     *,
     max_entries: int = MAX_ENTRIES,
     max_bytes: int | None = None,
+    ids: IdMap = SAME,
 ) -> int:
     """Apply a layer's uncompressed tar stream to ``directory``; returns the bytes of the files that it holds.
 
     ``whiteouts`` is what the storage driver asks for (``StorageFeatures``). The stream is read to its very end.
+    ``ids``: what the owners in the archive are on disk; directories that no entry announces are root's.
 
     ``Invalid`` names the entry that is hostile or damaged, or says which limit was passed; ``Exhausted`` if space ran
     out; ``Forbidden`` if the kernel refuses (not root). Whatever is raised, what was unpacked so far stays: the
@@ -55,8 +59,8 @@ def unpack(
     """
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with LayerTree(root, tracking=whiteouts == "in-place") as tree:
-            unpacker = Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"))
+        with LayerTree(root, tracking=whiteouts == "in-place", owner=ids.root if ids else None) as tree:
+            unpacker = Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"), ids)
             return unpacker.run(max_entries, LARGEST if max_bytes is None else max_bytes)
     finally:
         os.close(root)
@@ -67,10 +71,11 @@ class Unpacker:
 
     marks = True
 
-    def __init__(self, reader: TarReader, tree: LayerTree, whiteouts: Whiteouts) -> None:
+    def __init__(self, reader: TarReader, tree: LayerTree, whiteouts: Whiteouts, ids: IdMap = SAME) -> None:
         self._reader = reader
         self._tree = tree
         self._whiteouts = whiteouts
+        self._ids = ids
         self._owner = (os.geteuid(), os.getegid())
         self._masked = 0o7000 | _umask()
         self._times: dict[bytes, int] = {}  # of directories, set last
@@ -91,6 +96,7 @@ class Unpacker:
             if total > max_bytes:
                 raise Invalid(f"the layer unpacks to more than {max_bytes} bytes")
             self._tree.settle()
+            self._give(entry)
             try:
                 self._apply(entry)
             except OSError as error:
@@ -120,6 +126,15 @@ class Unpacker:
             self._attributes(entry, place, name)
         if place.made is not None:
             place.made.add(name)
+
+    def _give(self, entry: Entry) -> None:
+        """Its owner becomes what that is on disk."""
+        if not self._ids:
+            return
+        try:
+            ownership.to_disk(entry, self._ids)
+        except Invalid as error:
+            raise Invalid(f"the archive's entry {shown(entry.name)} cannot be made: {error.message}") from None
 
     def _root(self, entry: Entry) -> None:
         if entry.kind != tar.DIRECTORY:

@@ -18,6 +18,7 @@ from sampan.images.tar_fields import LARGEST, shown
 from sampan.images.tar_reader import Entry, TarReader
 from sampan.images.unpack import MAX_ENTRIES, Unpacker, normal
 from sampan.images.whiteouts import Whiteouts
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.linux.paths import RESOLVE_NO_XDEV, openat2
 
 
@@ -29,17 +30,18 @@ def unpack_into(
     keep_kinds: bool = False,
     owner: tuple[int, int] | None = None,
     only: bytes | None = None,
+    ids: IdMap = SAME,
 ) -> None:
     """Make the entries of an uncompressed tar stream below ``directory``, which is left as it is itself.
 
     ``keep_kinds``: a directory is not replaced by anything else, nor anything else by a directory (``Invalid``).
     ``owner`` (uid, gid) for everything; None: as the archive says. ``only``: the archive holds one entry, to be made
-    under this name. Without ``around`` links lead nowhere out of ``directory``.
+    under this name. Without ``around`` links lead nowhere out of ``directory``. ``ids``: what owners are on disk.
     ``Invalid``, ``Conflict``, ``Forbidden`` or ``Exhausted`` name the entry that could not be made; those before
     it stay.
     """
-    with LayerTree(directory, tracking=False, around=around) as tree:
-        _Copier(TarReader(stream), tree, keep_kinds, owner, only).run(MAX_ENTRIES, LARGEST)
+    with LayerTree(directory, tracking=False, around=around, owner=ids.root if ids else None) as tree:
+        _Copier(TarReader(stream), tree, keep_kinds, owner, only, ids).run(MAX_ENTRIES, LARGEST)
 
 
 class _Copier(Unpacker):
@@ -52,8 +54,9 @@ class _Copier(Unpacker):
         keep_kinds: bool,
         owner: tuple[int, int] | None,
         only: bytes | None,
+        ids: IdMap,
     ) -> None:
-        super().__init__(reader, tree, Whiteouts(tree, overlay=False))
+        super().__init__(reader, tree, Whiteouts(tree, overlay=False), ids)
         self._keep_kinds = keep_kinds
         self._for = owner
         self._only = only
@@ -64,10 +67,13 @@ class _Copier(Unpacker):
         path = normal(entry.name)
         if not path:
             return
-        if self._for:
-            entry.uid, entry.gid = self._for
         self._check_there(entry, path)
         super()._apply(entry)
+
+    def _give(self, entry: Entry) -> None:
+        if self._for:
+            entry.uid, entry.gid = self._for
+        super()._give(entry)
 
     def _check_there(self, entry: Entry, path: bytes) -> None:
         """May what is there already be replaced, or completed if both are directories?"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 
 from sampan.linux.syscalls import SYS_CLONE3, SYS_CLOSE_RANGE, SYS_RT_SIGACTION, call, holding_gil, syscall
 
@@ -104,6 +105,20 @@ def start_time(pid: int) -> int | None:
     finally:
         os.close(fd)
     return int(text[text.rindex(b")") + 2 :].split()[19])
+
+
+marks: list[tuple[str, str, str, int]] = []
+"""What :func:`mark` noted: what was done, the kind of thing it was done to, its name, and when."""
+reported: list[tuple[str, str, str, int]] = []
+"""The marks of the process that this one has made."""
+
+
+def mark(what: str, kind: str = "", name: str = "") -> None:
+    """Note that something has just been done for a container, for ``sampan explain``: it began at the mark before.
+
+    The first says nothing: it is a beginning. Cheap enough for the path of a start, and of no use anywhere else.
+    """
+    marks.append((what, kind, name, time.monotonic_ns()))
 
 
 def write_command_line(text: bytes) -> None:

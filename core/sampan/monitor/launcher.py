@@ -102,6 +102,7 @@ class Crews:
     def __init__(self, fd: int, module: str, usual: Any) -> None:
         self.fd = fd
         self.busy: dict[int, bool] = {}
+        self._slots: dict[int, int] = {}
         self._sock = messages.connect(fd)
         self._module = module
         self._usual = usual
@@ -125,21 +126,27 @@ class Crews:
             return
         poll.unregister(fd)
         os.close(fd)
+        del self._slots[fd]
         if not self.busy.pop(fd):
             self._idle -= 1
             self._add(poll)
 
     def _add(self, poll: Any) -> None:
         heard, told = os.pipe()
+        slot = 0
+        while slot in self._slots.values():
+            slot += 1
         if os.fork() == 0:
             status = 1
             try:
                 _close_all_but(self.fd, told)
-                status = monitor.serve(self._sock, told, self._module, load, self._usual)
+                ahead = None if self._usual is None else (self._usual, str(slot))
+                status = monitor.serve(self._sock, told, self._module, load, ahead)
             finally:
                 os._exit(status)
         os.close(told)
         self.busy[heard] = False
+        self._slots[heard] = slot
         self._idle += 1
         poll.register(heard, select.POLLIN)
 

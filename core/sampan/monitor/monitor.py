@@ -37,36 +37,46 @@ _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
-def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], usual: Any) -> int:
+def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], ahead: Any) -> int:
     """Wait for a launch message on the launcher's ``sock`` and serve it to its end; the process's exit status.
 
     The launcher reads from ``told``: a byte when this monitor has a message, and the end when it has started what it
-    was to start, or has died. ``usual`` is for the runtime's ``ready``.
+    was to start, or has died. ``ahead`` are the arguments for the
+    runtime's ``ready``.
     """
     os.setsid()
     _call_me("sampan-monitor")
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
-    starter = Starter(load(module), load, usual, close=[sock.fileno(), told])
+    starter = Starter(load(module), load, ahead, close=[sock.fileno(), told])
     message, fds = messages.receive(sock)
     if message is None:  # the daemon has gone
         starter.give_up()
         return 0
+    took = time.monotonic_ns()
     sock.close()
     with suppress(OSError):  # the launcher may have been killed
         os.write(told, b"t")
     try:
-        return _run(message, fds, load, starter, told)
+        return _run(message, fds, load, starter, told, took)
     except BaseException as error:
         complain(f"monitor of {message.get('key')}", error)
         return 1
 
 
-def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int) -> int:
+def _run(
+    message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int, took: int
+) -> int:
     """Serve one launch message (see ``sampan.containers.monitors``)."""
     control: Any = _socket.socket(fileno=fds[0])
     given, clients = (fds[:3], fds[3:]) if message["root"] else (fds[:2], fds[2:])
     sys.path[:0] = [entry for entry in message["path"] if entry not in sys.path]
-    runtime = load(message["module"])
+    try:
+        runtime = load(message["module"])
+    except Exception as error:  # somebody else's module
+        complain(message["module"], error)
+        why = f"the runtime's module {message['module']} cannot be used: {type(error).__name__}: {error}"
+        _try_to_send(control, ("failed", why, 128))
+        return 0
     if getattr(runtime, "SUBREAPER", False):
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     streams = Streams(message)
@@ -80,8 +90,11 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()
         return 0
+    if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     streams.given()
-    watch = Watch(message, runtime, control, pid, *given[1:])
+    watch = Watch(message, runtime, control, pid, *given[1:], how=(took, starter.marks))
+    watch.keeper = starter.keeper
     watch.open(streams, terminal, clients)
     os.close(told)
     starter.reap()
@@ -145,7 +158,19 @@ class Streams:
 class Watch:
     """A started process, until it has ended and everyone who should know knows."""
 
-    def __init__(self, message: dict[str, Any], runtime: Any, control: Any, pid: int, order: int, root: int = -1) -> None:
+    keeper: tuple[int, int] | None = None
+
+    def __init__(
+        self,
+        message: dict[str, Any],
+        runtime: Any,
+        control: Any,
+        pid: int,
+        order: int,
+        root: int = -1,
+        *,
+        how: tuple[int, bytes] = (0, b""),
+    ) -> None:
         self._message = message
         self._runtime = runtime
         self._controls: list[Any] = []
@@ -162,7 +187,7 @@ class Watch:
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._keep_status("")
-        _try_to_send(control, self._started)
+        _try_to_send(control, (*self._started, *how))
         self._add_control(control)
 
     def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:
@@ -189,19 +214,28 @@ class Watch:
 
     def wait(self) -> None:
         """Serve until the process has ended and everyone has been told."""
-        ended = os.pidfd_open(self._pid)
+        self._await_end()
+        order = messages.kept(self._order)
+        starved = self._runtime.ended(order)
+        if self.keeper:
+            code = self._runtime.exit_code(order, self.keeper)
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        self._end(order, code if code >= 0 else 128 - code, starved)
+
+    def _await_end(self) -> None:
+        try:
+            ended = os.pidfd_open(self._pid)
+        except ProcessLookupError:  # it was short, and not our child
+            return
         over: list[int] = []
         self._loop.watch(ended, select.EPOLLIN, over.append)
         while not over:
             self.turn()
-        _, status = os.waitpid(self._pid, 0)
         self._loop.forget(ended)
-        code = os.waitstatus_to_exitcode(status)
-        self._end(code if code >= 0 else 128 - code)
+        os.close(ended)
 
-    def _end(self, code: int) -> None:
-        order = messages.kept(self._order)
-        starved = self._runtime.ended(order)
+    def _end(self, order: Any, code: int, starved: bool) -> None:
         at = time.time_ns()
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         if self._listener:  # whoever looks for us from now on reads the status
@@ -263,6 +297,8 @@ class Watch:
             control.close()
         elif message[0] == "attach":
             self._relay.attach(fds[0], message[1])
+            for fd in fds[1:]:
+                self._relay.mark(fd)
         elif message[0] == "resize":
             self._resize(message[1], message[2])
 

@@ -157,6 +157,13 @@ class Relay:
     def attach(self, fd: int, wants: tuple[bool, bool, bool]) -> None:
         self._clients.append(Client(self, fd, wants))
 
+    def mark(self, fd: int) -> None:
+        """What is carried from now on is not in the log as it is told to ``fd`` (:meth:`Log.mark`)."""
+        if self._log:
+            self._log.mark(fd)
+        else:
+            os.close(fd)
+
     def feed(self, data: bytes) -> None:
         """Input from a client; empty: that client will send no more."""
         if data and self._input >= 0:

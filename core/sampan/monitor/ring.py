@@ -32,6 +32,10 @@ class Ring:
             self._waiting += len(data)
         self._queue.put((stream, data))
 
+    def mark(self, fd: int) -> None:
+        """As :meth:`Log.mark`, when all that was written until now is in the log."""
+        self._queue.put((-fd, b""))
+
     def close(self) -> None:
         self._queue.put((0, b""))
         self._over.acquire(timeout=_PATIENCE)
@@ -39,6 +43,9 @@ class Ring:
     def _work(self) -> None:
         try:
             while (item := self._queue.get())[0]:
+                if item[0] < 0:
+                    self._log.mark(-item[0])
+                    continue
                 self._log.write(*item)
                 with self._lock:
                     self._waiting -= len(item[1])

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 class Starter:
     """The monitor's side.
 
-    ``usual`` is what the runtime makes ahead for, None for nothing. ``close`` are descriptors of the monitor that the
-    starter must not keep open.
+    ``ahead`` are the arguments for the runtime's ``ready``, None if nothing is to be made ahead. ``close`` are
+    descriptors of the monitor that the starter must not keep open.
     """
 
-    def __init__(self, runtime: Any, load: Callable[[str], Any], usual: Any, close: Sequence[int] = ()) -> None:
+    def __init__(self, runtime: Any, load: Callable[[str], Any], ahead: Any, close: Sequence[int] = ()) -> None:
         self._link, theirs = messages.pair()
         monitor = os.getpid()
         self._pid = os.fork()
@@ -34,8 +34,11 @@ class Starter:
             process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)
             for fd in (self._link.detach(), *close):
                 os.close(fd)
-            _serve(theirs, runtime, load, usual, monitor)
+            _serve(theirs, runtime, load, ahead, monitor)
         theirs.close()
+
+    keeper: tuple[int, int] | None = None
+    """See ``sampan.drivers.runtime``."""
 
     def start(self, message: dict[str, Any], fds: Sequence[int], stdio: list[int]) -> tuple[int, int]:
         """The process's pid, and the master of its terminal or -1. ``fds``: the control, the order, the root if any.
@@ -54,16 +57,19 @@ class Starter:
             raise StartFailed("the process that was to start the container died", 128)
         if answer[0] == "failed":
             raise StartFailed(answer[1], answer[2])
-        self._spare = answer[2]
-        return answer[1], given[0] if given else -1
+        self._spare, self.marks, keeper, has_terminal = answer[2:]
+        terminal = given.pop(0) if has_terminal else -1
+        if keeper:
+            self.keeper = keeper, given[0] if given else -1
+        return answer[1], terminal
 
     def reap(self) -> None:
         """After the daemon has its answer, for processes take their time to go."""
+        self.marks = b""
         self._link.close()
         os.waitpid(self._pid, 0)
         if self._spare:
             os.waitpid(self._spare, 0)
-
 
     def give_up(self) -> None:
         """It is not needed: what it has made ahead is gone when this returns."""
@@ -71,9 +77,9 @@ class Starter:
         os.waitpid(self._pid, 0)
 
 
-def _serve(link: Any, runtime: Any, load: Callable[[str], Any], usual: Any, monitor: int) -> None:
+def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, monitor: int) -> None:
     try:
-        made = _make_ahead(runtime, usual)
+        made = _make_ahead(runtime, ahead)
         message, fds = messages.receive(link)
         if message is None or os.getppid() != monitor:  # nothing will be asked any more, or nobody would watch
             if made:
@@ -85,11 +91,11 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], usual: Any, moni
         os._exit(0)
 
 
-def _make_ahead(runtime: Any, usual: Any) -> Any:
-    if usual is None or not hasattr(runtime, "ready"):
+def _make_ahead(runtime: Any, ahead: Any) -> Any:
+    if ahead is None or not hasattr(runtime, "ready"):
         return None
     try:
-        return runtime.ready(usual)
+        return runtime.ready(*ahead)
     except OSError:
         return None  # what is wrong shows again, and is told, when a container is started
 
@@ -98,6 +104,8 @@ def _answer(
     link: Any, runtime: Any, load: Callable[[str], Any], made: Any, message: tuple[Any, ...], fds: list[int]
 ) -> None:
     kind, module, has_root = message
+    process.marks.clear()
+    process.mark("")
     _, kept, *rest = fds  # the first is the daemon's: it is closed with all others when we go
     root = rest.pop(0) if has_root else -1
     stdio = (rest[0], rest[1], rest[2]) if rest else (-1, -1, -1)
@@ -105,15 +113,18 @@ def _answer(
         wanted = load(module)
         order = messages.kept(kept)
         if kind == "exec":
-            pid, terminal = wanted.exec(order, stdio)
+            pid, terminal, *keeper = wanted.exec(order, stdio)
         elif made and wanted is runtime:
-            pid, terminal = wanted.start(order, root, stdio, made, kept)
+            pid, terminal, *keeper = wanted.start(order, root, stdio, made, kept)
         else:
             if made:
                 made.close()
-            pid, terminal = wanted.start(order, root, stdio)
+            pid, terminal, *keeper = wanted.start(order, root, stdio)
         spare = made.pid if made and made.pid != pid else 0
-        messages.send(link, ("started", pid, spare), [] if terminal < 0 else [terminal])
+        marks = messages.dumps([("starter", os.getpid(), process.marks), ("init", pid, process.reported)])
+        watched, listener = keeper[0] if keeper else (0, -1)
+        fds = [fd for fd in (terminal, listener) if fd >= 0]
+        messages.send(link, ("started", pid, spare, marks, watched, terminal >= 0), fds)
     except StartFailed as failure:
         messages.send(link, ("failed", failure.message, failure.exit_code))
     except BaseException as error:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.drivers import NetworkDriver
+from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.networks.addresses import Addresses, mac_of
 from sampan.networks.ports import Ports, Wish
@@ -125,7 +126,9 @@ class Joiner:
             default_route=default,
             options=endpoint.driver_options,
         )
-        place.driver.join(network, spec, sandbox)
+        where = " ".join((spec.interface, *given))
+        with step(f"join the network {network.name}", "endpoint", where, network.driver):
+            place.driver.join(network, spec, sandbox)
         undo.push(place.driver.leave, network, spec, sandbox)
         endpoint.spec, endpoint.ports = spec, []
         undo.push(_forget, endpoint)
@@ -136,7 +139,8 @@ class Joiner:
             return
         bindings = self._ports.reserve(container.id, wishes, self._publish_addresses(place.network))
         undo.push(self._ports.release, container.id, bindings)
-        place.driver.publish(place.network.spec, spec, bindings)
+        with step("publish ports", "port", _told(bindings), place.network.spec.driver):
+            place.driver.publish(place.network.spec, spec, bindings)
         undo.push(place.driver.unpublish, place.network.spec, spec, bindings)
         place.endpoint.ports = bindings
 
@@ -176,6 +180,10 @@ class Joiner:
 
 def _name(place: Place) -> str:
     return place.network.spec.name
+
+
+def _told(bindings: Sequence[PortBinding]) -> str:
+    return " ".join(f"{one.host_ip}:{one.host_port} to {one.container_port}/{one.protocol}" for one in bindings)
 
 
 def _forget(endpoint: Endpoint) -> None:

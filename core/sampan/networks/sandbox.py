@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sampan.errors import NotFound, SampanError, Unavailable
-from sampan.linux import links, mounts, netns, sysctl
+from sampan.linux import links, mounts, netns, sysctl, userns
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.linux.netlink import Netlink
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,21 @@ _SETTINGS = {
 }
 
 
-class Sandboxes:
-    """Thread-safe."""
+Users = Path | bool
+"""The user namespace of a container: its file if it is another's, else whether it has one of its own."""
 
-    def __init__(self, directory: Path) -> None:
+_NONE = -1
+
+
+class Sandboxes:
+    """Thread-safe. ``directory`` is for network namespaces, ``users`` for the user namespaces that own them; ``ids``
+    are the latter's."""
+
+    def __init__(self, directory: Path, users: Path, ids: IdMap = SAME) -> None:
         self._directory = directory
-        self._ready: deque[int] = deque()
+        self._users = users
+        self._ids = ids
+        self._ready: deque[tuple[int, int]] = deque()  # with the user namespace, or _NONE
         self._short = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -46,7 +56,8 @@ class Sandboxes:
     def open(self, running: Mapping[str, int]) -> None:
         """Keep the sandboxes of ``running`` containers (id → pid of its init), remove all others."""
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
-        for path in self._directory.iterdir():
+        self._users.mkdir(exist_ok=True, mode=0o711)
+        for path in (*self._directory.iterdir(), *self._users.iterdir()):
             if path.name not in running:
                 self.remove(path.name)
         for container, pid in running.items():
@@ -64,7 +75,11 @@ class Sandboxes:
         if self._thread:
             self._thread.join(5.0)
         while self._ready:
-            os.close(self._ready.popleft())
+            _close(self._ready.popleft())
+
+    def users(self, container: str) -> Path:
+        """Where the user namespace is from :meth:`take` to :meth:`remove`."""
+        return self._users / container
 
     def path(self, container: str) -> Path:
         return self._directory / container
@@ -75,28 +90,38 @@ class Sandboxes:
             raise NotFound(f"container {container[:12]} has no network namespace of its own")
         return self.path(container)
 
-    def take(self, container: str) -> Path:
+    def take(self, container: str, users: Users = False) -> Path:
         """A sandbox for the container, lo up, nothing else in it."""
-        try:
-            namespace = self._ready.popleft()
-        except IndexError:
-            namespace = _make()
-        self._short.set()
+        made = self._take(users)
         try:
             self.remove(container)
-            self._mount(Path(f"/proc/thread-self/fd/{namespace}"), self.path(container))
+            for namespace, path in zip(made, (self.users(container), self.path(container)), strict=True):
+                if namespace != _NONE:
+                    self._mount(Path(f"/proc/thread-self/fd/{namespace}"), path)
         except OSError as error:
             raise Unavailable(f"the network namespace could not be put at {self.path(container)}: {error}") from None
         finally:
-            os.close(namespace)
+            _close(made)
         return self.path(container)
+
+    def _take(self, users: Users) -> tuple[int, int]:
+        if isinstance(users, Path):
+            return _prepared(*userns.create_network(users))
+        if users != bool(self._ids):
+            return _make(SAME)  # the rare kind, which is not kept ready
+        try:
+            return self._ready.popleft()
+        except IndexError:
+            return _make(self._ids)
+        finally:
+            self._short.set()
 
     def remove(self, container: str) -> None:
         """Idempotent."""
-        path = self.path(container)
-        with contextlib.suppress(OSError):
-            mounts.detach(path)
-        path.unlink(missing_ok=True)
+        for path in (self.path(container), self.users(container)) if self._ids else (self.path(container),):
+            with contextlib.suppress(OSError):
+                mounts.detach(path)
+            path.unlink(missing_ok=True)
 
     def _mount(self, source: Path, path: Path) -> None:
         path.touch(mode=0o444)
@@ -121,13 +146,29 @@ class Sandboxes:
             self._short.clear()
             try:
                 while len(self._ready) < READY and not self._closing.is_set():
-                    self._ready.append(_make())
+                    self._ready.append(_make(self._ids))
             except (OSError, SampanError) as error:
                 log.error("no network namespace could be made ahead: %s", error)
 
 
-def _make() -> int:
-    return netns.create(_prepare)
+def _make(ids: IdMap) -> tuple[int, int]:
+    """Descriptors of the user namespace (or ``_NONE``) and of the network namespace."""
+    return _prepared(*userns.create(ids)) if ids else (_NONE, netns.create(_prepare))
+
+
+def _prepared(users: int, network: int) -> tuple[int, int]:
+    try:
+        netns.inside(network, _prepare)
+    except BaseException:
+        _close((users, network))
+        raise
+    return users, network
+
+
+def _close(namespaces: tuple[int, int]) -> None:
+    for fd in namespaces:
+        if fd != _NONE:
+            os.close(fd)
 
 
 def _prepare() -> None:

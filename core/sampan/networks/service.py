@@ -11,16 +11,18 @@ from typing import Any
 from sampan.config import Config
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
+from sampan.drivers.steps import step
 from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Forbidden, NotFound, SampanError
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.networks import defaults
 from sampan.networks.joining import Joiner, Place
 from sampan.networks.making import Maker
 from sampan.networks.ports import Ports
 from sampan.networks.records import Records
 from sampan.networks.request import PREDEFINED, read
-from sampan.networks.sandbox import Sandboxes
+from sampan.networks.sandbox import Sandboxes, Users
 from sampan.networks.wishes import CONTAINER, Planner, read_ports
 from sampan.plugins import Drivers
 from sampan.state import State
@@ -35,7 +37,7 @@ _SHORT = 12  # characters of an id by which Docker shows it
 class Networks:
     """Thread-safe, but for calls that name the same container: those come one after another."""
 
-    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers) -> None:
+    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers, *, ids: IdMap = SAME) -> None:
         self._config = config
         self._events = events
         self._drivers = drivers
@@ -44,7 +46,7 @@ class Networks:
         self._maker = Maker(config.network, drivers, self._records)
         self._ports = Ports()
         self._joiner = Joiner(self._ports, lambda network: defaults.publish_addresses(self._config.network, network))
-        self._sandboxes = Sandboxes(config.exec_root / "netns")
+        self._sandboxes = Sandboxes(config.exec_root / "netns", config.exec_root / "userns", ids)
         self._planner = Planner(self.get, self._features)
         self.in_use: Callable[[str], list[Container]] = lambda _ident: []
 
@@ -126,9 +128,10 @@ class Networks:
         wanted = (networking or {}).get("EndpointsConfig") or {}
         return self._planner.plan(self._mode(host_config), host_config, wanted, config)
 
-    def attach(self, container: Container) -> Path | None:
+    def attach(self, container: Container, users: Users = False) -> Path | None:
         """Give a container that starts its sandbox, addresses, links and ports: all or nothing.
 
+        ``users``: its user namespace, if it has one; a new one is at :meth:`user_namespace` then.
         Fills the ``spec`` and ``ports`` of its endpoints. None if it has no sandbox of its own.
         """
         places = self._places(container)
@@ -138,7 +141,8 @@ class Networks:
         with Undo() as undo:
             sandbox = None
             if all(place.driver.features().sandbox == "own" for place in places):
-                sandbox = self._sandboxes.take(container.id)
+                with step("take a network namespace", "netns", str(self._sandboxes.path(container.id))):
+                    sandbox = self._sandboxes.take(container.id, users)
                 undo.push(self._sandboxes.remove, container.id)
             for place in places:
                 self._records.enter(place.network.spec.id, container.id, container.name)
@@ -163,6 +167,10 @@ class Networks:
     def sandbox(self, container_id: str) -> Path:
         """The sandbox of a running container, for another one to live in."""
         return self._sandboxes.existing(container_id)
+
+    def user_namespace(self, container_id: str) -> Path:
+        """The user namespace that was made with a container's sandbox, until it is detached."""
+        return self._sandboxes.users(container_id)
 
     def gateway(self, container: Container) -> str:
         """The host's address on the container's way out, or ``""``: what ``host-gateway`` means."""

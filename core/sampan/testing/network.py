@@ -23,10 +23,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from sampan.drivers import NetworkDriver
-from sampan.drivers.types import Host, NetworkFeatures, NetworkSpec, PortBinding
+from sampan.drivers.types import CONTRACT_VERSION, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid
 from sampan.testing import wires
 from sampan.testing.places import Net, Place
@@ -41,6 +42,7 @@ HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 class NetworkDriverTests:
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
 
+    family: ClassVar[str] = "network"
     driver_name: ClassVar[str] = ""
 
     # ── what the tests stand on ────────────────────────────────────────────────────────────────────────────────
@@ -95,6 +97,21 @@ class NetworkDriverTests:
         check = driver.check()
         assert check.usable, check.reason
         assert (set(links(world)), rules()) == before
+
+    def test_it_is_written_for_this_contract(self, driver: NetworkDriver) -> None:
+        assert driver.contract == CONTRACT_VERSION
+
+    def test_making_a_driver_touches_nothing(self, world: Namespace, driver: NetworkDriver) -> None:
+        """Looked at before anything else is asked of it: the fixture has made it, and nothing more."""
+        self.afresh(driver)
+        assert set(links(world)) == {"lo"}, "the constructor made a link"
+        assert rules() == "", "the constructor made rules"
+        assert not driver.host.data_root.exists(), "the constructor made its data root"
+        assert not driver.host.exec_root.exists(), "the constructor made its exec root"
+
+    def test_unknown_options_of_the_driver_are_refused(self, driver: NetworkDriver) -> None:
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert({"no such option": 1}, driver.Options)
 
     def test_features_are_constant(self, driver: NetworkDriver) -> None:
         assert driver.features() == driver.features() == self.afresh(driver).features()
@@ -213,7 +230,7 @@ class NetworkDriverTests:
 
     def test_networks_do_not_reach_one_another(self, features: NetworkFeatures, make: Callable[..., Net]) -> None:
         self.need(features.addresses, "addresses")
-        one, other = make(1).join(), make(2).join()
+        one, other = awake(make(1).join()), awake(make(2).join())
         with Server(other.sandbox, 80):
             assert silent(one.sandbox, other.address, 80)
 
@@ -230,7 +247,7 @@ class NetworkDriverTests:
         self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace
     ) -> None:
         self.need(features.addresses, "addresses")
-        place = make().join()
+        place = awake(make().join())
         outside.ip("route", "add", place.net.spec.subnets[0].subnet, "via", HOST_ADDRESS)
         with Server(place.sandbox, 80):
             assert silent(outside, place.address, 80)
@@ -240,7 +257,7 @@ class NetworkDriverTests:
         self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace, world: Namespace
     ) -> None:
         self.need(features.addresses, "addresses")
-        place = make(internal=True).join()
+        place = awake(make(internal=True).join())
         assert not place.sandbox.ip("route", "show", "default")
         # As if the container were hostile: it finds itself a way.
         gateway = place.net.spec.subnets[0].gateway
@@ -468,6 +485,15 @@ class NetworkDriverTests:
 
     def need_own_sandbox(self, driver: NetworkDriver) -> None:
         self.need(driver.features().sandbox == "own", "sandboxes of their own")
+
+
+def awake(place: Place) -> Place:
+    """As soon as a neighbour reaches it: silence before that would prove nothing, a new link takes its time."""
+    neighbour = place.net.join()
+    with Server(place.sandbox, 79):
+        assert ask(neighbour.sandbox, place.address, 79), "two endpoints of one network do not reach one another"
+    neighbour.leave()
+    return place
 
 
 def nft(*commands: str) -> None:

@@ -21,6 +21,7 @@ import os
 import secrets
 import signal
 import stat
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ from typing import ClassVar
 import pytest
 
 from sampan.drivers.storage import StorageDriver
-from sampan.drivers.types import Change, ChangeKind
+from sampan.drivers.types import CONTRACT_VERSION, Change, ChangeKind
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.testing.archives import Archive
 from sampan.testing.plugin import lacking
@@ -55,6 +56,7 @@ HOSTILE_IDS = (
 class StorageDriverTests(QuotaTests):
     """Subclass it and give it a ``driver``."""
 
+    family: ClassVar[str] = "storage"
     driver_name: ClassVar[str] = ""
     needs_root: ClassVar[bool] = True
 
@@ -79,13 +81,16 @@ class StorageDriverTests(QuotaTests):
 
     # ── the driver as such ─────────────────────────────────────────────────────────────────────────────────────
 
+    def test_it_is_written_for_this_contract(self, driver: StorageDriver) -> None:
+        assert driver.contract == CONTRACT_VERSION
+
     def test_making_and_checking_a_driver_leaves_nothing(self, driver: StorageDriver) -> None:
         """The constructor touches neither disk nor kernel, and what check() tries is gone afterwards."""
         assert driver.check().usable
         assert not driver.host.data_root.exists(), "a root appeared before the first layer was begun"
 
     def test_features_are_constant(self, driver: StorageDriver) -> None:
-        assert driver.features() == driver.features()
+        assert driver.features() == driver.features() == restarted(driver).features()
         assert driver.features().whiteouts in ("in-place", "overlay")
 
     def test_unknown_options_are_refused(self, driver: StorageDriver) -> None:
@@ -114,6 +119,21 @@ class StorageDriverTests(QuotaTests):
             with pytest.raises((Invalid, NotFound)):
                 call()
         assert driver.layers() == {good}
+
+    def test_refusals_name_what_they_refuse(self, driver: StorageDriver) -> None:
+        """An error's message is all that a person will see."""
+        layer, container = fresh_id(), fresh_id()
+        refused: list[tuple[str, Callable[[], object]]] = [
+            (layer, lambda: driver.commit_layer(layer)),
+            (layer, lambda: driver.create(container, layer)),
+            (container, lambda: driver.mount(container)),
+        ]
+        for name, call in refused:
+            with pytest.raises(NotFound) as refusal:
+                call()
+            said = refusal.value.message
+            assert name[:12] in said, f"the refusal {said!r} does not name {name[:12]}"
+            assert len(said.splitlines()) == 1, f"the refusal {said!r} is not one sentence"
 
     # ── layers ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -403,21 +423,26 @@ class StorageDriverTests(QuotaTests):
         driver.restore([], [])
         assert driver.layers() == set()
 
-    def test_a_killed_daemon_leaves_whole_layers_or_none(self, driver: StorageDriver) -> None:
-        """A process is killed while it makes layers; every one that it reported is complete, and none is half there."""
+    @pytest.mark.parametrize("moment", [0.0, 0.2, 0.4, 0.6, 0.8])
+    def test_a_killed_daemon_leaves_whole_layers_or_none(self, driver: StorageDriver, moment: float) -> None:
+        """A process is killed while it makes layers, at some moment between the end of one and that of the next;
+        every one that it reported is complete, and none is half there."""
         names = [fresh_id() for _ in range(64)]
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
             _make_layers_forever(driver, names, writing)
         os.close(writing)
-        reported = b"".join(os.read(reading, 1) for _ in range(5))
+        reported, began = os.read(reading, 1), time.monotonic()
+        reported += os.read(reading, 1)
+        time.sleep(moment * (time.monotonic() - began))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        reported += os.read(reading, 64)
         os.close(reading)
         driver = restarted(driver)
         driver.restore(names, [])
-        assert set(names[: len(reported)]) <= driver.layers()
+        assert set(names[: len(reported)]) <= driver.layers(), "a layer that was committed is gone"
         for layer in driver.layers():
             container = fresh_id()
             driver.create(container, layer)

@@ -7,6 +7,7 @@ held by a bind mount of our own while a container starts, so that nobody can exc
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -79,13 +80,17 @@ class Mounting:
     def users(self, name: str) -> set[str]:
         return set(self._users.get(name, ()))
 
-    def fill(self, volume: Volume, user: str, source: int) -> None:
-        """Copy the directory ``source`` into the volume if that is empty."""
+    def fill(self, volume: Volume, user: str, source: int, subpath: str = "") -> None:
+        """Copy the directory ``source`` into the volume, or into ``subpath`` in it, if that is empty. Where there is no
+        such directory, the start will tell."""
         with self._lock_of(volume.name):
             data = self.mount(volume, user)
             try:
                 with _opened(data) as fd, _opened(data.parent) as parent:
-                    filling.fill(fd, fd if device.present(volume.options) else parent, source)
+                    if subpath:
+                        _fill_inside(fd, subpath, source)
+                    else:
+                        filling.fill(fd, fd if device.present(volume.options) else parent, source)
             finally:
                 self.unmount(volume.name, user)
 
@@ -94,11 +99,10 @@ class Mounting:
         """A directory or file inside a volume that is mounted, at a place that stays the same. ``Invalid``."""
         with _opened(self._places.data(volume)) as root:
             try:
-                found = paths.openat2(
-                    root, path, os.O_PATH, resolve=paths.RESOLVE_BENEATH | paths.RESOLVE_NO_MAGICLINKS
-                )
+                found = paths.openat2(root, path, os.O_PATH, resolve=_INSIDE)
             except OSError as error:
-                raise Invalid(f"cannot access the path {path!r} of volume {volume}: {error.strerror}") from None
+                why = "path concatenation escapes the base directory" if error.errno == errno.EXDEV else error.strerror
+                raise Invalid(f"cannot access path {path!r} of volume {volume}: {why}") from None
         try:
             place = self._place(found)
         finally:
@@ -147,6 +151,17 @@ def _drop(place: Path) -> None:
         place.rmdir()
     else:
         place.unlink()
+
+
+def _fill_inside(volume: int, path: str, source: int) -> None:
+    try:
+        inside = paths.openat2(volume, path, os.O_RDONLY | os.O_DIRECTORY, resolve=_INSIDE)
+    except OSError:
+        return
+    try:
+        filling.fill(inside, inside, source)
+    finally:
+        os.close(inside)
 
 
 @contextlib.contextmanager

@@ -14,18 +14,21 @@ from collections.abc import Collection
 from pathlib import Path
 
 from sampan.linux import files, paths, trees
+from sampan.linux.idmaps import SAME, IdMap
 
 log = logging.getLogger(__name__)
 
 _DATA = "_data"
+_NEW = ".data"
 _REMOVED = ".removed"
 
 
 class Places:
-    """The directory of all volumes. Thread-safe."""
+    """The directory of all volumes. ``ids``: whose root a volume belongs to. Thread-safe."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, ids: IdMap = SAME) -> None:
         self._root = root
+        self._ids = ids
         self._removed = root / _REMOVED
         self._sweeping = threading.Lock()
 
@@ -42,8 +45,12 @@ class Places:
         home.mkdir(mode=0o701, exist_ok=True)
         data = self.data(name)
         if not data.exists():
-            data.mkdir()
-            data.chmod(0o755)  # whatever the umask
+            new = home / _NEW
+            new.mkdir(exist_ok=True)
+            if self._ids:
+                os.chown(new, *self._ids.root)
+            new.chmod(0o755)  # whatever the umask
+            new.rename(data)
             files.sync_directory(home)
             files.sync_directory(self._root)
 

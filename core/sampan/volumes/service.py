@@ -18,6 +18,7 @@ from sampan.config import Config
 from sampan.errors import Conflict, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux import trees
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Volume
 from sampan.volumes import device, request
@@ -40,10 +41,10 @@ class Volumes:
     them can be removed. A volume that was made for a container is *unclaimed* until the container is durable.
     """
 
-    def __init__(self, config: Config, state: State, events: EventBus) -> None:
+    def __init__(self, config: Config, state: State, events: EventBus, *, ids: IdMap = SAME) -> None:
         self._state = state
         self._events = events
-        self._places = Places(config.data_root / "volumes")
+        self._places = Places(config.data_root / "volumes", ids)
         self._mounting = Mounting(self._places, config.exec_root / "subpaths")
         self._lock = threading.RLock()
         self._volumes: dict[str, Volume] = {}
@@ -168,10 +169,10 @@ class Volumes:
         """Remove from disk what is left of removed volumes; may take its time."""
         self._places.sweep()
 
-    def fill(self, name: str, user: str, source: int) -> None:
+    def fill(self, name: str, user: str, source: int, subpath: str = "") -> None:
         """Copy the directory ``source`` (a descriptor for reading), with its owner and mode, into a volume that is
-        empty: wholly or not at all, whenever the daemon may die."""
-        self._mounting.fill(self.get(name), f"{user} fills", source)
+        empty, or a directory in it that is: wholly or not at all, whenever the daemon may die."""
+        self._mounting.fill(self.get(name), f"{user} fills", source, subpath)
 
     def mount(self, name: str, user: str, told: Mapping[str, str]) -> Path:
         """Make it ready for a container that starts. ``told`` is for the event. ``Invalid`` if that cannot be."""

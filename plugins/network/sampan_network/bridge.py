@@ -23,6 +23,7 @@ import msgspec
 
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
+from sampan.drivers.steps import step
 from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
 from sampan.linux import conntrack, links, netns, sysctl
@@ -92,8 +93,9 @@ class Bridge(NetworkDriver):
             raise NotFound(f"network {network.name!r} has lost its bridge {self.bridge_name(network)!r}")
         namespace = os.open(sandbox, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            self._make_pair(netlink, network, endpoint, bridge, namespace)
-            with contextlib.ExitStack() as undo:
+            with step("make a pair of links", "veth", f"{ours} on {bridge.name}, {endpoint.interface} inside"):
+                self._make_pair(netlink, network, endpoint, bridge, namespace)
+            with contextlib.ExitStack() as undo, step("give it addresses and routes", "link", endpoint.interface):
                 undo.callback(_gone, netlink, ours)
                 _configure(network, endpoint, namespace, way_out=not self._sealed(network))
                 undo.pop_all()
@@ -109,7 +111,8 @@ class Bridge(NetworkDriver):
             if self._firewall.value(element.set, element.key) not in (None, element.value):
                 host = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
                 raise Conflict(f"Bind for {host}:{port.host_port} failed: port is already allocated")
-        self._firewall.add(element for _, element in elements)
+        with step("add to the firewall", "nft element", ", ".join(f"{one.set} {one.key}" for _, one in elements)):
+            self._firewall.add(element for _, element in elements)
         _forget_flows(ports)
 
     def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:

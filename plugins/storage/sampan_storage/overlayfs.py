@@ -11,11 +11,12 @@ import os
 import secrets
 import stat
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
+from sampan.drivers.steps import step
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
 from sampan.errors import Unavailable
@@ -150,7 +151,8 @@ class Overlayfs(StorageDriver):
             return mounts.overlay(stack, place / "upper", place / "work", options)
 
         try:
-            return disks.placed(path, mount)
+            with step("stack the layers", "overlay", f"{path / 'upper'} on {len(stack)} below"):
+                return disks.placed(path, mount)
         except OSError as error:
             raise Unavailable(
                 f"the {len(stack)} layers of container {path.name[:12]} cannot be mounted: {error.strerror}"
@@ -179,6 +181,16 @@ class Overlayfs(StorageDriver):
                 os.close(upper)
         finally:
             os.close(lower)
+
+    def describe(self, container: str) -> Mapping[str, str]:
+        """With Docker's keys for overlay2. A root is mounted nowhere, so there is no ``MergedDir``; the upper directory
+        of a root that is limited in size is on a disk of its own."""
+        path = self._shelves.container(container)
+        stack = self._stack(self._shelves.container_layer(container))
+        told = {"LowerDir": ":".join(str(each.resolve()) for each in stack)}
+        if not disks.present(path):
+            told |= {"UpperDir": str(path / "upper"), "WorkDir": str(path / "work")}
+        return told
 
     def usage(self, container: str) -> int:
         with disks.inside(self._shelves.container(container)) as place:

@@ -17,6 +17,7 @@ from sampan.containers.logs import Wanted
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
 from sampan.errors import Conflict, Invalid, NotFound, StartFailed
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME
 from sampan.types import Container, Endpoint, Exec, Image, Layer, Network, State, Status, Volume
 
 NETWORK = "b" * 64
@@ -85,6 +86,9 @@ class Containers:
         yield LogEntry("stdout", "2024-01-01T00:00:00.000000001Z", b"out\n")
         yield LogEntry("stderr", "2024-01-01T00:00:00.000000002Z", b"err\n")
 
+    def resize(self, reference: str, rows: int, columns: int) -> None:
+        self.calls.append(("resize", rows, columns))
+
     async def follow(self, reference: str, wanted: Wanted) -> AsyncIterator[list[LogEntry]]:
         yield list(self.logs(reference, wanted))
         self.exit = asyncio.get_running_loop().create_future()
@@ -94,8 +98,10 @@ class Containers:
         finally:
             self.waits -= 1
 
-    def create(self, name: str | None, body: dict[str, Any], platform: str = "") -> tuple[Container, list[str]]:
-        self.calls.append(("create", name, body))
+    def create(
+        self, name: str | None, body: dict[str, Any], platform: str = "", *, shallow: bool
+    ) -> tuple[Container, list[str]]:
+        self.calls.append(("create", name, body, platform, shallow))
         if name == "taken":
             raise Conflict('The container name "/taken" is already in use')
         made = container("c", name or "some_name")
@@ -196,8 +202,12 @@ class Execs:
     def get(self, ident: str) -> Exec:
         return Exec(id=ident, container="a" * 64, config={"Tty": False, "Cmd": ["true"]})
 
-    def start(self, ident: str, *, detach: bool, size: tuple[int, int] | None) -> socket.socket | None:
+    def start(self, ident: str, *, detach: bool, framed: bool, size: tuple[int, int] | None) -> socket.socket | None:
+        self._containers.calls.append(("exec", ident, framed, size))
         return None if detach else self._containers.attach("web")
+
+    def resize(self, ident: str, rows: int, columns: int) -> None:
+        self._containers.resize(ident, rows, columns)
 
     def of(self, container: str) -> list[str]:
         return []
@@ -245,6 +255,7 @@ class Volumes:
 class Engine:
     def __init__(self) -> None:
         self.config = Config()
+        self.ids = SAME
         self.instance = "0123abcd"
         self.events = EventBus()
         self.containers = Containers()
@@ -252,7 +263,7 @@ class Engine:
         self.networks = Networks()
         self.execs = Execs(self.containers)
         self.volumes = Volumes()
-        storage = SimpleNamespace(usage=lambda ident: 11)
+        storage = SimpleNamespace(usage=lambda ident: 11, describe=lambda ident: {"UpperDir": "/there"})
         self.drivers = SimpleNamespace(
             storage=lambda name=None: storage, loaded=lambda family: {"native": None}, found=list
         )

@@ -95,7 +95,7 @@ def test_inspect(daemon: Daemon, wire: Wire) -> None:
     assert (settings["IPAddress"], settings["IPPrefixLen"], settings["Gateway"]) == ("172.17.0.2", 16, "172.17.0.1")
     assert settings["Networks"]["bridge"]["NetworkID"] == NETWORK
     assert settings["Networks"]["bridge"]["MacAddress"] == "02:42:ac:11:00:02"
-    assert whole["GraphDriver"]["Name"] == "overlayfs"
+    assert whole["GraphDriver"] == {"Name": "overlayfs", "Data": {"UpperDir": "/there"}}
     assert "SizeRw" not in whole
 
 

@@ -14,6 +14,8 @@ from typing import Any
 
 from sampan.config import Config
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.clock import Clock
+from sampan.containers.explaining import Explanations
 from sampan.containers.monitors import Exit, Launch, Started, Stream
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
@@ -21,6 +23,7 @@ from sampan.containers.service import Containers
 from sampan.drivers.types import RuntimeFeatures, StorageFeatures
 from sampan.errors import NotFound, SampanError
 from sampan.events import EventBus
+from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Endpoint, Image
 from sampan.volumes import Volumes
@@ -96,6 +99,9 @@ class Runtime(Noted):
     def resume(self, container: str) -> None:
         self.note("resume")
 
+    def frozen(self, container: str) -> bool:
+        return False
+
     def starvation(self, container: str) -> int | None:
         return None
 
@@ -111,9 +117,12 @@ class Networks(Noted):
     def plan(self, host: Mapping[str, Any], networking: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         return {"bridge": Endpoint(network="n" * 64, network_name="bridge")}
 
-    def attach(self, container: Container) -> Path | None:
+    def attach(self, container: Container, users: Path | bool = False) -> Path | None:
         self.note("attach")
         return Path("/run/netns/x")
+
+    def user_namespace(self, container_id: str) -> Path:
+        return Path("/run/userns") / container_id
 
     def detach(self, container: Container) -> None:
         self.note("detach")
@@ -165,6 +174,9 @@ class Monitors(Noted):
         if self.running.pop(key, None):
             self.on_exit(key, Exit(code, more.pop("oom", False), time.time_ns(), **more))
 
+    def lives(self, key: str) -> bool:
+        return key in self.running
+
     def forget(self, key: str) -> None:
         self.note("forget")
 
@@ -177,7 +189,7 @@ def _stream(wants: Any) -> tuple[socket.socket, Stream]:
 class House:
     """Everything together; ``calls`` is what was asked of the dummies, ``failing`` what they refuse."""
 
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, ids: IdMap = SAME, **settings: Any) -> None:
         root = directory / "root"
         (root / "etc").mkdir(parents=True)
         (root / "etc/passwd").write_text(ACCOUNTS)
@@ -199,6 +211,7 @@ class House:
         )
         config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
         state = State(directory / "engine.db")
+        clock = Clock()
         self.parts = Parts(
             config=config,
             state=state,
@@ -210,6 +223,9 @@ class House:
             monitors=self.monitors,  # type: ignore[arg-type]
             registry=Registry(),
             cleaner=Cleaner(),
+            clock=clock,
+            ids=ids,
+            explanations=Explanations(config.data_root / "containers", clock),
         )
         self.containers = Containers(self.parts)
         self.monitors.on_exit = self.containers.exited

@@ -49,6 +49,20 @@ def test_a_restart_is_counted_when_it_is_decided_and_done_by_the_next_daemon_if_
     assert (later.state.status, later.restart_count, wanted) == (Status.EXITED, 1, ["one"])
 
 
+def test_deaths_for_want_of_memory_are_told_by_the_next_daemon_unless_the_last_one_did(home: House) -> None:
+    for name, known in (("one", False), ("two", True)):
+        record = home.create(name, {})
+        home.containers.start(name)
+        record.state.oom_killed = known
+        home.parts.save(record)
+    home.monitors.adopt = lambda key, directory: Exit(137, True, time.time_ns())  # type: ignore[attr-defined]
+    found = adoption.adopt(parts := replace(home.parts, registry=Registry()))
+    del home.events[:]
+    adoption.tell(parts, found)
+    assert sorted(home.events) == ["die", "die", "oom"]
+    assert [each.name for each in found.starved] == ["one"]
+
+
 def test_the_last_restart_of_all_is_done_by_the_next_daemon_too(home: House) -> None:
     record = waiting(home, "on-failure")
     record.host_config["RestartPolicy"]["MaximumRetryCount"] = 1

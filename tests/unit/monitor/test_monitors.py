@@ -218,7 +218,9 @@ def test_processes_outlive_the_daemon_and_the_next_one_finds_them(daemons: Calla
     first.monitors.close()
     assert alive(started.pid)
     second = daemons()
-    assert second.monitors.adopt(key, second.directory / key) == started
+    told = second.monitors.adopt(key, second.directory / key)
+    assert isinstance(told, Started)
+    assert (told.pid, told.monitor, told.at) == (started.pid, started.monitor, started.at)
     client = second.monitors.attach(key, stdin=True, stdout=True, stderr=True)
     client.settimeout(PATIENCE)
     client.sendall(b"still here")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.drivers.errors import Invalid, Unsupported
-from sampan.linux import capabilities, mounts, namespaces
+from sampan.linux import mounts, namespaces
 from sampan_runtime.native import order
 
 ROOTFS = Path("/run/box/rootfs")
@@ -74,7 +74,7 @@ def test_user_groups_and_mask() -> None:
 
 
 def test_capabilities_become_masks_of_what_this_machine_grants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capabilities, "permitted", lambda: 0b0011)
+    monkeypatch.setattr(order, "_permitted", lambda: 0b0011)
     names = ["CAP_CHOWN", "CAP_DAC_READ_SEARCH", "CAP_FROM_THE_FUTURE"]
     found = made(process={"capabilities": {"bounding": names, "effective": names[:1]}})
     assert found["capabilities"] == {"bounding": 1, "effective": 1, "permitted": 0, "inheritable": 0, "ambient": 0}
@@ -104,6 +104,18 @@ def test_namespaces_are_made_or_joined() -> None:
         namespaces.CLONE_NEWNS | namespaces.CLONE_NEWPID | namespaces.CLONE_NEWUTS | namespaces.CLONE_NEWIPC
     )
     assert found["joins"] == [(namespaces.CLONE_NEWNET, b"/run/netns/a")]
+
+
+def test_a_user_namespace_is_joined_before_all_others() -> None:
+    linux = {
+        "namespaces": [{"type": "mount"}, {"type": "user", "path": "/run/userns/a"}],
+        "uidMappings": [{"containerID": 0, "hostID": 300_000, "size": 10}],
+        "gidMappings": [{"containerID": 0, "hostID": 400_000, "size": 20}],
+    }
+    found = made(linux=linux)
+    assert (found["users"], found["uids"], found["gids"]) == (b"/run/userns/a", [(0, 300_000, 10)], [(0, 400_000, 20)])
+    assert (found["flags"], found["joins"]) == (namespaces.CLONE_NEWNS, [])
+    assert made()["users"] is None
 
 
 @pytest.mark.parametrize("kind", ["user", "time", "dream"])

@@ -258,7 +258,7 @@ def test_a_part_of_a_volume_stays_inside(house: House, path: str) -> None:
     (data / "absolute").symlink_to("/etc")
     (data / "above").symlink_to("../../../")
     (data / "magic").symlink_to("/proc/self/root")
-    with pytest.raises(Invalid, match="cannot access the path"), house.volumes.hold("data", path):
+    with pytest.raises(Invalid, match="cannot access path"), house.volumes.hold("data", path):
         pass
 
 

@@ -56,12 +56,12 @@ def changes(call: Call) -> Any:
 
 @routes.post("/commit")
 def commit(call: Call) -> Reply:
-    query = call.query
+    query, config = call.query, call.json(letters.CONTAINER_CONFIG, optional=True)
     repository, label = query.text("repo"), query.text("tag")
     image = call.engine.containers.archives.commit(
         query.needed("container"),
         name=f"{repository}:{label}" if repository and label else repository,
-        config=call.json(letters.CONTAINER_CONFIG, optional=True),
+        config=config,
         instructions=[change for text in query.every("changes") for change in text.splitlines()],
         author=query.text("author"),
         comment=query.text("comment"),

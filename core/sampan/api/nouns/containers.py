@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from sampan.api import letters
+from sampan.api import ages, letters
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.selection import ContainerFilter
@@ -21,25 +22,14 @@ if TYPE_CHECKING:
 @routes.post("/containers/create")
 def create(call: Call) -> Reply:
     body = call.json(letters.CONTAINER_CREATE)
-    if call.version < RECURSIVE:
-        _read_only_as_before(body)
+    ages.adapt(body, call.version)
     container, warnings = call.engine.containers.create(
-        call.query.text("name") or None, body, call.query.text("platform")
+        call.query.text("name") or None,
+        body,
+        call.query.text("platform") if call.version >= ages.PLATFORM else "",
+        shallow=call.version < ages.RECURSIVE,
     )
     return json({"Id": container.id, "Warnings": warnings}, 201)
-
-
-RECURSIVE = (1, 44)
-"""Clients that are older mean the mount itself by read-only, not what is mounted in it."""
-
-
-def _read_only_as_before(body: dict[str, Any]) -> None:
-    host = body.get("HostConfig")
-    mounts = host.get("Mounts") if isinstance(host, dict) else None
-    for mount in mounts if isinstance(mounts, list) else ():
-        if isinstance(mount, dict) and mount.get("Type") == "bind" and mount.get("ReadOnly"):
-            options = mount.get("BindOptions")
-            mount["BindOptions"] = {**(options if isinstance(options, dict) else {}), "ReadOnlyNonRecursive": True}
 
 
 @routes.get("/containers/json")
@@ -51,10 +41,14 @@ def list_containers(call: Call) -> Any:
     everyone = query.flag("all") or limit > 0 or wanted.asks_for_states
     find, with_size = find_network(engine), query.flag("size")
     chosen = [c for c in engine.containers.list() if (everyone or c.state.status in views.RUNNING) and wanted(c)]
-    return [
+    told = [
         views.summary(c, shown_image(engine, c), find, sizes(engine, c) if with_size else None)
         for c in (chosen[:limit] if limit else chosen)
     ]
+    if call.version < (1, 46):
+        for entry in told:
+            entry["HostConfig"].pop("Annotations", None)
+    return told
 
 
 @routes.get("/containers/{id}/json")
@@ -63,7 +57,7 @@ def inspect(call: Call) -> Any:
     container = engine.containers.get(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
-    entry = views.inspect(container, find_network(engine), execs, files, size)
+    entry = views.inspect(container, find_network(engine), execs, files, size, _root(engine, container))
     if call.version < (1, 45):
         with_short_id(entry["NetworkSettings"]["Networks"], container.id)
     return entry
@@ -162,6 +156,13 @@ def shown_image(engine: Engine, container: Container) -> str:
         return name if engine.images.get(name).id == container.image else container.image
     except SampanError:
         return container.image
+
+
+def _root(engine: Engine, container: Container) -> Mapping[str, str]:
+    try:
+        return engine.drivers.storage(container.storage_driver).describe(container.id)
+    except SampanError:  # it is going, or its driver is not here any more
+        return {}
 
 
 def sizes(engine: Engine, container: Container) -> views.Sizes:

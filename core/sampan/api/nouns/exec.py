@@ -13,31 +13,38 @@ from sampan.api.views.execs import inspect as view
 from sampan.api.wire import keys
 from sampan.api.wire.answer import Hijack, Reply, json
 
+SIZED = (1, 42)
+"""Clients that are older cannot say how large a terminal is at first."""
+
 
 @routes.post("/containers/{id}/exec")
 def create(call: Call) -> Reply:
     body = call.json(letters.EXEC_CREATE)
     keys.parse(typed(body.get("DetachKeys") or "", str))
+    if call.version < SIZED:
+        body.pop("ConsoleSize", None)
     made = call.engine.execs.create(call.id, body)
     return json({"Id": made.id}, 201)
 
 
 @routes.post("/exec/{id}/start")
 def start(call: Call) -> Hijack | Reply:
-    """Detached: answers when the process runs. Otherwise the connection becomes the process's streams."""
+    """Detached: answers when the process runs. Otherwise the connection becomes the process's streams, with Docker's
+    framing unless the client says that it expects a terminal, whatever the process has."""
     body = call.json(letters.EXEC_START, optional=True)
     found = call.engine.execs.get(call.id)
     detach = typed(body.get("Detach") or False, bool)
-    tty = bool(found.config.get("Tty"))
-    size = body.get("ConsoleSize") or found.config.get("ConsoleSize")
-    rows_columns = typed(size, tuple[int, int]) if size else None
-    peer = call.engine.execs.start(found.id, detach=detach, size=rows_columns)
+    raw, tty = typed(body.get("Tty") or False, bool), bool(found.config.get("Tty"))
+    given = body.get("ConsoleSize") if raw and call.version >= SIZED else None
+    size = given or found.config.get("ConsoleSize")
+    size = typed(size, tuple[int, int]) if size else None
+    peer = call.engine.execs.start(found.id, detach=detach, framed=not raw, size=size)
     if peer is None:
         return Reply(200)
     if not tty:
-        return Hijack(peer, stream_type(call, tty))
+        return Hijack(peer, stream_type(call, raw))
     leave = keys.DetachKeys(keys.parse(found.detach_keys))
-    return Hijack(peer, stream_type(call, tty), leave, partial(call.engine.execs.detached, found.id))
+    return Hijack(peer, stream_type(call, raw), leave, partial(call.engine.execs.detached, found.id))
 
 
 @routes.post("/exec/{id}/resize")

@@ -9,7 +9,8 @@ import msgspec
 from sampan.api.call import Call, typed
 from sampan.api.letters import Shape
 from sampan.api.nouns import routes
-from sampan.api.views import images as views
+from sampan.api.views import images
+from sampan.api.views import ours as views
 from sampan.api.wire.answer import Reply, json
 
 _FROM_HOST = Shape("programs reference")
@@ -27,9 +28,21 @@ def drivers(call: Call) -> Any:
     return [msgspec.to_builtins(found) for found in call.engine.drivers.found()]
 
 
+@routes.get("/sampan/containers/{id}/explain")
+def explain(call: Call) -> Any:
+    """The steps that made a container, as they were taken."""
+    return views.explained(call.engine.containers.get(call.id), call.engine.containers.explain(call.id))
+
+
+@routes.get("/sampan/containers/{id}/isolation")
+def isolation(call: Call) -> Any:
+    """What a running container's process really has of this machine."""
+    return msgspec.to_builtins(call.engine.containers.isolation(call.id))
+
+
 @routes.post("/sampan/images/from-host")
 def from_host(call: Call) -> Reply:
     """Makes an image of this host's own executables."""
     wish = typed(call.json(_FROM_HOST, optional=True), FromHost)
     image = call.engine.images.from_host(wish.programs, wish.reference)
-    return json({"Id": image.id, "RepoTags": views.tags(image), "Size": image.size}, 201)
+    return json({"Id": image.id, "RepoTags": images.tags(image), "Size": image.size}, 201)

@@ -12,7 +12,7 @@ from urllib.parse import quote_plus
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.wire import keys
-from sampan.api.wire.answer import Hijack, Stream, line
+from sampan.api.wire.answer import Hijack, Reply, Stream, line
 from sampan.api.wire.outlet import Outlet
 from sampan.containers.attach import frame
 from sampan.containers.logformats import LogEntry
@@ -88,8 +88,9 @@ async def _follow(
 
 
 @routes.post("/containers/{id}/resize")
-def resize(call: Call) -> None:
+def resize(call: Call) -> Reply:
     call.engine.containers.resize(call.id, call.query.size("h"), call.query.size("w"))
+    return Reply(200)
 
 
 @routes.post("/containers/{id}/wait")

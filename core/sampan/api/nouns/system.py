@@ -41,7 +41,8 @@ def version(call: Call) -> Any:
 
 @routes.get("/info")
 def info(call: Call) -> Any:
-    return system.info(call.engine, count_listeners())
+    told = system.info(call.engine, count_listeners())
+    return told if call.version >= (1, 50) else {**told, "BridgeNfIptables": False, "BridgeNfIp6tables": False}
 
 
 @routes.get("/system/df")

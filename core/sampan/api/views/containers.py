@@ -34,7 +34,9 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
         "State": str(container.state.status),
         "Status": status(container.state),
         "Cause": cause(container.state),  # ours
-        "HostConfig": {"NetworkMode": container.host_config.get("NetworkMode", "")},
+        "HostConfig": {
+            key: container.host_config[key] for key in ("NetworkMode", "Annotations") if key in container.host_config
+        },
         "NetworkSettings": {
             "Networks": {name: endpoints.settings(container, e, find) for name, e in container.endpoints.items()}
         },
@@ -46,9 +48,15 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
 
 
 def inspect(
-    container: Container, find: FindNetwork, execs: list[str], paths: Mapping[str, str], sizes: Sizes | None
+    container: Container,
+    find: FindNetwork,
+    execs: list[str],
+    paths: Mapping[str, str],
+    sizes: Sizes | None,
+    root: Mapping[str, str],
 ) -> dict[str, Any]:
-    """``ContainerInspectResponse``. ``paths`` are those of the files that the engine makes for the container."""
+    """``ContainerInspectResponse``. ``paths`` are those of the files that the engine makes for the container, ``root``
+    is what its storage driver tells."""
     entry: dict[str, Any] = {
         "Id": container.id,
         "Created": or_never(container.created),
@@ -69,7 +77,7 @@ def inspect(
         "AppArmorProfile": "",
         "ExecIDs": execs or None,
         "HostConfig": container.host_config,
-        "GraphDriver": {"Name": container.storage_driver, "Data": {}},
+        "GraphDriver": {"Name": container.storage_driver, "Data": dict(root)},
         "Mounts": mounts(container),
         "Config": container.config,
         "NetworkSettings": endpoints.network_settings(container, find),

@@ -89,7 +89,7 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "ServerVersion": __version__,
         "DefaultRuntime": config.runtime.driver,
         "Runtimes": {name: {"path": name} for name in engine.drivers.loaded("runtime")},
-        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+        "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns", *(["name=userns"] if engine.ids else [])],
         "DefaultAddressPools": [{"Base": str(p.base), "Size": p.size} for p in config.network.default_address_pools],
         "LiveRestoreEnabled": True,
         **_ABSENT,

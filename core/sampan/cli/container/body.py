@@ -147,12 +147,21 @@ def _rights(args: Args) -> dict[str, Any]:
         "GroupAdd": args.group_add or None,
         "Devices": [mounts.device(word) for word in args.device] or None,
         "DeviceCgroupRules": args.device_cgroup_rule or None,
+        "DeviceRequests": _gpus(args.gpus),
         "PidMode": args.pid,
         "IpcMode": args.ipc,
         "UTSMode": args.uts,
         "UsernsMode": args.userns,
         "CgroupnsMode": args.cgroupns,
     }
+
+
+def _gpus(words: list[str]) -> list[dict[str, Any]] | None:
+    if not words:
+        return None
+    from sampan.cli.container import gpus
+
+    return gpus.requests(words)
 
 
 def _security(word: str) -> str:

@@ -40,6 +40,7 @@ CREATE = (
     Flag("env", "Set an environment variable (NAME alone: as it is here)", str, short="e", many=True),
     Flag("env-file", "Read environment variables from a file", str, many=True),
     Flag("expose", "Say that the container listens on a port", str, many=True),
+    Flag("gpus", "Give graphics processors (all, a number, or device=…)", str, many=True),
     Flag("group-add", "Run with one more group", str, many=True),
     Flag("health-cmd", "Command that checks the container's health", str),
     Flag("health-interval", "Time between two checks", duration, default=0),

@@ -17,6 +17,8 @@ from sampan.testing.runtime.containers import Containers
 class Base:
     """Give ``driver_class``, or override the fixture ``driver``."""
 
+    family: ClassVar[str] = "runtime"
+    driver_name: ClassVar[str] = ""
     driver_class: ClassVar[type[RuntimeDriver]]
 
     @pytest.fixture

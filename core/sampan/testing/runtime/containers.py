@@ -310,9 +310,9 @@ def _dead(pid: str) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
-def until(condition: Callable[[], object], complaint: Callable[[], str], patience: float = PATIENCE) -> None:
+def until(condition: Callable[[], object], complaint: Callable[[], str], patience: float | None = None) -> None:
     """Wait until ``condition()`` is true; ``AssertionError`` with the complaint if that takes too long."""
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(complaint())

@@ -13,7 +13,7 @@ import pytest
 from sampan.drivers.types import INIT, RuntimeFeatures
 from sampan.errors import NotFound
 from sampan.testing.runtime.base import Base, need
-from sampan.testing.runtime.containers import Containers, Running, until
+from sampan.testing.runtime.containers import Containers, until
 from sampan.testing.runtime.spec import command
 
 _BUSY = "while :; do :; done"
@@ -21,9 +21,9 @@ _LONG_ENOUGH = 0.15
 """Seconds in which a process that is not frozen would certainly have used some time of the processor."""
 
 
-def used(running: Running) -> int:
-    """What the init has used of the processors' time, in clock ticks (proc_pid_stat(5))."""
-    fields = Path(f"/proc/{running.pid}/stat").read_text().rpartition(")")[2].split()
+def used(pid: int) -> int:
+    """What a process has used of the processors' time, in clock ticks (proc_pid_stat(5))."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
 
 
@@ -84,26 +84,29 @@ class ControlTests(Base):
     ) -> None:
         need(features, "pause")
         running = containers.start(command("sh", "-c", _BUSY))
-        until(lambda: used(running) > 0, lambda: "it did nothing to begin with")
+        until(lambda: used(running.pid) > 0, lambda: "it did nothing to begin with")
         containers.driver.pause(running.key)
         containers.driver.pause(running.key)
-        frozen = used(running)
+        frozen = used(running.pid)
         time.sleep(_LONG_ENOUGH)  # that nothing happens can only be seen by waiting
-        assert used(running) == frozen
+        assert used(running.pid) == frozen
         containers.driver.resume(running.key)
         containers.driver.resume(running.key)
-        until(lambda: used(running) > frozen, lambda: "it did not go on")
+        until(lambda: used(running.pid) > frozen, lambda: "it did not go on")
 
     def test_all_processes_of_a_paused_container_stand_still(
         self, containers: Containers, features: RuntimeFeatures
     ) -> None:
         need(features, "pause")
-        running = containers.start(command("sh", "-c", "i=0; while :; do sh -c 'echo x'; done"))
-        running.until("x\n")
-        containers.driver.pause(running.key)
-        before = containers.driver.processes(running.key, running.pid)
+        running = containers.start(command("sh", "-c", f"({_BUSY}) & sleep 1000 & wait"))
+        driver = containers.driver
+        until(lambda: len(driver.processes(running.key, running.pid)) == 3, lambda: "it has not got its processes")
+        driver.pause(running.key)
+        before = [used(pid) for pid in driver.processes(running.key, running.pid)]
+        assert len(before) == 3
         time.sleep(_LONG_ENOUGH)
-        assert containers.driver.processes(running.key, running.pid) == before
+        assert [used(pid) for pid in driver.processes(running.key, running.pid)] == before
+        driver.resume(running.key)
 
     def test_a_paused_container_can_be_removed(self, containers: Containers, features: RuntimeFeatures) -> None:
         need(features, "pause")

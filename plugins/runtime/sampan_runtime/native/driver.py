@@ -7,6 +7,7 @@ import os
 import signal as signals
 from collections.abc import Collection, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sampan.drivers import RuntimeDriver
@@ -49,7 +50,9 @@ class Native(RuntimeDriver):
         return Check(True)
 
     def features(self) -> RuntimeFeatures:
-        return RuntimeFeatures(init=True)
+        if os.access("/proc/self/ns/user", os.F_OK):
+            return RuntimeFeatures(init=True, user_namespaces=True)
+        return RuntimeFeatures(init=True, why={"user_namespaces": "this kernel has none (CONFIG_USER_NS)"})
 
     def order(self, bundle: Bundle) -> Order:
         spec = bundle.spec
@@ -63,7 +66,7 @@ class Native(RuntimeDriver):
         return made
 
     def usual(self, spec: Mapping[str, Any]) -> Order:
-        made = orders.from_spec(spec, "", None)
+        made = orders.from_spec(spec, Path("/"), None)
         made["hierarchies"] = self._hierarchies
         made.update(self._groups.order("usual", (spec.get("linux") or {}).get("resources") or {}))
         return made
@@ -73,7 +76,7 @@ class Native(RuntimeDriver):
         started = process.start_time(pid)
         if started is None:
             raise NotFound(f"container {process_.container[:12]} is not running")
-        made = orders.process(process_.process, self._program(linux))
+        made = {**orders.process(process_.process, self._program(linux)), **orders.mappings(linux)}
         flags = [each["type"] for each in linux.get("namespaces") or ()]
         made["flags"] = sum(namespaces.FLAGS[name] for name in set(flags))
         made["pid"], made["start_time"] = pid, started
@@ -106,6 +109,9 @@ class Native(RuntimeDriver):
 
     def resume(self, container: str) -> None:
         self._groups.freeze(container, False)
+
+    def frozen(self, container: str) -> bool:
+        return self._groups.frozen(container)
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         self._groups.update(container, resources)

@@ -15,20 +15,21 @@ from sampan.drivers.errors import Unavailable
 from sampan.linux import bpf, cgroups
 from sampan_runtime.native import changing, devices, limits
 from sampan_runtime.native.homes import Homes, resolve
-from sampan_runtime.native.standby import PREFIX, remove_dead
+from sampan_runtime.native.standby import PREFIX, remove_left
 
-_PARENT = "sampan-{}"
 _FREEZE_PATIENCE = 10.0  # seconds
 
 
 class Groups:
     """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host, or where the spec's ``cgroupsPath`` wants
-    them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere."""
+    them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere.
 
-    def __init__(self, instance: str, memory: Path) -> None:
-        self._parent = _PARENT.format(instance)
+    Each runtime has its own parent group: ``kind`` is the end of its name. ``found`` are the hierarchies to be used."""
+
+    def __init__(self, instance: str, memory: Path, kind: str = "", found: Mapping[str, str] | None = None) -> None:
+        self._parent = f"sampan-{instance}" + (f"-{kind}" if kind else "")
         self._homes = Homes(memory)
-        self._found = cgroups.hierarchies()
+        self._found = cgroups.hierarchies() if found is None else dict(found)
         self._probing = threading.Lock()
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
         self.unified = self._found.get(cgroups.V2)
@@ -140,22 +141,36 @@ class Groups:
 
     def freeze(self, container: str, frozen: bool) -> None:
         """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze)."""
+        state = self._freezer(container)
         if "freezer" in self._found:
-            path = f"{self._in(self._found['freezer'], container)}/freezer.state"
-            value, done = ("FROZEN", "FROZEN") if frozen else ("THAWED", "THAWED")
-            state = path
+            path, value = state, ("FROZEN" if frozen else "THAWED")
+            done = value
         else:
-            path = f"{self._in(self.unified or '', container)}/cgroup.freeze"
-            value, done = ("1", "frozen 1") if frozen else ("0", "frozen 0")
-            state = path.replace("cgroup.freeze", "cgroup.events")
+            path, value = state.replace("cgroup.events", "cgroup.freeze"), str(int(frozen))
+            done = f"frozen {value}"
         until = time.monotonic() + _FREEZE_PATIENCE
         cgroups.write(path, value)
         while done not in cgroups.read(state):
             if time.monotonic() > until:
-                raise Unavailable(f"container {container[:12]} could not be frozen within {_FREEZE_PATIENCE:.0f} s")
+                end = "frozen" if frozen else "thawed: perhaps a group above its own is frozen"
+                raise Unavailable(f"container {container[:12]} could not within {_FREEZE_PATIENCE:.0f} s be {end}")
             time.sleep(0.001)
             if "freezer" in self._found:
                 cgroups.write(path, value)  # a process that forked meanwhile holds version 1 up until told again
+
+    def frozen(self, container: str) -> bool:
+        """Is it, or is it about to be, by whatever hand, in its own group or one above?"""
+        try:
+            told = cgroups.read(self._freezer(container))
+        except OSError:  # it has ended
+            return False
+        return "FREEZING" in told or "FROZEN" in told or "frozen 1" in told
+
+    def _freezer(self, container: str) -> str:
+        """The file that says whether it is frozen."""
+        if "freezer" in self._found:
+            return f"{self._in(self._found['freezer'], container)}/freezer.state"
+        return f"{self._in(self.unified or '', container)}/cgroup.events"
 
     def remove(self, container: str) -> None:
         """Kill all that is left and remove the groups. Idempotent."""
@@ -167,7 +182,8 @@ class Groups:
         self._remove_parents_if_empty()
 
     def remove_others(self, running: Collection[str]) -> None:
-        remove_dead([f"{place}/{self._parent}" for place in self.places])
+        for place in self.places:
+            remove_left(f"{place}/{self._parent}")
         for container in self.known() - set(running):
             self.remove(container)
         self._remove_parents_if_empty()

@@ -75,7 +75,13 @@ class Things:
 
 def run_init(order: dict[str, Any], things: Things, report: Any) -> None:
     """Become a container's init. Never returns; a failure is reported as ``(exit code, sentence)``."""
+    _begin_marks()
     _guarded(report, _init, order, things, report)
+
+
+def run_remapped(order: dict[str, Any], things: Things, dev: Any, report: Any) -> None:
+    """The same in a user namespace, which the caller is in. ``dev`` is from :func:`remapped.fit`."""
+    _guarded(report, _remapped, order, things, dev, report)
 
 
 def run_ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
@@ -85,7 +91,13 @@ def run_ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
 
 def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
     """Become one more process of the container whose init has the pidfd ``init``. Never returns."""
+    _begin_marks()
     _guarded(report, _exec, order, init, stdio, report)
+
+
+def _begin_marks() -> None:
+    process.marks.clear()
+    process.mark("")
 
 
 def _guarded(report: Any, step: Any, *args: Any) -> None:
@@ -124,6 +136,7 @@ def _ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
     shape, fds = messages.receive(link)
     if shape is None:  # given up
         return
+    _begin_marks()
     order = messages.kept(fds.pop(0))
     order["flags"] &= ~namespaces.CLONE_NEWCGROUP  # it has that
     order["to_drop"] = usual["capabilities"]["bounding"]
@@ -157,6 +170,15 @@ def _init(order: dict[str, Any], things: Things, report: Any) -> None:
     _enter_container(order, things, ready.none(order), report)
 
 
+def _remapped(order: dict[str, Any], things: Things, dev: Any, report: Any) -> None:
+    from sampan_runtime.native import remapped
+
+    os.setsid()
+    remapped.become_root()
+    mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    _enter_container(order, things, remapped.ready(order, dev), report)
+
+
 def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, report: Any) -> None:
     _join_cgroups(things.tasks)
     if order["flags"] & namespaces.CLONE_NEWCGROUP:
@@ -167,10 +189,12 @@ def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, r
         call("sethostname", order["hostname"], len(order["hostname"]))
     if order["domainname"] and order["flags"] & namespaces.CLONE_NEWUTS:
         call("setdomainname", order["domainname"], len(order["domainname"]))
+    process.mark("enter groups and namespaces", "namespaces", f"{len(things.joins)} joined, the others its own")
     _set_oom_score(order)  # through a /proc that we can trust, while it is there
     if order["init"]:
         attendant.rename(order["args"])
     rootfs.build(order, things.root, things.trees, made)
+    process.mark("build the root file system and move into it", "mount", f"{len(order['mounts'])} mounts on /")
     if order["terminal"]:
         _make_terminal(order, report)
         _bind_console()
@@ -183,7 +207,14 @@ def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report:
     os.setsid()
     _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
     _set_oom_score(order)
-    namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+    if order["flags"] & namespaces.CLONE_NEWUSER:
+        from sampan_runtime.native import remapped
+
+        remapped.lend(order, stdio)
+        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+        remapped.become_root()
+    else:
+        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
     if order["terminal"]:
         _make_terminal(order, report)
     else:
@@ -261,7 +292,8 @@ def _become(order: dict[str, Any], report: Any) -> None:
     _drop(order)
     _enter(order["cwd"])
     process.prctl(process.PR_SET_PDEATHSIG, _signal.SIGKILL)  # after the last change of credentials, which clears it
-    messages.send(report, ("alive",))  # fails if the monitor died before the line above took effect
+    process.mark("give up powers: user, capabilities, seccomp", "process", "1")
+    messages.send(report, ("alive", process.marks))  # fails if the monitor died before the line above took effect
     if order.get("init"):
         attendant.attend(report)
     _execute(order["args"], environment)

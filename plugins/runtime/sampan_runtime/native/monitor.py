@@ -21,11 +21,11 @@ def prepare() -> None:
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
 
 
-def ready(usual: dict[str, Any]) -> Standby | None:
+def ready(usual: dict[str, Any], slot: str) -> Standby | None:
     """An init without a container, as a child of the monitor's; not where groups are of version 2."""
     if not usual or usual["v2"]:
         return None
-    made = Standby(usual)
+    made = Standby(usual, slot)
     _rehearse(usual, made)
     return made if made.is_ready() else None
 
@@ -61,6 +61,7 @@ def _start_ready(
 ) -> tuple[int, int]:
     try:
         things = init.Things.gather({**order, "tasks": []}, root, stdio)
+        process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
         return _await_execve(made.pid, made.take(order, kept, things))
     except BaseException:
         made.close()
@@ -71,16 +72,38 @@ def _start_ready(
 def _start_new(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
     try:
         born_in = _make_cgroups(order)
+        process.mark("make its groups and set their limits", "cgroup", " ".join(order["cgroups"]))
+        if order["users"]:
+            return _start_remapped(order, root, stdio, born_in)
         things = init.Things.gather(order, root, stdio)
-        for flag, path in order["joins"]:
-            if flag == namespaces.CLONE_NEWPID:  # holds for children, so it is entered before the clone
-                _join(path, flag)
-        # The cgroup namespace is made by the init itself, when it is where its root shall be.
-        flags = order["flags"] & ~namespaces.CLONE_NEWCGROUP
-        return _clone(flags, born_in, init.run_init, order, things)
+        process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
+        return _clone(_flags(order), born_in, init.run_init, order, things)
     except BaseException:
         finish(order)
         raise
+
+
+def _start_remapped(
+    order: dict[str, Any], root: int, stdio: tuple[int, int, int], born_in: int | None
+) -> tuple[int, int]:
+    from sampan_runtime.native import remapped  # late: every monitor would keep it in memory
+
+    dev = remapped.fit(order, root, stdio)
+    things = init.Things.gather(order, root, stdio)
+    process.mark("pick up what it gets of the host", "descriptors", f"{len(things.trees)} trees to bind")
+    flags = _flags(order)
+    remapped.enter(order)
+    process.mark("enter its user namespace", "userns", os.fsdecode(order["users"]))
+    return _clone(flags, born_in, init.run_remapped, order, things, dev)
+
+
+def _flags(order: dict[str, Any]) -> int:
+    """For the clone; joins the PID namespace, if one is to be joined, for that holds for children."""
+    for flag, path in order["joins"]:
+        if flag == namespaces.CLONE_NEWPID:
+            _join(path, flag)
+    # The cgroup namespace is made by the init itself, when it is where its root shall be.
+    return int(order["flags"]) & ~namespaces.CLONE_NEWCGROUP
 
 
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
@@ -157,8 +180,12 @@ def _await_execve(pid: int, link: Any) -> tuple[int, int]:
     while True:
         message, fds = messages.receive(link)
         if message is None:  # closed by execve: the program runs
+            process.mark("execute the program", "process", str(pid))
             return pid, terminal
         if message[0] == "terminal":
             terminal = fds[0]
         elif message[0] == "failed":
             raise StartFailed(message[2], message[1])
+        elif message[0] == "alive":
+            process.reported[:] = message[1]
+            process.mark("")

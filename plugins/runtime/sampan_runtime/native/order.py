@@ -54,9 +54,12 @@ def from_spec(spec: Mapping[str, Any], rootfs: os.PathLike[str], seccomp: bytes 
     """All of the order but its cgroups. ``Unsupported`` names what the native runtime cannot do."""
     linux = spec.get("linux") or {}
     flags, joins = _namespaces(linux.get("namespaces") or ())
+    users = _users(linux)
     root = spec.get("root") or {}
     return {
         **process(spec["process"], seccomp),
+        **mappings(linux),
+        "users": users,
         "init": (spec.get("annotations") or {}).get(INIT) == "true",
         "rootfs": os.fsencode(rootfs),
         "read_only": bool(root.get("readonly")),
@@ -124,7 +127,9 @@ def _namespaces(wanted: Any) -> tuple[int, list[tuple[int, bytes]]]:
     flags, joins = 0, []
     for each in wanted:
         flag = namespaces.FLAGS.get(each["type"])
-        if flag is None or flag in (namespaces.CLONE_NEWUSER, namespaces.CLONE_NEWTIME):
+        if flag == namespaces.CLONE_NEWUSER:
+            continue
+        if flag is None or flag == namespaces.CLONE_NEWTIME:
             raise Unsupported(f"the native runtime has no {each['type']!r} namespaces yet")
         if each.get("path"):
             joins.append((flag, os.fsencode(each["path"])))
@@ -133,6 +138,24 @@ def _namespaces(wanted: Any) -> tuple[int, list[tuple[int, bytes]]]:
     if not flags & namespaces.CLONE_NEWNS:
         raise Unsupported("the native runtime gives every container a mount namespace of its own")
     return flags, joins
+
+
+def _users(linux: Mapping[str, Any]) -> bytes | None:
+    """The file of the user namespace, if the container is to be in one."""
+    for each in linux.get("namespaces") or ():
+        if each["type"] == "user":
+            if not each.get("path"):
+                raise Unsupported("the native runtime makes no user namespaces: it joins one, given by its path")
+            return os.fsencode(each["path"])
+    return None
+
+
+def mappings(linux: Mapping[str, Any]) -> dict[str, list[tuple[int, int, int]]]:
+    """The ids of that namespace: the first inside, the first on the host, how many."""
+    return {
+        name: [(each["containerID"], each["hostID"], each["size"]) for each in linux.get(key) or ()]
+        for name, key in (("uids", "uidMappings"), ("gids", "gidMappings"))
+    }
 
 
 def _mount(wanted: Mapping[str, Any]) -> tuple[str, bytes, str, int, int, str]:

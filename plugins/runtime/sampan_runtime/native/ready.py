@@ -33,12 +33,22 @@ _PROC = b"/proc"
 
 class Ready:
     """``place``: where the root goes. ``null``: the host's /dev/null. ``own``: the small root, with a /proc that is not
-    the container's, or -1. ``usual``: the order that the frame was made for, or None without a frame."""
+    the container's, or -1. ``usual``: the order that the frame was made for, or None without a frame. ``detached``:
+    mounts that were made without one."""
 
-    def __init__(self, place: bytes, null: int, own: int = -1, usual: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        place: bytes,
+        null: int,
+        *,
+        own: int = -1,
+        usual: dict[str, Any] | None = None,
+        detached: dict[Wanted, int] | None = None,
+    ) -> None:
         self.place = place
         self.null = null
         self.own = own
+        self._detached = detached or {}
         self._usual = usual
         self._framed = [each for each in usual["mounts"] if _can_be_made(each)] if usual else []
 
@@ -56,13 +66,15 @@ class Ready:
             self._take_away(each)
 
     def has(self, wanted: Wanted) -> bool:
-        return wanted in self._framed
+        return wanted in self._framed or wanted in self._detached
 
     def attach(self, root: int, wanted: Wanted) -> None:
-        """Move a mount of the frame into its place on the container's root, if it does not come with another one."""
+        """Put it into its place on the container's root, if it does not come with another one."""
         if self._above(wanted):
             return
-        source = os.open(_in_frame(wanted), os.O_PATH | os.O_CLOEXEC)
+        source = self._detached.get(wanted, -1)
+        if source < 0:
+            source = os.open(_in_frame(wanted), os.O_PATH | os.O_CLOEXEC)
         place = paths.make_directories(root, wanted[1])
         mounts.attach(source, place)
         os.close(place)
@@ -112,7 +124,7 @@ def make(usual: dict[str, Any]) -> Ready:
     mounts.attach(null, _NULL)
     os.close(null)
     own = os.open("/", paths.DIRECTORY | os.O_CLOEXEC)
-    made = Ready(ROOT, os.open(_NULL, os.O_PATH | os.O_CLOEXEC), own, usual)
+    made = Ready(ROOT, os.open(_NULL, os.O_PATH | os.O_CLOEXEC), own=own, usual=usual)
     frame = os.open(FRAME, paths.DIRECTORY | os.O_CLOEXEC)
     rootfs.mount_all(frame, [each for each in usual["mounts"] if _can_be_made(each)], usual["hierarchies"])
     rootfs.make_devices(frame, usual["devices"])
@@ -133,6 +145,15 @@ def join(groups: Sequence[str]) -> None:
 def none(order: dict[str, Any]) -> Ready:
     """For an init that could not be made ahead: it is on the host's root, and makes everything itself."""
     return Ready(order["rootfs"], os.open("/dev/null", os.O_PATH | os.O_CLOEXEC))
+
+
+def filesystem(kind: str, source: str, flags: int, data: str) -> int:
+    """A detached mount of what an order mounts."""
+    options: dict[str, str | None] = {"source": source}
+    for option in filter(None, data.split(",")):
+        name, _, value = option.partition("=")
+        options[name] = value or None
+    return mounts.filesystem(kind, options, attributes=mounts.attributes(flags))
 
 
 def _move_house() -> None:

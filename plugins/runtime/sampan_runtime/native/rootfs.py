@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Tree = tuple[int, bool]
 
-_LINKS = (
+LINKS = (
     (b"/proc/self/fd", b"fd"),
     (b"/proc/self/fd/0", b"stdin"),
     (b"/proc/self/fd/1", b"stdout"),
@@ -85,13 +85,13 @@ def mount_all(
     root: int,
     wanted: Sequence[Wanted],
     hierarchies: list[tuple[str, str, str]],
-    bound: Iterator[Tree] = iter(()),
+    bound: Iterator[Tree] | None = None,
     ready: Ready | None = None,
 ) -> None:
     """Everything that is ``wanted`` on ``root``, of which some may be ``ready``; ``bound`` are the trees to bind."""
     for each in wanted:
         kind, target, source, flags, _, data = each
-        if kind == "bind":
+        if kind == "bind" and bound:
             _bind(root, target, next(bound))
         elif ready and ready.has(each):
             ready.attach(root, each)
@@ -109,13 +109,13 @@ def _mount(root: int, target: bytes, source: str, kind: str, flags: int, data: s
 
 def _bind(root: int, target: bytes, tree: Tree) -> None:
     fd, directory = tree
-    place = _place_for(root, target, directory)
+    place = place_for(root, target, directory)
     mounts.attach(fd, place)
     os.close(place)
     os.close(fd)
 
 
-def _place_for(root: int, target: bytes, directory: bool) -> int:
+def place_for(root: int, target: bytes, directory: bool) -> int:
     """The mount point, made if it is missing: a directory, or an empty file in its directory."""
     if directory:
         return paths.make_directories(root, target)
@@ -159,7 +159,7 @@ def make_devices(root: int, devices: Sequence[tuple[bytes, int, int, int, int]])
                 os.chown(name, uid, gid, dir_fd=parent, follow_symlinks=False)
         os.close(parent)
     parent = paths.open_in_root(root, b"/dev", paths.DIRECTORY)
-    for source, name in _LINKS:
+    for source, name in LINKS:
         with suppress(FileExistsError):
             os.symlink(source, name, dir_fd=parent)
     os.close(parent)

@@ -2,7 +2,7 @@
 
 The groups lie beside those of the containers and are renamed when they become a container's (cgroups(7): a version 1
 group can be renamed, a version 2 group cannot; nor can a process enter one of those without a long wait, so there
-nothing is made ahead). Their name tells whose they are: what a killed starter leaves, the next one removes.
+nothing is made ahead). Their names are used again and again: what a killed starter leaves, the next one removes.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _MOST = 200  # descriptors: 253 fit into a message (unix(7), SCM_MAX_FD)
 class Standby:
     """``usual``: an order for a container without wishes; its groups and limits are made under a name of our own."""
 
-    def __init__(self, usual: dict[str, Any]) -> None:
+    def __init__(self, usual: dict[str, Any], slot: str) -> None:
         self._parents = [posixpath.dirname(each) for each in usual["cgroups"]]
         self._bounding = usual["capabilities"]["bounding"]
         self._limits = [_split(each) for each in usual["limits"]]
         self._link, theirs = messages.pair()
-        remove_dead(self._parents)
-        self._groups = [f"{each}/{PREFIX}{os.getpid()}" for each in self._parents]
+        self._groups = [f"{each}/{PREFIX}{slot}" for each in self._parents]
         try:
             for each in self._groups:
+                cgroups.remove(each)
                 cgroups.make(each)
             for parent, name, value in self._limits:
-                cgroups.write(f"{parent}/{PREFIX}{os.getpid()}/{name}", value)
+                cgroups.write(f"{parent}/{PREFIX}{slot}/{name}", value)
             self.pid = process.clone(ready.NAMESPACES)
         except BaseException:
             self.close()
@@ -52,7 +52,7 @@ class Standby:
         theirs.close()
 
     def is_ready(self) -> bool:
-        """Wait for it. If it failed, which shows again, and is told, when a container is started: it has been removed."""
+        """Wait for it. If not, it is gone: what is wrong shows again, and is told, when a container is started."""
         message, _ = messages.receive(self._link)
         if message == ("ready",):
             return True
@@ -66,7 +66,7 @@ class Standby:
             return False
         if [posixpath.dirname(each) for each in order["cgroups"]] != self._parents:
             return False
-        if order["capabilities"]["bounding"] & ~self._bounding:
+        if order["users"] or order["capabilities"]["bounding"] & ~self._bounding:
             return False
         return len(order["mounts"]) + len(joins) < _MOST and self._further(order) is not None
 
@@ -76,6 +76,7 @@ class Standby:
             _rename(ours, theirs)
         self._groups = []
         set_limits(self._further(order) or ())
+        process.mark("make groups its own and set their limits", "cgroup", " ".join(order["cgroups"]))
         shape, fds = things.pack()
         messages.send(self._link, shape, [kept, *fds])
         return self._link
@@ -120,21 +121,12 @@ def set_limits(limits: Iterable[Limit]) -> None:
             raise StartFailed(reason, 128) from None
 
 
-def remove_dead(parents: Iterable[str]) -> None:
-    """Remove the groups of starters that were killed."""
-    for parent in parents:
-        for name in _dead(parent):
-            with suppress(OSError):
-                cgroups.remove(f"{parent}/{name}")
-
-
-def _dead(parent: str) -> list[str]:
-    try:
-        names = os.listdir(parent)  # noqa: PTH208 - names
-    except FileNotFoundError:
-        return []
-    standing = [name for name in names if name.startswith(PREFIX)]
-    return [name for name in standing if not os.access(f"/proc/{name[len(PREFIX) :]}", os.F_OK)]
+def remove_left(parent: str) -> None:
+    """Remove the groups of an earlier daemon's. Nobody is in those, unless one of this daemon's has taken them over."""
+    with suppress(FileNotFoundError):
+        for name in os.listdir(parent):  # noqa: PTH208 - names
+            if name.startswith(PREFIX):
+                cgroups.remove_empty(f"{parent}/{name}")
 
 
 def _split(limit: Limit) -> tuple[str, str, str]:

@@ -1,0 +1,74 @@
+"""Seeing a process's execve from outside: ptrace(2), no more than that takes."""
+
+from __future__ import annotations
+
+import _signal as signal  # type: ignore[import-not-found]
+import ctypes
+import os
+
+from sampan.linux.syscalls import libc
+
+_PTRACE_CONT = 7
+_PTRACE_DETACH = 17
+_PTRACE_SEIZE = 0x4206
+_PTRACE_LISTEN = 0x4208
+_O_TRACECLONE = 0x8
+_O_TRACEEXEC = 0x10
+_EVENT_EXEC = 4
+_EVENT_STOP = 128
+_WALL = 0x40000000
+_STOPPING = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+
+_ptrace = libc.ptrace
+_ptrace.restype = ctypes.c_long
+_ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
+
+
+def watch(pid: int) -> bool:
+    """From now on :func:`executes` can tell of ``pid``, and must be asked. The process runs on meanwhile, and as if
+    nothing had been should the caller end. False if somebody else traces it: then nothing can be told.
+
+    The caller must have no other children, and trace nothing else.
+    """
+    if _ptrace(_PTRACE_SEIZE, pid, None, _O_TRACEEXEC | _O_TRACECLONE) < 0:
+        return False
+    known = {pid}
+    while found := {int(name) for name in _threads(pid)} - known:  # any of them may execute (execve(2), NOTES)
+        for thread in found:
+            _ptrace(_PTRACE_SEIZE, thread, None, _O_TRACEEXEC | _O_TRACECLONE)
+        known |= found
+    return True
+
+
+def executes(pid: int) -> bool:
+    """Wait for the process's next execve to succeed and let go of it; False if it ends without one.
+
+    Signals that come meanwhile reach it as ever.
+    """
+    while True:
+        try:
+            thread, status = os.waitpid(-1, _WALL)
+        except ChildProcessError:
+            return False
+        if os.WIFSTOPPED(status):
+            if status >> 16 == _EVENT_EXEC:
+                _ptrace(_PTRACE_DETACH, pid, None, None)
+                return True
+            _go_on(thread, status)
+        elif thread == pid:
+            return False
+
+
+def _go_on(thread: int, status: int) -> None:
+    number, event = os.WSTOPSIG(status), status >> 16
+    if event == _EVENT_STOP and number in _STOPPING:
+        _ptrace(_PTRACE_LISTEN, thread, None, None)
+    else:
+        _ptrace(_PTRACE_CONT, thread, None, None if event else number)
+
+
+def _threads(pid: int) -> list[str]:
+    try:
+        return os.listdir(f"/proc/{pid}/task")  # noqa: PTH208 - names
+    except OSError:
+        return []

@@ -1,0 +1,200 @@
+"""Runtime drivers that drive an OCI runtime's binary, the daemon's half: ``crun``, ``runc``, and ``oci`` for any other.
+
+The engine's OCI configuration is written nearly as it is beside the container, as ``config.json``; ``fitting`` says
+what is different. The binary does what it is there for: create, start, exec, kill, pause, resume, update, delete. What
+only looks, counters and processes, is read from the container's cgroups, which takes no process.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
+from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
+from sampan.linux import capabilities, cgroups, process
+from sampan_runtime.oci import fitting
+from sampan_runtime.outside import calls
+from sampan_runtime.outside.grouped import Grouped, gone
+from sampan_runtime.outside.groups import OutsideGroups
+
+_NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
+_INITS = ("docker-init", "tini-static", "catatonit")
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Oci(Grouped):
+    monitor_module = "sampan_runtime.oci.monitor"
+    name: ClassVar[str] = "oci"
+
+    class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+        """``path`` of the binary; ``arguments`` that go before each of its commands; ``init``, a static program for
+        ``--init``, such as tini: the first of the usual ones by default."""
+
+        path: str = ""
+        arguments: tuple[str, ...] = ()
+        init: str = ""
+
+    options: Options
+
+    @cached_property
+    def _hidden(self) -> list[str]:
+        """crun refuses to work where version 2 of cgroups is mounted beside version 1; nobody needs it there."""
+        found = cgroups.hierarchies()
+        return [found[cgroups.V2]] if cgroups.V2 in found and len(found) > 1 else []
+
+    @cached_property
+    def _groups(self) -> OutsideGroups:  # type: ignore[override]
+        found = {name: place for name, place in cgroups.hierarchies().items() if place not in self._hidden}
+        return OutsideGroups(self.host.instance, self.host.exec_root / "cgroups", self.name, found)
+
+    @cached_property
+    def _path(self) -> str:
+        return self.options.path or shutil.which(self.name, path=_PATH) or ""
+
+    @cached_property
+    def _init(self) -> str:
+        return self.options.init or next(filter(None, (shutil.which(name, path=_PATH) for name in _INITS)), "")
+
+    @property
+    def _states(self) -> Path:
+        return self.host.exec_root / "state"
+
+    def check(self) -> Check:
+        missing = [name for name in _NEEDED if not capabilities.permitted() & capabilities.mask([f"CAP_{name}"])]
+        if missing:
+            return Check(False, f"it needs root: this process lacks CAP_{', CAP_'.join(missing)}")
+        key = f"runtime.options.{self.name}.path"
+        if not self._path and self.name == Oci.name:
+            return Check(False, f"it has no binary: say which OCI runtime it is to drive, in {key}")
+        if not self._path:
+            return Check(False, f"there is no {self.name} on this machine (apt install {self.name}, or set {key})")
+        if not os.access(self._path, os.X_OK):
+            return Check(False, f"{key}: {self._path} cannot be executed")
+        return Check(True)
+
+    def features(self) -> RuntimeFeatures:
+        if self._init:
+            return RuntimeFeatures(init=True)
+        why = f"there is no static init on this machine (apt install tini, or set runtime.options.{self.name}.init)"
+        return RuntimeFeatures(why={"init": why})
+
+    def order(self, bundle: Bundle) -> Order:
+        linux = bundle.spec.get("linux") or {}
+        group = self._place(bundle.id, linux.get("cgroupsPath") or "")
+        config = fitting.config(bundle.spec, self._groups, group=group, init=self._init)
+        (bundle.path / "config.json").write_bytes(fitting.encoded(config))
+        return {
+            **self._common(bundle.id, config["process"]),
+            "bundle": str(bundle.path),
+            "rootfs": os.fsencode(bundle.path / "rootfs"),
+            "cgroups": self._groups.directories(bundle.id),
+            "oom": self._groups.order(bundle.id, {})["oom"],
+        }
+
+    def exec_order(self, process_: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:
+        started = process.start_time(pid)
+        if started is None:
+            raise gone(process_.container)
+        fitted = fitting.process(process_.process)
+        return {
+            **self._common(process_.container, fitted),
+            "process": fitting.encoded(fitted),
+            "pid": pid,
+            "start_time": started,
+        }
+
+    def signal(self, container: str, pid: int, signal: int) -> None:
+        if pid not in self._groups.processes(container):
+            raise gone(container)
+        answer = self._call(container, "kill", container, str(signal))
+        if answer.status and pid in self._groups.processes(container):
+            raise Unavailable(f"{self._path} cannot signal container {container[:12]}: {answer.error.strip()}")
+        if answer.status:
+            raise gone(container)
+
+    def pause(self, container: str) -> None:
+        self._freeze(container, "pause", True)
+
+    def resume(self, container: str) -> None:
+        self._freeze(container, "resume", False)
+
+    def _freeze(self, container: str, command: str, frozen: bool) -> None:
+        if self._groups.frozen(container) == frozen:
+            return
+        answer = self._call(container, command, container)
+        if answer.status and self._groups.frozen(container) != frozen:
+            raise Unavailable(f"{self._path} cannot {command} container {container[:12]}: {answer.error.strip()}")
+
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        wanted = fitting.resources(resources, self._groups)
+        before = self._groups.values(self._groups.writes(container, wanted))
+        stdin = fitting.encoded(fitting.given(wanted))
+        answer = self._call(container, "update", "--resources", "-", container, stdin=stdin)
+        try:
+            if answer.status:
+                raise _refused(answer.error)
+            self._groups.update(container, wanted)  # what a binary passes over, or cannot say
+        except SampanError:
+            self._groups.put_back(before)
+            raise
+
+    def remove(self, container: str) -> None:
+        self._groups.kill(container)
+        state = self._states / container
+        if state.exists():
+            self._call(container, "delete", "--force", container)
+            shutil.rmtree(state, ignore_errors=True)
+        self._groups.remove(container)
+
+    def restore(self, running: Collection[str]) -> None:
+        known = {path.name for path in self._states.iterdir()} if self._states.is_dir() else set()
+        for container in known - set(running):
+            self.remove(container)
+        self._groups.remove_others(running)
+
+    def _place(self, container: str, wanted: str) -> str:
+        """The container's group, the same in all hierarchies, as OCI's ``cgroupsPath``."""
+        self._groups.settle(container, wanted)
+        return self._groups.path(container)
+
+    def _common(self, container: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        args = wanted["args"]
+        return {
+            "terminal": bool(wanted.get("terminal")),
+            "id": container,
+            "binary": self._command(container),
+            "state": str(self._states / container),
+            "hidden": self._hidden,
+            "program": args[0] if args[0] != fitting.INIT_PATH else args[2],
+        }
+
+    def _command(self, container: str) -> list[str]:
+        """A root of its own for each container, so that what a binary has left of it is known and can be removed."""
+        return [self._path, *self.options.arguments, "--root", str(self._states / container)]
+
+    def _call(self, container: str, *args: str, stdin: bytes = b"") -> calls.Answer:
+        return calls.call([*self._command(container), *args], stdin=stdin, hidden=self._hidden)
+
+
+class Crun(Oci):
+    name = "crun"
+
+
+class Runc(Oci):
+    name = "runc"
+
+
+def _refused(error: str) -> SampanError:
+    low = error.lower()
+    if "busy" in low:
+        return Conflict(f"a limit cannot be set so low: the container uses more than that now ({error.strip()})")
+    if "no such file" in low or "does not exist" in low:
+        return NotFound(f"the container has just ended, or was given no such limit ({error.strip()})")
+    return Invalid(f"the limits were refused: {error.strip()}")

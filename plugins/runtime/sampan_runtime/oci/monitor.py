@@ -1,0 +1,188 @@
+"""The half in the monitor of runtimes with an OCI binary (see ``sampan.drivers.runtime``): imports next to nothing.
+
+``create`` and ``start`` make a container, ``exec`` one more process; ``delete`` is the end. The binary's own child is
+the process: when the binary has ended, it is the monitor's, which is a subreaper for this.
+
+The command line is the one that runc has made common; runtime-spec, runtime.md, "Operations", says what each does.
+"""
+
+from __future__ import annotations
+
+import _socket
+import fcntl
+import os
+import struct
+import sys
+import termios
+
+from sampan.errors import StartFailed
+from sampan.linux import cgroups, process, tracing
+from sampan.linux.suppress import suppress
+from sampan.linux.syscalls import libc
+from sampan_runtime.oci import failures
+from sampan_runtime.outside import places, programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+SUBREAPER = True
+
+_PATIENCE = 60.0  # seconds for each of the binary's commands
+_LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
+
+
+def prepare() -> None:
+    for name in ("mount", "umount2", "unshare", "prctl", "ptrace", "syscall"):
+        getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
+
+
+def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:
+    try:
+        for directory in order["cgroups"]:
+            cgroups.make(directory)
+        places.own_mounts(root=root, at=order["rootfs"], hidden=order["hidden"])
+        call = Call(order, stdio)
+        call.do("create", "--bundle", order["bundle"], *call.options(), order["id"], streams=True)
+        pid, terminal = call.pid(), call.terminal()
+        watched = tracing.watch(pid)
+        call.do("start", order["id"])
+        if watched and not tracing.executes(pid):
+            raise call.failure(terminal)
+    except BaseException:
+        finish(order)
+        raise
+    return pid, terminal
+
+
+def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
+    if process.start_time(order["pid"]) != order["start_time"]:
+        raise StartFailed("the container has ended", 128)
+    if order["hidden"]:
+        places.own_mounts(hidden=order["hidden"])
+    call = Call(order, stdio)
+    described = call.write("process", _with_size(order["process"], order["size"]))
+    call.do("exec", "--detach", "--process", described, *call.options(), order["id"], streams=True)
+    return call.pid(), call.terminal()
+
+
+def ended(order: dict[str, Any]) -> bool:
+    path = order.get("oom")  # an exec's order has none
+    try:
+        lines = cgroups.read(path).splitlines() if path else []
+    except OSError:
+        return False
+    return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in lines)
+
+
+def finish(order: dict[str, Any]) -> None:
+    _kill_all(order)  # what the init has left when it had no PID namespace of its own
+    if os.access(order["state"], os.F_OK):
+        delete = [*order["binary"], "delete", "--force", order["id"]]
+        programs.run(delete, first=lambda: _hide(order), patience=_PATIENCE)
+        remove_tree(order["state"])
+    for directory in order["cgroups"]:
+        with suppress(OSError):
+            cgroups.remove(directory)
+
+
+def remove_tree(path: str) -> None:
+    """What a binary keeps of a container, should it have left it behind."""
+    for directory, _, files in os.walk(path, topdown=False):
+        for name in files:
+            with suppress(FileNotFoundError):
+                os.unlink(f"{directory}/{name}")  # noqa: PTH108
+        with suppress(OSError):
+            os.rmdir(directory)  # noqa: PTH106
+
+
+def _hide(order: dict[str, Any]) -> None:
+    if order["hidden"]:
+        places.own_mounts(hidden=order["hidden"])
+
+
+def _kill_all(order: dict[str, Any]) -> None:
+    for directory in order["cgroups"]:
+        for pid in cgroups.processes(directory):
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+
+
+def _with_size(described: bytes, size: tuple[int, int] | None) -> bytes:
+    """OCI's ``process`` as JSON, with the size that its terminal is to have before the program can ask."""
+    if not size:
+        return described
+    rows, columns = (min(each, _LARGEST) for each in size)
+    return b'{"consoleSize":{"height":%d,"width":%d},' % (rows, columns) + described[1:]
+
+
+class Call:
+    """The binary's commands for one process, with files that nobody else sees and that nobody has to remove."""
+
+    def __init__(self, order: dict[str, Any], stdio: tuple[int, int, int]) -> None:
+        self._order = order
+        self._files = places.files()
+        self._stdio: tuple[int, ...] = () if order["terminal"] else stdio
+        self._console: Any = None
+        if order["terminal"]:
+            self._console = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+            self._console.bind(places.path_in(self._files, "console"))
+            self._console.listen(1)
+            self._console.setblocking(False)
+
+    def options(self) -> list[str]:
+        given = ["--pid-file", places.path_in(self._files, "pid")]
+        return [*given, "--console-socket", places.path_in(self._files, "console")] if self._console else given
+
+    def write(self, name: str, content: bytes) -> str:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=self._files)
+        os.write(fd, content)
+        os.close(fd)
+        return places.path_in(self._files, name)
+
+    def do(self, command: str, *args: str, streams: bool = False) -> None:
+        """Run one command. ``StartFailed`` with what the binary said went wrong."""
+        log = ("--log", places.path_in(self._files, "log"), "--log-format", "json")
+        argv = [*self._order["binary"], *log, command, *args]
+        status = programs.run(argv, self._stdio if streams else (), patience=_PATIENCE)
+        if status == programs.LOST:
+            raise StartFailed(f"{argv[0]} {command} did not end within {_PATIENCE:.0f} seconds", 128)
+        if status:
+            raise failures.told(self._read("log"), self._order["program"], command)
+
+    def pid(self) -> int:
+        return int(self._read("pid"))
+
+    def terminal(self) -> int:
+        """The master that the binary has sent (runc's docs/terminals.md), with its size; -1 if none was wanted."""
+        if not self._console:
+            return -1
+        fd, _ = self._console._accept()
+        sender: Any = _socket.socket(fileno=fd)
+        _, ancillary, _, _ = sender.recvmsg(4096, 64)
+        sender.close()
+        master = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+        if self._order["size"]:
+            rows, columns = (min(each, _LARGEST) for each in self._order["size"])
+            fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        return master
+
+    def failure(self, terminal: int) -> StartFailed:
+        """Why the init has ended without having executed anything: it says so where the program would have written."""
+        said = self._read("log")
+        with suppress(OSError):
+            source = f"/proc/self/fd/{terminal if terminal >= 0 else self._stdio[2]}"
+            fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            said += b"\n" + os.read(fd, 65536)
+            os.close(fd)
+        return failures.told(said, self._order["program"], "start")
+
+    def _read(self, name: str) -> bytes:
+        try:
+            fd = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._files)
+        except FileNotFoundError:
+            return b""
+        try:
+            return os.read(fd, 1 << 20)
+        finally:
+            os.close(fd)

@@ -1,0 +1,41 @@
+"""What can be seen of a container by its cgroups alone, whatever program made it."""
+
+from __future__ import annotations
+
+import os
+
+from sampan.drivers import RuntimeDriver
+from sampan.drivers.errors import NotFound
+from sampan.drivers.types import Stats
+from sampan.linux import starvation
+from sampan_runtime.native import stats
+from sampan_runtime.native.groups import Groups
+
+
+class Grouped(RuntimeDriver):
+    """A runtime whose containers have the groups that ``_groups`` names."""
+
+    _groups: Groups
+
+    def processes(self, container: str, pid: int) -> list[int]:
+        found = self._groups.processes(container)
+        return sorted(found, key=lambda each: (each != pid, each))
+
+    def stats(self, container: str) -> Stats:
+        try:
+            return stats.read(self._groups, container)
+        except OSError as error:
+            raise gone(container) from error
+
+    def starvation(self, container: str) -> int | None:
+        group = os.path.dirname(self._groups.file("memory", container, "memory.events"))  # noqa: PTH120
+        if not group:
+            return None
+        try:
+            return (starvation.listen_1 if self._groups.has("memory") else starvation.listen_2)(group)
+        except OSError as error:
+            raise gone(container) from error
+
+
+def gone(container: str) -> NotFound:
+    return NotFound(f"container {container[:12]} is not running")

@@ -1,0 +1,63 @@
+"""Where such a program works: a mount namespace in which the root file system has a path, and files that have none.
+
+Nothing of it is seen on the host, and nothing of it is left when whoever made it is killed: the namespace ends with its
+last process, and a detached file system with its last descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sampan.linux import mounts, namespaces
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def own_mounts(*, root: int = -1, at: bytes = b"", hidden: Sequence[str] = ()) -> None:
+    """Give the calling thread a mount namespace of its own: ``root``, a detached mount, is attached at ``at``, and what
+    is mounted on the ``hidden`` paths is not there.
+
+    All other mounts stay what they are to those on the host, so that mounts can propagate. Only those
+    that change are parted from the host's, or the host would see the change (mount_namespaces(7)).
+    """
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    for path in hidden:
+        _part(os.path.dirname(path))  # noqa: PTH120
+        mounts.detach(path)
+    if root >= 0:
+        _part(at)
+        mounts.attach(root, os.fsdecode(at))
+
+
+def files() -> int:
+    """A descriptor of a directory that nobody else has: a file system in memory, attached nowhere."""
+    return mounts.filesystem("tmpfs", {"source": "sampan", "mode": "700", "size": "16m"})
+
+
+def path_in(directory: int, name: str) -> str:
+    """A path of a file in :func:`files`, short enough for a socket, good while the calling process lives."""
+    return f"/proc/{os.getpid()}/fd/{directory}/{name}"
+
+
+def _part(path: str | bytes) -> None:
+    mounts.mount("none", _mount_point(path), None, mounts.MS_PRIVATE)
+
+
+def _mount_point(path: str | bytes) -> str:
+    """Where the mount is attached on which ``path`` lies (proc_pid_fdinfo(5), proc_pid_mountinfo(5))."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        number = next(
+            line.split()[1] for line in _lines(f"/proc/thread-self/fdinfo/{fd}") if line.startswith(b"mnt_id:")
+        )
+        line = next(line for line in _lines("/proc/thread-self/mountinfo") if line.split(b" ", 1)[0] == number)
+        return os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1"))  # a space is \\040 there
+    finally:
+        os.close(fd)
+
+
+def _lines(path: str) -> list[bytes]:
+    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear in the launcher
+        return file.read().splitlines()

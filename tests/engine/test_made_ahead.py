@@ -1,0 +1,70 @@
+"""Inits that wait for containers: who they serve, and that what they give is what was asked for."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import Engine
+from sampan.linux import process
+
+pytestmark = pytest.mark.root
+
+IDLE = 0.5  # seconds: by then a new one waits
+
+
+def began(pid: int) -> float:
+    """Seconds since the boot (proc_pid_stat(5), starttime)."""
+    ticks = process.start_time(pid)
+    assert ticks is not None
+    return ticks / 100
+
+
+def now() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def waits(engine: Engine, shell: str, *flags: str) -> bool:
+    """Was the container's init there before the container was asked for?"""
+    time.sleep(IDLE)
+    asked = now()
+    name = engine.docker("run", "-d", *flags, shell, "sleep", "60").out
+    pid = int(engine.docker("inspect", "-f", "{{.State.Pid}}", name).out)
+    before = began(pid) < asked - IDLE / 4
+    engine.docker("rm", "-f", name).ok()
+    return before
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["-m", "64m", "--cpus", "0.5", "--pids-limit", "20"],
+        ["-e", "A=1", "-u", "7", "-w", "/tmp", "-h", "keel", "-t", "-i"],
+        ["-v", "/etc:/mnt", "--tmpfs", "/run", "--read-only"],
+        ["--device", "/dev/null:/dev/hole", "--cap-drop", "ALL", "--shm-size", "1m"],
+        ["--network", "host"],
+    ],
+    ids=lambda flags: " ".join(flags[:2]),
+)
+def test_most_containers_find_one(engine: Engine, shell: str, flags: list[str]) -> None:
+    if not Path("/sys/fs/cgroup/devices").is_mount():
+        pytest.skip("version 2 of cgroups: their groups cannot be renamed")
+    assert waits(engine, shell, *flags)
+
+
+@pytest.mark.parametrize("flags", [["--privileged"], ["--cap-add", "SYS_ADMIN"], ["--pid", "host"]], ids=" ".join)
+def test_others_get_one_that_is_made_for_them(engine: Engine, shell: str, flags: list[str]) -> None:
+    assert not waits(engine, shell, *flags)
+
+
+def test_what_is_asked_for_is_there(engine: Engine, shell: str) -> None:
+    script = """
+    stat -f -c %b:%S /dev/shm; stat -c %t:%T /dev/hole; cat /proc/self/oom_score_adj; wc -c < /proc/timer_list
+    echo 1 > /proc/sys/kernel/panic || echo read-only; cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max
+    """
+    flags = ["--shm-size", "1m", "--device", "/dev/full:/dev/hole", "--oom-score-adj", "7", "--pids-limit", "33"]
+    found = engine.docker("run", "--rm", *flags, shell, "sh", "-c", script).stdout.split()
+    assert found == ["256:4096", "1:7", "7", "0", "read-only", "33"]

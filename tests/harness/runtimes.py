@@ -1,0 +1,42 @@
+"""Which runtime the tests' engines have: ``pytest --runtime NAME``. What it cannot do is skipped, with its own reason.
+
+A test that needs a feature says so: ``@pytest.mark.needs("pause", "tty")``. The names are those of
+:class:`sampan.drivers.types.RuntimeFeatures`.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from sampan.drivers import RuntimeDriver
+from sampan.drivers.types import Host
+
+_choice = ["native"]
+
+
+def choose(name: str) -> None:
+    """For this run of the tests."""
+    _choice[0] = name
+
+
+def chosen() -> str:
+    return _choice[0]
+
+
+@functools.cache
+def driver(name: str) -> RuntimeDriver:
+    """The runtime driver of that name, with default options, to ask it about this machine and itself."""
+    [entry] = entry_points(group="sampan.runtime", name=name)
+    kind: type[RuntimeDriver] = entry.load()
+    nowhere = Path("/nonexistent")
+    return kind(Host(instance="0" * 8, data_root=nowhere / "data", exec_root=nowhere / name), kind.Options())
+
+
+def reason_against(feature: str) -> str:
+    """Why the chosen runtime has no such feature; ``""`` if it has it."""
+    features = driver(chosen()).features()
+    if getattr(features, feature):
+        return ""
+    return features.why.get(feature, f"the runtime {chosen()} has no {feature}")
