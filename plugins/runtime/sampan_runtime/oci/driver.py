@@ -1,8 +1,8 @@
 """Runtime drivers that drive an OCI runtime's binary, the daemon's half: ``crun``, ``runc``, and ``oci`` for any other.
 
 The engine's OCI configuration is written nearly as it is beside the container, as ``config.json``; ``fitting`` says
-what is different. The binary does what it is there for: create, start, exec, kill, pause, resume, update, delete. What
-only looks, counters and processes, is read from the container's cgroups, which takes no process.
+what is different. The binary does what it is there for: create, start, exec, pause, resume, update, delete. Counters
+and processes are read from the container's cgroups, which takes no process of its own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatu
 from sampan.linux import capabilities, cgroups, process
 from sampan_runtime.oci import fitting
 from sampan_runtime.outside import calls
-from sampan_runtime.outside.grouped import Grouped, gone
+from sampan_runtime.outside.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
@@ -80,10 +80,13 @@ class Oci(Grouped):
         return Check(True)
 
     def features(self) -> RuntimeFeatures:
-        if self._init:
-            return RuntimeFeatures(init=True)
-        why = f"there is no static init on this machine (apt install tini, or set runtime.options.{self.name}.init)"
-        return RuntimeFeatures(why={"init": why})
+        why = {
+            "user_namespaces": "this driver gives binaries none: they would have to make what only the host's root may"
+        }
+        if not self._init:
+            key = f"runtime.options.{self.name}.init"
+            why["init"] = f"there is no static init program on this machine (apt install tini, or set {key})"
+        return RuntimeFeatures(init=bool(self._init), why=why)
 
     def order(self, bundle: Bundle) -> Order:
         linux = bundle.spec.get("linux") or {}
@@ -111,12 +114,10 @@ class Oci(Grouped):
         }
 
     def signal(self, container: str, pid: int, signal: int) -> None:
-        if pid not in self._groups.processes(container):
-            raise gone(container)
-        answer = self._call(container, "kill", container, str(signal))
-        if answer.status and pid in self._groups.processes(container):
-            raise Unavailable(f"{self._path} cannot signal container {container[:12]}: {answer.error.strip()}")
-        if answer.status:
+        """Where the process is one of this kernel's, in the container's groups, it takes no binary to signal it."""
+        if signal_one_of(self._groups, container, pid, signal):
+            return
+        if not (self._states / container).exists() or self._call(container, "kill", container, str(signal)).status:
             raise gone(container)
 
     def pause(self, container: str) -> None:
