@@ -85,6 +85,12 @@ class LogConfig(_Section, frozen=True):
     max_file: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
 
 
+class HooksConfig(_Section, frozen=True):
+    """``patience``: seconds that an amending hook gets (see :mod:`sampan.drivers.hooks`)."""
+
+    patience: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
+
+
 class Config(_Section, frozen=True):
     data_root: AbsolutePath = Path("/var/lib/sampan")
     exec_root: AbsolutePath = Path("/run/sampan")
@@ -97,6 +103,7 @@ class Config(_Section, frozen=True):
     network: NetworkConfig = msgspec.field(default_factory=NetworkConfig)
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
+    hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
 
 
 def load(path: Path | None = None) -> Config:

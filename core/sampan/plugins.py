@@ -64,7 +64,7 @@ class Drivers:
             self._slots[family] = {
                 name: _Slot(family, name, by_name[name], config, instance) for name in sorted(by_name)
             }
-        self.hooks = HookCaller()
+        self.hooks = HookCaller(config.hooks.patience)
 
     def storage(self, name: str | None = None) -> StorageDriver:
         """The storage driver called ``name``, or the default one. ``NotFound`` names those that exist;

@@ -188,7 +188,8 @@ class Starter:
 
     def _amended(self, record: Container, written: dict[str, object]) -> dict[str, object]:
         about = {"id": record.id, "name": record.name, "image": record.image, "runtime": record.runtime}
-        self._parts.drivers.hooks.starting({**about, "labels": dict(record.config["Labels"])}, written)
+        about |= {"storage": record.storage_driver, "labels": dict(record.config["Labels"])}
+        self._parts.drivers.hooks.starting(about, written)
         return written
 
     def _launch(self, entry: Entry, bundle: Path, root: int, account: Account, undo: Undo) -> Started:
