@@ -33,6 +33,9 @@ class Starter:
             _serve(theirs, runtime, load, ahead, monitor)
         theirs.close()
 
+    keeper: tuple[int, int] | None = None
+    """See ``sampan.drivers.runtime``."""
+
     def start(self, message: dict[str, Any], control: int, root: int, stdio: list[int]) -> tuple[int, int]:
         """The process's pid, and the master of its terminal or -1.
 
@@ -53,8 +56,11 @@ class Starter:
             raise StartFailed("the process that was to start the container died", 128)
         if answer[0] == "failed":
             raise StartFailed(answer[1], answer[2])
-        self._spare, self.marks = answer[2:]
-        return answer[1], fds[0] if fds else -1
+        self._spare, self.marks, keeper, has_terminal = answer[2:]
+        terminal = fds.pop(0) if has_terminal else -1
+        if keeper:
+            self.keeper = keeper, fds[0] if fds else -1
+        return answer[1], terminal
 
     def reap(self) -> None:
         """After the daemon has its answer, for processes take their time to go."""
@@ -99,14 +105,16 @@ def _answer(
             made[1].close()
         order = messages.loads(packed)
         if kind == "exec":
-            pid, terminal = wanted.exec(order, stdio)
+            pid, terminal, *keeper = wanted.exec(order, stdio)
         elif made and wanted is runtime:
-            pid, terminal = wanted.start(order, root, stdio, made)
+            pid, terminal, *keeper = wanted.start(order, root, stdio, made)
         else:
-            pid, terminal = wanted.start(order, root, stdio)
+            pid, terminal, *keeper = wanted.start(order, root, stdio)
         spare = made[0] if made and made[0] != pid else 0
         marks = messages.dumps([("starter", os.getpid(), process.marks), ("init", pid, process.reported)])
-        messages.send(link, ("started", pid, spare, marks), [] if terminal < 0 else [terminal])
+        kept, listener = keeper[0] if keeper else (0, -1)
+        fds = [fd for fd in (terminal, listener) if fd >= 0]
+        messages.send(link, ("started", pid, spare, marks, kept, terminal >= 0), fds)
     except StartFailed as failure:
         messages.send(link, ("failed", failure.message, failure.exit_code))
     except BaseException as error:

@@ -62,7 +62,7 @@ def build(order: dict[str, Any], root: int, bound: list[Tree], ready: Ready) -> 
             _attach(root, target, made)
         else:
             _mount(root, target, source, kind, flags, data)
-    _devices(root, devices)
+    make_devices(root, devices)
     for path, value in order["sysctl"]:
         _sysctl(root, path, value)
     _working_directory(root, order["cwd"])
@@ -93,13 +93,13 @@ def _attach(root: int, target: bytes, made: int) -> None:
 
 def _bind(root: int, target: bytes, tree: Tree) -> None:
     fd, directory = tree
-    place = _place_for(root, target, directory)
+    place = place_for(root, target, directory)
     mounts.attach(fd, place)
     os.close(place)
     os.close(fd)
 
 
-def _place_for(root: int, target: bytes, directory: bool) -> int:
+def place_for(root: int, target: bytes, directory: bool) -> int:
     """The mount point, made if it is missing: a directory, or an empty file in its directory."""
     if directory:
         return paths.make_directories(root, target)
@@ -131,7 +131,7 @@ def _cgroups(root: int, target: bytes, flags: int, hierarchies: list[tuple[str, 
     os.close(fd)
 
 
-def _devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None:
+def make_devices(root: int, devices: list[tuple[bytes, int, int, int, int]]) -> None:
     for path, mode, number, uid, gid in devices:
         parent = paths.make_directories(root, os.path.dirname(path))  # noqa: PTH120
         name = os.path.basename(path)  # noqa: PTH119
