@@ -40,6 +40,7 @@ def create(
             with parts.explanations.account(ident, "create"):
                 with step("complete what was asked for", "record", reserved):
                     record = _record(parts, ident, reserved, asked, image)
+                    parts.drivers.hooks.creating(parts.about(record), record.config["Labels"])
                 _make(parts, record, image, undo)
         except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
             raise Invalid(error.message) from error

@@ -187,9 +187,7 @@ class Starter:
         return hostfiles.places(self._parts.bundle(other.id))
 
     def _amended(self, record: Container, written: dict[str, object]) -> dict[str, object]:
-        about = {"id": record.id, "name": record.name, "image": record.image, "runtime": record.runtime}
-        about |= {"storage": record.storage_driver, "labels": dict(record.config["Labels"])}
-        self._parts.drivers.hooks.starting(about, written)
+        self._parts.drivers.hooks.starting(self._parts.about(record), written)
         return written
 
     def _launch(self, entry: Entry, bundle: Path, root: int, account: Account, undo: Undo) -> Started:
