@@ -31,7 +31,7 @@ from sampan_runtime.outside.groups import OutsideGroups
 _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 _COMMANDS = ("lxc-start", "lxc-execute", "lxc-attach", "lxc-freeze", "lxc-unfreeze")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PIVOT = "lxc.pivot"
+_PIVOT, _LEAF = "lxc.pivot", ".lxc"  # groups that LXC makes
 _OLDEST = (5, 0)
 
 
@@ -47,6 +47,11 @@ class _Groups(OutsideGroups):
     @property
     def parents(self) -> list[str]:
         return [f"{place}/{self._parent}" for place in [*self.places, *([self.unified] if self.unified else [])]]
+
+    @property
+    def second(self) -> str:
+        """Where version 2's hierarchy is; ``""`` if it is not mounted."""
+        return self._found.get(cgroups.V2, "")
 
     @property
     def name(self) -> str:
@@ -161,7 +166,8 @@ class Lxc(Grouped):
         if not self._groups.controls_devices:
             _forbid_device_nodes(made)
         attach = [self._commands["lxc-attach"]]
-        return {**made, **self._common(process_.container), "attach": attach, "pid": pid, "start_time": started}
+        made.update(self._common(process_.container))
+        return {**made, "attach": attach, "leaf": self._leaf(process_.container), "pid": pid, "start_time": started}
 
     def signal(self, container: str, pid: int, signal: int) -> None:
         try:
@@ -222,6 +228,11 @@ class Lxc(Grouped):
         groups = self._groups.directories(container)
         places = [group[: -len(self._groups.path(container))] for group in groups]
         return [(os.path.basename(place), group if own else place) for place, group in zip(places, groups, strict=True)]  # noqa: PTH119
+
+    def _leaf(self, container: str) -> str:
+        """Where lxc-attach starts in version 2's hierarchy, whose groups have processes or groups, not both."""
+        groups = zip([*self._groups.places, self._groups.unified], self._groups.directories(container), strict=False)
+        return next((f"{group}/{_LEAF}" for place, group in groups if place == self._groups.second), "")
 
     def _common(self, container: str) -> dict[str, Any]:
         return {

@@ -80,8 +80,14 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int, 
         pid = attempt.await_program(lambda: False)
     except StartFailed as failure:
         attempt.await_end()
+        _remove_leaf(order)
         raise stage.explained(failure, log, order) from None
     return pid, attempt.terminal, (attempt.keeper, -1)
+
+
+def _remove_leaf(order: dict[str, Any]) -> None:
+    with suppress(OSError):  # somebody else is in it, or it is not there
+        os.rmdir(order["leaf"])  # noqa: PTH106
 
 
 def _common(order: dict[str, Any], log: str) -> list[str]:
@@ -92,7 +98,9 @@ def exit_code(order: dict[str, Any], keeper: tuple[int, int]) -> int:
     """What the process's end was, as a shell tells it. Its keeper is awaited, by :func:`finish` if it takes longer."""
     pid, listener = keeper
     if listener < 0:
-        return _code(os.waitpid(pid, 0)[1])
+        code = _code(os.waitpid(pid, 0)[1])
+        _remove_leaf(order)
+        return code
     _keepers.append(pid)
     status = news.exit_status(listener, pid)
     os.close(listener)
