@@ -143,6 +143,32 @@ def test_whose_ipc_namespace_cannot_be_joined(cli: Cli, shell: str, name: str, n
     cli("rm", name).ok()
 
 
+JOINS = {
+    "--network": "cannot join network of a non running container: ",
+    "--pid": "failed to join PID namespace: container ",
+    "--ipc": "failed to join IPC namespace: container ",
+}
+
+
+@pytest.mark.parametrize("flag", JOINS)
+def test_who_has_ended_or_is_restarting_cannot_be_joined(cli: Cli, shell: str, name: str, flag: str) -> None:
+    cli("run", "-d", "--name", name, "--ipc", "shareable", "--restart", "always", shell, "sh", "-c", "exit 1").ok()
+    cli("create", "--name", f"{name}-2", flag, f"container:{name}", shell, "true").ok()
+    cli("stop", name)
+    done = cli("start", f"{name}-2")
+    assert (done.code, JOINS[flag] in done.stderr) == (1, True), done.stderr
+    cli("start", name).ok()
+    told = set()
+    for _ in range(100):  # it is hardly ever up
+        done = cli("start", f"{name}-2")
+        told.add(done.stderr)
+        if "is restarting, wait until the container is running" in done.stderr:
+            break
+    else:
+        raise AssertionError(told)
+    cli("rm", "-f", name, f"{name}-2").ok()
+
+
 def test_what_is_shared_survives_the_daemon(new_engine: Callable[..., Engine]) -> None:
     engine = new_engine()
     shell = engine.image()

@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -98,16 +99,17 @@ class Starter:
                 user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
             with step("wait for the network", "thread"):
                 network = joining.result()
-            with keeping.places(parts, record) as places:
+            with keeping.places(parts, record) as places, ExitStack() as held:
+                ipc, memory = sharing.ipc_namespace(parts, record, undo, held)
                 around = spec.Surroundings(
                     rootfs=bundle / "rootfs",
                     user=user,
                     files=self._files(record, bundle),
                     network=network,
                     own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
-                    pid=sharing.pid_namespace(parts, record),
-                    ipc=sharing.ipc_namespace(parts, record),
-                    memory=sharing.memory(parts, record, undo),
+                    pid=sharing.pid_namespace(parts, record, held),
+                    ipc=ipc,
+                    memory=memory,
                     places=places,
                     ids=parts.ids_of(record),
                     users=remapping.place(parts, record, chosen),
