@@ -21,6 +21,10 @@ from sampan_runtime.native import order as orders
 NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid", "network": "net", "cgroup": "cgroup"}
 """What LXC calls the namespaces of the OCI specification."""
 
+NO_HOST_CGROUPS = (
+    "LXC gives a container that joins another namespace, such as its network's, a cgroup namespace of its own"
+)
+
 _HEAD = """\
 Made by sampan for this run of the container, from what its engine, storage and network drivers gave. LXC's commands
 know the container: lxc-info, lxc-attach, lxc-freeze, with -P {lxcpath} -n {name}.
@@ -109,6 +113,8 @@ def _namespaces(wanted: Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     kinds = [NAMESPACES[each["type"]] for each in own]
     if "mnt" not in kinds:
         raise Unsupported("LXC gives every container a mount namespace of its own")
+    if shared and "cgroup" not in kinds:
+        raise Unsupported(NO_HOST_CGROUPS)
     yield text.line("lxc.namespace.clone", " ".join(kinds))
     for each in shared:
         yield text.line(f"lxc.namespace.share.{NAMESPACES[each['type']]}", each["path"])
@@ -162,14 +168,13 @@ def mounts(spec: Mapping[str, Any]) -> list[tuple[bytes, str, bytes, list[str]]]
 
 
 def device_nodes(linux: Mapping[str, Any]) -> list[tuple[bytes, int, int, int, int]]:
-    """Those beside the ones that LXC makes: ``(path, mode with type, device number, uid, gid)``."""
-    standard = {path for path, *_ in ready.DEVICES}
+    """Those that LXC would not make by itself: ``(path, mode with type, device number, uid, gid)``."""
     made = []
     for each in linux.get("devices") or ():
         mode = _DEVICE_TYPES[each["type"]] | each.get("fileMode", 0o666)
         number = os.makedev(each.get("major", 0), each.get("minor", 0))
         made.append((os.fsencode(each["path"]), mode, number, each.get("uid", 0), each.get("gid", 0)))
-    return [each for each in made if each[0] not in standard]
+    return [each for each in made if each not in ready.DEVICES]
 
 
 _DEVICE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}  # S_IFCHR, S_IFBLK, S_IFIFO

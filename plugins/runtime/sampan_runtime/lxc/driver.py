@@ -7,6 +7,7 @@ and processes, is read from its cgroups, which takes no process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -47,6 +48,12 @@ class _Groups(OutsideGroups):
     @property
     def parents(self) -> list[str]:
         return [f"{place}/{self._parent}" for place in [*self.places, *([self.unified] if self.unified else [])]]
+
+    def _remove_parents_if_empty(self) -> None:
+        for parent in self.parents:
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{parent}/{_PIVOT}")  # noqa: PTH106
+        super()._remove_parents_if_empty()
 
     @property
     def second(self) -> str:
@@ -109,7 +116,8 @@ class Lxc(Grouped):
         return tuple(int(part) for part in re.findall(r"\d+", answer.stdout)[:2])
 
     def features(self) -> RuntimeFeatures:
-        return RuntimeFeatures(init=True, why={"user_namespaces": "the lxc runtime maps no user ids yet"})
+        why = {"user_namespaces": "the lxc runtime maps no user ids yet", "host_cgroups": config.NO_HOST_CGROUPS}
+        return RuntimeFeatures(init=True, host_cgroups=False, why=why)
 
     def order(self, bundle: Bundle) -> Order:
         spec = bundle.spec

@@ -35,6 +35,11 @@ _CLOEXEC, _PATH_ONLY = os.O_CLOEXEC, os.O_PATH | os.O_CLOEXEC
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 
+def waits(order: dict[str, Any]) -> bool:
+    """Is there something to be done in between, when it has said that it runs?"""
+    return bool(order["terminal"] or order.get("init"))
+
+
 class Program:
     """The program, and what it means when it comes back with results."""
 
@@ -55,8 +60,8 @@ class Program:
         add(calls.prctl, process.PR_SET_PDEATHSIG, _signal.SIGKILL)
         pipe = add(calls.openat, _AT_FDCWD, b"/proc/self/fd/4", os.O_WRONLY | _CLOEXEC)
         add(calls.write, 3, b"a", 1)
-        if self._order["terminal"]:
-            add(calls.read, 3, bytes(1), 1)  # until that is ready
+        if waits(self._order):
+            add(calls.read, 3, bytes(1), 1)
         for stream in () if self._order["terminal"] else range(3):
             add(calls.dup3, _STREAMS + stream, stream, 0)
         add(calls.dup3, pipe, 3, _CLOEXEC)

@@ -44,7 +44,7 @@ def prepare() -> None:
 
 def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     log = f"{order['directory']}/{order['id']}.log"
-    listener = -1
+    listener, attempt = -1, None
     try:
         home = stage.build(order, root)
         process.mark("place the root and write the configuration", "file", f"{order['directory']}/config")
@@ -56,12 +56,14 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
             pid = attempt.await_program(lambda: news.failed(listener))
         except StartFailed as failure:
             news.drain(listener)
-            attempt.await_end()
+            attempt.end(patience=5.0)
             raise stage.explained(failure, log, order) from None
-        return _first_process(order, pid), attempt.terminal, (attempt.keeper, listener)
+        return pid, attempt.terminal, (attempt.keeper, listener)
     except BaseException:
         if listener >= 0:
             os.close(listener)
+        if attempt:
+            attempt.end()
         finish(order)
         raise
 
@@ -79,7 +81,7 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int, 
     try:
         pid = attempt.await_program(lambda: False)
     except StartFailed as failure:
-        attempt.await_end()
+        attempt.end(patience=5.0)
         _remove_leaf(order)
         raise stage.explained(failure, log, order) from None
     return pid, attempt.terminal, (attempt.keeper, -1)
@@ -158,10 +160,8 @@ def _await(pid: int, patience: float) -> int:
     return 0
 
 
-def _first_process(order: dict[str, Any], pid: int) -> int:
-    """With LXC's init, the program is its child."""
-    if not order["init"]:
-        return pid
+def _parent(pid: int) -> int:
+    """LXC's init, whose child the program is."""
     with open(f"/proc/{pid}/status", "rb") as lines:  # noqa: PTH123
         return int(next(line for line in lines if line.startswith(b"PPid:")).split()[1])
 
@@ -173,6 +173,7 @@ class Attempt:
         self, order: dict[str, Any], argv: list[str], program: last.Program, stdio: tuple[int, int, int]
     ) -> None:
         self.terminal = -1
+        self._order = order
         self._program = program
         self._socket, theirs = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
         self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
@@ -220,8 +221,11 @@ class Attempt:
         if self._socket.fileno() not in ready:
             raise StartFailed(f"LXC could not start it ({'no answer' if left < 0 else 'see its log'})", 128)
         pid = self._hear()
+        if self._order.get("init"):
+            pid = _parent(pid)
         if self.terminal >= 0:
             self._make_raw()
+        if last.waits(self._order):
             self._socket.send(b"b")
         os.close(self._write)
         self._write = -1
@@ -249,14 +253,9 @@ class Attempt:
         process.mark("have LXC make the container", "process", str(self.keeper))
         return int.from_bytes(ancillary[0][2][:4], sys.byteorder)  # struct ucred (unix(7))
 
-    def await_end(self) -> None:
-        """For the reason of a failure: whatever is left is killed by who cleans up."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        if not poll.poll(5000):
-            with suppress(ProcessLookupError):
-                os.kill(self.keeper, _signal.SIGKILL)
-            poll.poll(5000)
+    def end(self, patience: float = 0.0) -> None:
+        """LXC's command is to end, by force after ``patience`` seconds: until then it may write down why it failed."""
+        _await(self.keeper, patience)
 
 
 def _execute(order: dict[str, Any], argv: list[str], given: list[int], monitor: int) -> None:

@@ -20,7 +20,9 @@ import termios
 from sampan.linux import mounts
 from sampan.linux.suppress import suppress
 
-_RUN = "/run/lxc"
+RUN = "/run/lxc"
+"""In ``lxc-start``'s mount namespace a file system of its own."""
+
 _MESSAGE = struct.Struct("=i256si")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _STATE, _EXIT = 0, 2  # lxc_msg_type_t
@@ -28,10 +30,15 @@ _FAILED = (3, 4, 0)  # STOPPING, ABORTING, STOPPED of lxc_state_t
 _FILLING = _PAGE - 2 * _MESSAGE.size
 
 
+def own() -> None:
+    """Make what LXC keeps under ``/run`` the caller's own."""
+    os.makedirs(RUN, exist_ok=True)  # noqa: PTH103
+    mounts.mount("sampan", RUN, "tmpfs", mounts.MS_NOSUID, "size=64k,mode=755")
+
+
 def listen(lxcpath: str) -> int:
     """A descriptor of the pipe, for a ``lxc-start`` in the mount namespace of the caller, which is its own."""
-    mounts.mount("sampan", _RUN, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC, "size=64k,mode=755")
-    path = f"{_RUN}/{lxcpath}/monitor-fifo"
+    path = f"{RUN}/{lxcpath}/monitor-fifo"
     os.makedirs(os.path.dirname(path))  # noqa: PTH103, PTH120
     os.mkfifo(path, 0o600)
     fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

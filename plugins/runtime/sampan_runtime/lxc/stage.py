@@ -12,14 +12,14 @@ import os
 from sampan.errors import StartFailed
 from sampan.linux import mounts, namespaces, paths
 from sampan.linux.suppress import suppress
-from sampan_runtime.lxc import text
+from sampan_runtime.lxc import news, text
 from sampan_runtime.native import ready, rootfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NODES = "/dev/shm"  # in lxc-start's mount namespace a file system of its own, with the devices that were asked for
+_ASIDE = f"{news.RUN}/aside"  # for what has no path
 _PASSWD_LIMIT = 1 << 20
 _LOG_LIMIT = 1 << 16
 
@@ -32,12 +32,14 @@ def build(order: dict[str, Any], root: int) -> bytes:
         with suppress(FileNotFoundError):
             os.unlink(f"{directory}/{name}")  # noqa: PTH108
     _set_early(order)
+    trees = _out_of_reach(order["mounts"])
     namespaces.unshare(namespaces.CLONE_NEWNS)
     mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    news.own()
     # A copy of a part of a shared mount is its peer: what is mounted on the one would show up on the other.
     mounts.set_attributes(root, propagation=mounts.MS_PRIVATE, recursive=True)
     mounts.attach(root, f"{directory}/rootfs")
-    stage = Stage(order, root)
+    stage = Stage(order, root, _place_aside(trees))
     entries = stage.entries()
     _write(directory, "config", b"\n".join([*order["lines"], *stage.lines, *entries, *_hook(order), b""]))
     if order["policy"]:
@@ -50,7 +52,8 @@ def build(order: dict[str, Any], root: int) -> bytes:
 class Stage:
     """The mounts of one container, each with a place that is sure."""
 
-    def __init__(self, order: dict[str, Any], root: int) -> None:
+    def __init__(self, order: dict[str, Any], root: int, aside: dict[bytes, bytes]) -> None:
+        self._aside = aside
         self._order = order
         self._root = root
         self._known: list[tuple[bytes, bytes, str, bytes]] = []  # target, its place, kind, source
@@ -100,6 +103,7 @@ class Stage:
         return []
 
     def _bind(self, target: bytes, source: bytes, options: list[str]) -> list[bytes]:
+        source = self._aside.get(source, source)
         try:
             directory = os.path.isdir(source)  # noqa: PTH112
             os.stat(source)  # noqa: PTH116
@@ -138,12 +142,9 @@ class Stage:
 
     def _nodes(self) -> list[bytes]:
         """Devices that were asked for: made where nobody else sees them, and bound to where they are wanted."""
-        small = mounts.filesystem("tmpfs", {"source": "sampan", "mode": "755", "size": "64k"})
-        mounts.attach(small, _NODES)
-        os.close(small)
         made = [text.comment("Devices of its own. Their nodes are made by sampan, for lxc-start alone:")]
         for number, (path, mode, device, uid, gid) in enumerate(self._order["devices"]):
-            node = f"{_NODES}/{number}"
+            node = f"{_ASIDE}/{number}"
             os.mknod(node, mode, device)
             os.chmod(node, mode & 0o7777)  # noqa: PTH101 - past the umask
             os.chown(node, uid, gid)
@@ -218,6 +219,32 @@ class Stage:
         for each in (fd, top):
             os.close(each)
         return above[1] + b"/" + inside, False
+
+
+def _out_of_reach(wanted: list[Any]) -> dict[bytes, tuple[int, bool]]:
+    """What is to be bound and is mounted for nobody but who holds its descriptor: by its name, a copy of it, and
+    whether it is a directory. (LXC's mount(2) binds only what its own mount namespace has.)"""
+    found = {}
+    for _, kind, source, options in wanted:
+        if kind == "bind" and source.startswith(b"/proc/") and b"/fd/" in source:
+            found[source] = mounts.bind(os.fsdecode(source), recursive="rbind" in options), os.path.isdir(source)  # noqa: PTH112
+    return found
+
+
+def _place_aside(trees: dict[bytes, tuple[int, bool]]) -> dict[bytes, bytes]:
+    """Make a place that nobody else has for these, and for devices; where the trees are in it."""
+    os.mkdir(_ASIDE)  # noqa: PTH102
+    placed = {}
+    for number, (source, (tree, directory)) in enumerate(trees.items()):
+        path = f"{_ASIDE}/tree-{number}"
+        if directory:
+            os.mkdir(path)  # noqa: PTH102
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        mounts.attach(tree, path)
+        os.close(tree)
+        placed[source] = os.fsencode(path)
+    return placed
 
 
 def _clean(target: bytes) -> bytes:
