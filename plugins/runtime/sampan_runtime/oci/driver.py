@@ -7,6 +7,7 @@ and processes are read from the container's cgroups, which takes no process of i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -16,7 +17,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
+from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
 from sampan_runtime.oci import fitting
@@ -127,11 +128,13 @@ class Oci(Grouped):
         self._freeze(container, "resume", False)
 
     def _freeze(self, container: str, command: str, frozen: bool) -> None:
-        if self._groups.frozen(container) == frozen:
-            return
-        answer = self._call(container, command, container)
-        if answer.status and self._groups.frozen(container) != frozen:
-            raise Unavailable(f"{self._path} cannot {command} container {container[:12]}: {answer.error.strip()}")
+        """Binaries refuse what is so already, and do not wait until it is so, and so it is made sure of here."""
+        if self._groups.frozen(container) != frozen:
+            self._call(container, command, container)
+        with contextlib.suppress(
+            FileNotFoundError
+        ):  # of a binary whose containers have no groups here, or it has ended
+            self._groups.freeze(container, frozen)
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         wanted = fitting.resources(resources, self._groups)

@@ -28,6 +28,9 @@ class Grouped(RuntimeDriver):
         except OSError as error:
             raise gone(container) from error
 
+    def frozen(self, container: str) -> bool:
+        return self._groups.frozen(container)
+
     def starvation(self, container: str) -> int | None:
         group = os.path.dirname(self._groups.file("memory", container, "memory.events"))  # noqa: PTH120
         if not group:
