@@ -55,7 +55,7 @@ def _load() -> float:
 
 def result(against: Result, rows: Sequence[Row]) -> Result:
     names = labels([row.combination for row in rows])
-    good = {names[row.combination]: row.facts for row in rows if not row.error}
+    good = {row.combination: row.facts for row in rows if not row.error}
     return {
         "about": {**against, "load": [*against["load"], _load()]},
         "metrics": [metric._asdict() for metric in METRICS if any(metric.key in row.samples for row in rows)],
