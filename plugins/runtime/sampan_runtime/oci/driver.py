@@ -133,7 +133,7 @@ class Oci(Grouped):
             self._call(container, command, container)
         with contextlib.suppress(
             FileNotFoundError
-        ):  # of a binary whose containers have no groups here, or it has ended
+        ):  # it has ended, or its groups are not here
             self._groups.freeze(container, frozen)
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
