@@ -117,7 +117,8 @@ class Lxc(Grouped):
 
     def features(self) -> RuntimeFeatures:
         why = {"user_namespaces": "the lxc runtime maps no user ids yet", "host_cgroups": config.NO_HOST_CGROUPS}
-        return RuntimeFeatures(init=True, host_cgroups=False, why=why)
+        drives = f"LXC {'.'.join(map(str, self._version))}" if self._commands["lxc-start"] else ""
+        return RuntimeFeatures(init=True, host_cgroups=False, drives=drives, why=why)
 
     def order(self, bundle: Bundle) -> Order:
         spec = bundle.spec

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError
+from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
 from sampan_runtime.oci import fitting
@@ -27,6 +27,7 @@ from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 _INITS = ("docker-init", "tini-static", "catatonit")
+_LONGEST = 80  # characters of a version
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -87,7 +88,18 @@ class Oci(Grouped):
         if not self._init:
             key = f"runtime.options.{self.name}.init"
             why["init"] = f"there is no static init program on this machine (apt install tini, or set {key})"
-        return RuntimeFeatures(init=bool(self._init), why=why)
+        return RuntimeFeatures(init=bool(self._init), drives=self._version, why=why)
+
+    @cached_property
+    def _version(self) -> str:
+        """As the binary says it, in its first line: ``crun version 1.8.1``; nothing if it cannot say."""
+        if not self._path:
+            return ""
+        try:
+            said = calls.call([self._path, "--version"], patience=2.0).output.decode(errors="replace")
+        except Unavailable:
+            return ""
+        return said.partition("\n")[0].replace(" version ", " ").strip()[:_LONGEST]
 
     def order(self, bundle: Bundle) -> Order:
         linux = bundle.spec.get("linux") or {}
@@ -131,9 +143,7 @@ class Oci(Grouped):
         """Binaries refuse what is so already, and do not wait until it is so, and so it is made sure of here."""
         if self._groups.frozen(container) != frozen:
             self._call(container, command, container)
-        with contextlib.suppress(
-            FileNotFoundError
-        ):  # it has ended, or its groups are not here
+        with contextlib.suppress(FileNotFoundError):  # it has ended, or its groups are not here
             self._groups.freeze(container, frozen)
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:

@@ -43,12 +43,16 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
     try:
         for directory in order["cgroups"]:
             cgroups.make(directory)
+        process.mark("make its groups", "cgroup", " ".join(order["cgroups"]))
         places.own_mounts(root=root, at=order["rootfs"], hidden=order["hidden"])
         _disarm(root)
+        process.mark("put the root where the binary finds it", "mount", os.fsdecode(order["rootfs"]))
         call = Call(order, stdio)
         call.do("create", "--bundle", order["bundle"], *call.options(), order["id"], streams=True)
         pid, terminal = call.pid(), call.terminal()
+        process.mark("have the binary create the container", "process", str(pid))
         call.begin(pid, terminal)
+        process.mark("have it start the program", "process", str(pid))
     except BaseException:
         finish(order)
         raise
