@@ -12,7 +12,7 @@ ARGS ?=
 VM ?=
 JOBS ?= 2
 
-.PHONY: help setup demo test faults database test-vm check bench format clean
+.PHONY: help setup demo test faults database test-vm check bench docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,9 @@ check: $(STAMPS)/venv ## style, types, and who may import whom
 
 bench: setup $(STAMPS)/tests ## how fast, side by side with the other engines of this machine (needs root)
 	$(BIN)/python tests/bench $(ARGS)
+
+docs: $(STAMPS)/venv ## docs/reference, from the docstrings of the contracts
+	$(BIN)/python tools/reference.py
 
 format: $(STAMPS)/venv ## put the code in its usual form
 	$(BIN)/ruff check --fix --quiet

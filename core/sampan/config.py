@@ -16,7 +16,7 @@ import msgspec
 
 from sampan import decode
 from sampan.errors import Invalid, NotFound
-from sampan.quantities import AbsolutePath, Address, HostAddress, LinkName, Size, SubnetAddress
+from sampan.quantities import AbsolutePath, Address, HostAddress, LinkName, LogSize, SubnetAddress
 
 DEFAULT_FILE = Path("/etc/sampan/config.yaml")
 
@@ -81,8 +81,14 @@ class LogConfig(_Section, frozen=True):
     """Limits of a container's log, unless the container brings its own. ``max_size`` 0 means no limit."""
 
     driver: Literal["json-file", "local", "none"] = "json-file"
-    max_size: Size = 20 << 20
+    max_size: LogSize = 20_000_000
     max_file: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 5
+
+
+class HooksConfig(_Section, frozen=True):
+    """``patience``: seconds that an amending hook gets (see :mod:`sampan.drivers.hooks`)."""
+
+    patience: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
 
 
 class Config(_Section, frozen=True):
@@ -97,6 +103,7 @@ class Config(_Section, frozen=True):
     network: NetworkConfig = msgspec.field(default_factory=NetworkConfig)
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
+    hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
 
 
 def load(path: Path | None = None) -> Config:

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from sampan import subids
@@ -20,7 +21,6 @@ from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
 from sampan.containers.usual import usual
-from sampan.drivers import StorageDriver
 from sampan.errors import Conflict, SampanError
 from sampan.events import EventBus
 from sampan.images.service import Images
@@ -134,24 +134,17 @@ class Engine:
         known = self.containers.list()
         layers = self.images.layers_in_use()
         for name, storage in self.drivers.loaded("storage").items():
-            self._restore_storage(name, storage, layers, [each.id for each in known if each.storage_driver == name])
+            containers = [each.id for each in known if each.storage_driver == name]
+            self.drivers.restored("storage", name, partial(storage.restore, layers, containers))
         self.volumes.open(self.containers.volumes(), [each.id for each in found.running])
         self.networks.open(found.running)
         for name, runtime in self.drivers.loaded("runtime").items():
+            running = [each.id for each in found.running if each.runtime == name]
             try:
-                runtime.restore([each.id for each in found.running if each.runtime == name])
+                self.drivers.restored("runtime", name, partial(runtime.restore, running))
             except (SampanError, OSError) as error:
                 log.error("the runtime %s could not clean up: %s", name, error)
         self.containers.open(found)
-
-    def _restore_storage(self, name: str, storage: StorageDriver, layers: set[str], containers: list[str]) -> None:
-        """Trouble with another driver than the default one must not keep the daemon from starting."""
-        try:
-            storage.restore(layers, containers)
-        except (SampanError, OSError) as error:
-            if name == self.config.storage.driver:
-                raise
-            log.error("the storage driver %s could not clean up: %s", name, error)
 
 
 def _lock(root: Path, name: str) -> int:

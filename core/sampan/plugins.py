@@ -20,8 +20,9 @@ from sampan import decode
 from sampan.bounded import bounded
 from sampan.config import Config
 from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
+from sampan.drivers.guard import FEATURES, guard
 from sampan.drivers.types import CONTRACT_VERSION, Check, Host
-from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
+from sampan.errors import Conflict, Internal, Invalid, NotFound, SampanError, Unavailable
 from sampan.hooks import HookCaller, Report
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ logging.getLogger("stevedore").setLevel(logging.WARNING)
 Driver = StorageDriver | NetworkDriver | RuntimeDriver
 CONTRACTS: dict[str, type[Driver]] = {"storage": StorageDriver, "network": NetworkDriver, "runtime": RuntimeDriver}
 PATIENCE = 5.0  # seconds that a package gets to be imported, and a driver to check the host
+RESTORING = 30.0  # seconds for somebody else's driver to put right what an earlier daemon left
+OURS = "sampan"
 
 T = TypeVar("T")
 
@@ -64,7 +67,7 @@ class Drivers:
             self._slots[family] = {
                 name: _Slot(family, name, by_name[name], config, instance) for name in sorted(by_name)
             }
-        self.hooks = HookCaller()
+        self.hooks = HookCaller(config.hooks.patience)
 
     def storage(self, name: str | None = None) -> StorageDriver:
         """The storage driver called ``name``, or the default one. ``NotFound`` names those that exist;
@@ -89,6 +92,24 @@ class Drivers:
                 level = logging.WARNING if slot.broken else logging.INFO
                 log.log(level, "passed over: %s", error.message)
         return drivers
+
+    def restored(self, family: str, name: str, restore: Callable[[], None]) -> None:
+        """Call ``restore``, which has the driver put right what an earlier daemon left.
+
+        A driver that cannot is not used by this daemon, and ``found`` says why; somebody else's has only so much time.
+        A default driver gets all the time that it needs, and its error is raised.
+        """
+        slot = self._slots[family][name]
+        if getattr(self._config, family).driver == name:
+            restore()
+            return
+        try:
+            slot.guarded(
+                "put right what an earlier daemon left", restore, threading.TIMEOUT_MAX if slot.ours else RESTORING
+            )
+        except SampanError as error:
+            slot.broken = error
+            log.error("passed over: %s", error.message)
 
     def found(self) -> list[Found]:
         """Every driver that is announced, in families, by name; checked now, all at once."""
@@ -151,6 +172,7 @@ class _Slot:
         self.broken: SampanError | None = None
         self._driver: Driver | None = None
         self._check = Check(False)
+        self._features: Any = None
         self._lock = threading.Lock()
 
     def driver(self) -> Driver:
@@ -160,7 +182,7 @@ class _Slot:
                 raise self.broken.with_traceback(None)
             if self._driver is None:
                 try:
-                    self._driver = self._guarded("be loaded", self._make)
+                    self._driver = self.guarded("be loaded", self._make)
                 except SampanError as error:
                     self.broken = error
                     raise
@@ -181,18 +203,27 @@ class _Slot:
             if self.broken:
                 raise self.broken.with_traceback(None)
             try:
-                self._check = self._guarded("check this host", driver.check)
+                self._check = self.guarded("check this host", driver.check)
+                self._features = self.guarded("tell its features", driver.features)
+                self._believe()
             except SampanError as error:
                 self.broken = error
+                self._check = Check(False)
                 raise
             return self._check
+
+    def _believe(self) -> None:
+        """Before anything is built on them: are its answers answers at all?"""
+        for call, answer, kind in (("check", self._check, Check), ("features", self._features, FEATURES[self.family])):
+            if not isinstance(answer, kind):
+                raise Internal(f"{self.who}: {call}() returned {answer!r}, where a {kind.__name__} was expected")
 
     def report(self) -> list[Found]:
         """One entry for each package that claims the name."""
         features: dict[str, Any] = {}
         try:
             check = self.check()
-            features = msgspec.to_builtins(self._guarded("tell its features", self.driver().features))
+            features = msgspec.to_builtins(self._features)
         except SampanError as error:
             check = Check(False, error.message)
         default = getattr(self.config, self.family).driver == self.name
@@ -223,17 +254,30 @@ class _Slot:
         if kind.contract != CONTRACT_VERSION:
             raise Unavailable(f"it speaks contract {kind.contract}, this sampan speaks {CONTRACT_VERSION}")
         data = getattr(self.config, self.family).options.get(self.name, {})
-        return kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
+        driver = kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
+        if not self.ours:
+            guard(driver, contract, self.who)
+        return driver
 
-    def _guarded(self, verb: str, function: Callable[[], T]) -> T:
-        """``function`` within bounds, what it raises told as the sentence that this driver cannot ``verb``."""
-        who = f"{self.family} driver {self.name!r} ({', '.join(_package(entry) for entry in self.entries)})"
+    @property
+    def ours(self) -> bool:
+        """Is it one of the built-in drivers?"""
+        dist = self.entries[0].dist
+        return dist is not None and dist.name == OURS
+
+    @property
+    def who(self) -> str:
+        return f"{self.family} driver {self.name!r} ({', '.join(_package(entry) for entry in self.entries)})"
+
+    def guarded(self, verb: str, function: Callable[[], T], patience: float | None = None) -> T:
+        """``function`` within ``patience`` seconds; what it raises is told as the sentence: it cannot ``verb``."""
+        who, patience = self.who, PATIENCE if patience is None else patience
         try:
-            return bounded(function, PATIENCE)
+            return bounded(function, patience)
         except decode.InvalidKey:
             raise
         except TimeoutError:
-            raise Unavailable(f"{who} did not {verb} within {PATIENCE:g} seconds") from None
+            raise Unavailable(f"{who} did not {verb} within {patience:g} seconds") from None
         except SampanError as error:
             raise type(error)(f"{who} cannot {verb}: {error.message}") from error
         except BaseException as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
-BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_POWERS = " kmgtp".index
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,18 @@ class Notation:
     allowed: str
 
 
-def size(value: Any) -> int:
-    """Bytes, as Docker writes them: ``20m``, ``1.5g``, ``512kb``; units are powers of 1024, in any case."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kmgt]?)i?b?", _text(value, int).lower())
+def size(value: Any, base: int = 1024) -> int:
+    """Bytes of memory and of disks, as Docker writes them: ``20m``, ``1.5g``, ``512kb``, in any case; units are powers
+    of 1024 (go-units' ``RAMInBytes``)."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", _text(value, int).lower())
     if not match:
         raise ValueError
-    return int(float(match[1]) * BYTES[match[2]])
+    return int(float(match[1]) * base ** _POWERS(match[2] or " "))
+
+
+def log_size(value: Any) -> int:
+    """Bytes of a log's file: the same with powers of 1000, for so Docker reads these (go-units' ``FromHumanSize``)."""
+    return size(value, 1000)
 
 
 def absolute_path(value: Any) -> Path:
@@ -81,7 +87,7 @@ def _text(value: Any, *also: type) -> str:
     return str(value)
 
 
-Size = Annotated[int, Notation(size, "a size such as 512k, 20m or 1g")]
+LogSize = Annotated[int, Notation(log_size, "a size such as 512k, 20m or 1g")]
 AbsolutePath = Annotated[Path, Notation(absolute_path, "an absolute path without ..")]
 HostAddress = Annotated[str, Notation(host, "unix:///path/to.sock or tcp://ADDRESS:PORT")]
 Address = Annotated[str, Notation(address, "an IPv4 or IPv6 address")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sampan.testing.runtime import RuntimeDriverTests
+from sampan_runtime.lxc.driver import Lxc
 from sampan_runtime.native.driver import Native
 from sampan_runtime.oci.driver import Crun, Runc
 
@@ -24,3 +25,8 @@ class TestCrun(RuntimeDriverTests):
 class TestRunc(RuntimeDriverTests):
     driver_class = Runc
     driver_name = "runc"
+
+
+class TestLxc(RuntimeDriverTests):
+    driver_class = Lxc
+    driver_name = "lxc"

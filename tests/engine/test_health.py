@@ -76,10 +76,10 @@ def test_a_paused_container_is_not_checked(engine: Engine, cli: Cli, checked: st
 
 def test_a_check_that_hangs_is_killed_with_what_it_started(engine: Engine, cli: Cli, shell: str) -> None:
     hanging = ["--health-cmd", "echo before; sleep 77; true", "--health-interval", "50ms", "--health-retries", "1"]
-    cli("run", "-d", "--name", "hangs", *hanging, "--health-timeout", "200ms", shell, *FOREVER).ok()
+    cli("run", "-d", "--name", "hangs", *hanging, "--health-timeout", "1s", shell, *FOREVER).ok()
     becomes(engine, "hangs", "unhealthy")
     result = health(engine, "hangs")["Log"][0]
-    assert (result["ExitCode"], result["Output"]) == (-1, "Health check exceeded timeout (200ms): before\n")
+    assert (result["ExitCode"], result["Output"]) == (-1, "Health check exceeded timeout (1s): before\n")
     sleeping = cli("top", "hangs", "-eo", "pid,args").out.count("sleep 77")
     assert sleeping <= 2  # a shell and its child, of the one under way now
     cli("rm", "-f", "hangs").ok()

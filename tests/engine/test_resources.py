@@ -147,6 +147,7 @@ def test_a_block_device_is_throttled(engine: Engine, shell: str, name: str) -> N
     assert re.match(rf"{number} (rbps=)?1048576\b", control(engine, name, "blkio.throttle.read_bps_device", "io.max"))
 
 
+@pytest.mark.needs("host_cgroups")
 def test_the_hosts_cgroups_or_ones_own(cli: Cli, engine: Engine, shell: str) -> None:
     def sees(mode: str) -> str:
         return cli("run", "--rm", "--cgroupns", mode, shell, "grep", "-v", "^0:", "/proc/self/cgroup").stdout
@@ -241,12 +242,12 @@ def test_the_next_daemon_makes_limits_what_the_record_says(engine: Engine, shell
     engine.docker("run", "-d", "--name", name, "-m", "64m", "--pids-limit", "50", shell, "sleep", "1000").ok()
     pid = inspect(engine, name)["State"]["Pid"]
     groups_of = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
-    [file] = [
+    [file] = {
         path
         for _, controllers, group in groups_of
         for path in (Path(f"{HIERARCHIES}/pids{group}/pids.max"), Path(f"{HIERARCHIES}{group}/pids.max"))
         if controllers in ("", "pids") and path.exists()
-    ]
+    }
     engine.kill()
     file.write_text("7")
     engine.start()

@@ -58,7 +58,7 @@ def power_off(engine: Engine) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     engine.wait_until(lambda: not processes(engine.net, sandboxes), "all processes have ended")
-    for path in sandboxes:
+    for path in (*sandboxes, *sorted(found.mounts - set(map(str, sandboxes)), reverse=True)):
         subprocess.run(["umount", "--lazy", path], check=True)
     for path in sorted(found.cgroups, reverse=True):
         with contextlib.suppress(FileNotFoundError):
@@ -91,6 +91,24 @@ def test_after_a_reboot_containers_are_exited_and_start_again(new_engine: New) -
     engine.sampan("start", "boat", "paused", "new").ok()
     engine.wait_until(lambda: get(engine) == "aboard", "the port answers")
     engine.sampan("network", "inspect", "sea").ok()
+
+
+def test_after_a_reboot_who_is_joined_is_started_before_who_joins(new_engine: New) -> None:
+    engine = small(new_engine())
+    always = ("run", "-d", "--restart", "always")
+    engine.sampan(*always, "--name", "boat", "--ipc", "shareable", IMAGE, "sleep", "1000").ok()
+    joins = [word for flag in ("--network", "--pid", "--ipc") for word in (flag, "container:boat")]
+    names = [f"crew{number}" for number in range(4)]
+    for name in names:
+        engine.sampan(*always, "--name", name, *joins, IMAGE, "sleep", "1000").ok()
+    power_off(engine)
+    engine.start()
+    for name in ("boat", *names):
+        engine.wait_until(lambda name=name: state(engine, name)["Pid"], f"{name} is started")  # type: ignore[misc]
+    init = state(engine, "boat")["Pid"]
+    for kind in ("net", "pid", "ipc"):
+        spaces = {Path(f"/proc/{state(engine, name)['Pid']}/ns/{kind}").readlink() for name in names}
+        assert spaces == {Path(f"/proc/{init}/ns/{kind}").readlink()}
 
 
 # ── no space ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -219,6 +219,25 @@ class Shares(Wrong):
         return {**made, "flags": made["flags"] & ~self.shared}
 
 
+@breaks("its users are others on the host", call="order", caught_by="test_its_processes_are_others_on_the_host")
+class StaysTheHostsRoot(Wrong):
+    changed: ClassVar[Mapping[str, Any]] = {"users": None}
+
+
+@breaks(
+    "what comes from the host is given to them", call="order", caught_by="test_its_processes_are_others_on_the_host"
+)
+class KeepsWhatIsTheirs(Wrong):
+    changed: ClassVar[Mapping[str, Any]] = {"uids": [(0, 0, 65_536)], "gids": [(0, 0, 65_536)]}
+
+
+@breaks("an exec's users are others, too", call="exec_order", caught_by="test_an_exec_is_in_it")
+class ExecsAsTheHostsRoot(Wrong):
+    def exec_order(self, process_: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:
+        made = super().exec_order(process_, pid, spec)
+        return {**made, "flags": made["flags"] & ~namespaces.CLONE_NEWUSER}
+
+
 @breaks("it has IPC of its own", call="order", caught_by="test_its_namespaces_are_not_the_hosts")
 class SharesIpc(Shares):
     shared = namespaces.CLONE_NEWIPC

@@ -123,6 +123,8 @@ def find(words: Sequence[str]) -> tuple[str, commands.Entry | None, list[str]]:
         return f"{first} {verb}", table[verb], rest[1:]
     if first not in commands.COMMANDS:
         raise _unknown(first, first, [*commands.COMMANDS, *commands.GROUPS], "sampan")
+    if rest and rest[0] in commands.BELOW.get(first, {}):
+        return f"{first} {rest[0]}", commands.BELOW[first][rest[0]], rest[1:]
     return first, commands.COMMANDS[first], rest
 
 

@@ -22,7 +22,12 @@ COLUMNS = {
 @command(
     "",
     Flag("format", "table, json, or a Go template such as '{{.name}}'", str, default="table"),
-    examples=("sampan drivers", "sampan drivers --format json"),
+    examples=(
+        "sampan drivers",
+        "sampan drivers --format json",
+        "sampan drivers new storage mine    a project for a driver of one's own",
+        "sampan drivers test overlayfs      is it what a driver promises to be?",
+    ),
 )
 def drivers(args: Args) -> None:
     found: list[dict[str, Any]] = open_client(args).get("/sampan/drivers")

@@ -127,13 +127,20 @@ def tell(parts: Parts, found: Found) -> None:
 
 
 def start_wanted(parts: Parts, endings: Endings, found: Found) -> None:
-    """Start what its policy wants running, in the background, one after another."""
+    """Start what its policy wants running, in the background; whose namespace is joined before who joins it."""
+    wanted = {entry.record.id for entry in found.wanted}
+    joining: dict[str, list[Entry]] = {}
+    free: list[Entry] = []
+    for entry in found.wanted:
+        owner = next((ident for ident in sharing.owners(entry.record) if ident in wanted), "")
+        (joining.setdefault(owner, []) if owner else free).append(entry)
 
     def start(entry: Entry) -> None:
         with entry.lock:
-            if entry.gone or entry.record.state.status is not Status.EXITED:
-                return
-            endings.start_again(entry)
+            if not entry.gone and entry.record.state.status is Status.EXITED:
+                endings.start_again(entry)
+        for other in joining.get(entry.record.id, ()):
+            start(other)
 
-    for entry in found.wanted:
+    for entry in free:
         parts.cleaner.later(lambda entry=entry: start(entry))  # type: ignore[misc]

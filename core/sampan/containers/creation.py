@@ -17,6 +17,9 @@ from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.types import Container, Image
 from sampan.undo import Undo
 
+STORAGE_LABEL = "sampan.storage-driver"
+"""Chooses a container's storage driver, for clients that have no such flag."""
+
 
 def create(
     parts: Parts, name: str | None, body: Mapping[str, Any], platform: str, *, shallow: bool
@@ -37,6 +40,7 @@ def create(
             with parts.explanations.account(ident, "create"):
                 with step("complete what was asked for", "record", reserved):
                     record = _record(parts, ident, reserved, asked, image)
+                    parts.drivers.hooks.creating(parts.about(record), record.config["Labels"])
                 _make(parts, record, image, undo)
         except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
             raise Invalid(error.message) from error
@@ -69,7 +73,7 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
         host_config=host,
         path=command[0],
         args=command[1:],
-        storage_driver=host.get("StorageDriver") or engine.storage.driver,
+        storage_driver=host.get("StorageDriver") or own["Labels"].get(STORAGE_LABEL) or engine.storage.driver,
         runtime=host["Runtime"],
         endpoints=parts.networks.plan(host, asked.networking, own),
         mounts=asked.mounts,
@@ -110,7 +114,10 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
 
 def _check_runtime(parts: Parts, record: Container) -> None:
     """One that does not exist, or cannot do what is asked, is refused now."""
-    features = parts.runtime(record).features()
+    try:
+        features = parts.runtime(record).features()
+    except NotFound as error:
+        raise Invalid(f"unknown or invalid runtime name: {record.runtime}: {error.message}") from None
     if record.host_config["Init"] and not features.init:
         why = features.why.get("init", "it has no such feature")
         raise Unsupported(f"the runtime {record.runtime} has no init process for a container (--init): {why}")

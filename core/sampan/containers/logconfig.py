@@ -136,9 +136,9 @@ def _size(options: Mapping[str, str]) -> int | None:
     if text == "-1":
         return 0
     try:
-        most = quantities.size(text)
+        most = quantities.log_size(text)
     except ValueError:
-        raise Invalid(f"invalid size: '{text}', expected a number with k, m, g or t behind it") from None
+        raise Invalid(f"invalid size: '{text}', expected a number with k, m, g, t or p behind it") from None
     if not 0 < most < 1 << 63:
         raise Invalid("max-size must be a positive number")
     return most

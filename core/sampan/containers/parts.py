@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -57,6 +57,17 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def ids_of(self, record: Container) -> IdMap:
         """Who a container's processes are on the host (``--userns``)."""
         return SAME if record.host_config.get("UsernsMode") == "host" else self.ids
+
+    def about(self, record: Container) -> dict[str, Any]:
+        """What hooks are told of a container (see :mod:`sampan.drivers.hooks`)."""
+        return {
+            "id": record.id,
+            "name": record.name,
+            "image": record.image_reference,
+            "labels": dict(record.config["Labels"]),
+            "runtime": record.runtime,
+            "storage": record.storage_driver,
+        }
 
     def runtime(self, record: Container) -> RuntimeDriver:
         return self.drivers.runtime(record.runtime)

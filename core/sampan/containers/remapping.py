@@ -16,7 +16,7 @@ from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.networks.sandbox import Users
 from sampan.types import Container
 
-_JOINED = {"NetworkMode": "network", "PidMode": "PID namespace", "IpcMode": "IPC"}
+_JOINED = {"NetworkMode": "network", "PidMode": "PID", "IpcMode": "IPC"}
 
 
 def check(parts: Parts, record: Container) -> None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
+
+import msgspec
 
 from sampan.containers.parts import Parts
 from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Invalid
-from sampan.linux import mounts
-from sampan.types import Container
+from sampan.linux import mounts, views
+from sampan.types import Container, Status
 from sampan.undo import Undo
 
 _SHM = "shm"
@@ -26,6 +28,8 @@ _SAFE = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 def running(parts: Parts, mode: str, what: str) -> Container:
     """The container of ``container:ID``. ``Conflict`` if it does not run, ``NotFound`` if there is none."""
     other = parts.registry.find(mode.partition(":")[2]).record
+    if other.state.status is Status.RESTARTING:
+        raise Conflict(f"Container {other.id} is restarting, wait until the container is running")
     if other.state.status not in ALIVE:
         if what == "network":
             raise Conflict(f"cannot join network of a non running container: {other.id}")
@@ -33,38 +37,56 @@ def running(parts: Parts, mode: str, what: str) -> Container:
     return other
 
 
-def pid_namespace(parts: Parts, record: Container) -> Path | None:
-    """The file of the PID namespace to join, if any."""
+def owners(record: Container) -> list[str]:
+    """The ids of the containers whose namespaces it joins."""
+    modes = (record.host_config[key].partition(":") for key in ("NetworkMode", "PidMode", "IpcMode"))
+    return [ident for kind, _, ident in modes if kind == "container"]
+
+
+def _namespace(other: Container, what: str, kind: str, held: ExitStack) -> Path:
+    """The file of a running container's namespace, which is no other one until ``held`` lets go of it: meanwhile its
+    process may end, and its pid go to another one."""
+    try:
+        fd = views.namespace_of(other.state.pid, other.state.monitor, kind)
+    except ProcessLookupError:
+        raise Conflict(f"failed to join {what} namespace: container {other.id} is not running") from None
+    held.callback(os.close, fd)
+    return Path(f"/proc/{os.getpid()}/fd/{fd}")
+
+
+def pid_namespace(parts: Parts, record: Container, held: ExitStack) -> Path | None:
+    """The file of the PID namespace to join, if any; good until ``held`` is closed."""
     mode = record.host_config["PidMode"]
     if not mode.startswith("container:"):
         return None
-    return Path(f"/proc/{running(parts, mode, 'PID').state.pid}/ns/pid")
+    return _namespace(running(parts, mode, "PID"), "PID", "pid", held)
 
 
-def ipc_namespace(parts: Parts, record: Container) -> Path | None:
-    """The file of the IPC namespace to join, if any. ``Invalid`` if its owner keeps it to itself."""
-    mode = record.host_config["IpcMode"]
-    if not mode.startswith("container:"):
-        return None
-    return Path(f"/proc/{running(parts, mode, 'IPC').state.pid}/ns/ipc")
-
-
-def memory(parts: Parts, record: Container, undo: Undo) -> Path | None:
-    """What is to be mounted on ``/dev/shm``; None if the container makes one for itself alone."""
+def ipc_namespace(parts: Parts, record: Container, undo: Undo, held: ExitStack) -> tuple[Path | None, Path | None]:
+    """The file of the IPC namespace to join, if any, and what is to be mounted on ``/dev/shm``; None if the container
+    makes that for itself alone. Good until ``held`` is closed. ``Invalid`` if its owner keeps it to itself."""
     mode = record.host_config["IpcMode"]
     if mode == "shareable":
-        return _mounted(parts.bundle(record.id), record.host_config["ShmSize"], parts.ids_of(record).root, undo)
+        ids = parts.ids_of(record).root
+        return None, _mounted(parts.bundle(record.id), record.host_config["ShmSize"], ids, undo)
     if mode == "host":
-        return _HOSTS
-    return _of(parts, running(parts, mode, "IPC")) if mode.startswith("container:") else None
+        return None, _HOSTS
+    if not mode.startswith("container:"):
+        return None, None
+    other = running(parts, mode, "IPC")
+    run = msgspec.structs.replace(other, state=msgspec.structs.replace(other.state))
+    memory = os.open(_memory_of(parts, other), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    held.callback(os.close, memory)
+    # It lives still: what was opened is of the same run.
+    return _namespace(run, "IPC", "ipc", held), Path(f"/proc/{os.getpid()}/fd/{memory}")
 
 
-def _of(parts: Parts, other: Container) -> Path:
+def _memory_of(parts: Parts, other: Container) -> Path:
     mode = other.host_config["IpcMode"]
     if mode == "host":
         return _HOSTS
     if mode.startswith("container:"):  # the mount of the one that it has joined, which may have ended since
-        return _of(parts, running(parts, mode, "IPC"))
+        return _memory_of(parts, running(parts, mode, "IPC"))
     place = parts.bundle(other.id) / _SHM
     if mode != "shareable" or not place.is_dir():
         hint = "non-shareable IPC (hint: use IpcMode:shareable for the donor container)"

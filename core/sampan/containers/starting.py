@@ -10,6 +10,7 @@ import stat
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -98,16 +99,17 @@ class Starter:
                 user = users.find(root, record.config["User"], record.host_config["GroupAdd"] or ())
             with step("wait for the network", "thread"):
                 network = joining.result()
-            with keeping.places(parts, record) as places:
+            with keeping.places(parts, record) as places, ExitStack() as held:
+                ipc, memory = sharing.ipc_namespace(parts, record, undo, held)
                 around = spec.Surroundings(
                     rootfs=bundle / "rootfs",
                     user=user,
                     files=self._files(record, bundle),
                     network=network,
                     own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
-                    pid=sharing.pid_namespace(parts, record),
-                    ipc=sharing.ipc_namespace(parts, record),
-                    memory=sharing.memory(parts, record, undo),
+                    pid=sharing.pid_namespace(parts, record, held),
+                    ipc=ipc,
+                    memory=memory,
                     places=places,
                     ids=parts.ids_of(record),
                     users=remapping.place(parts, record, chosen),
@@ -187,8 +189,7 @@ class Starter:
         return hostfiles.places(self._parts.bundle(other.id))
 
     def _amended(self, record: Container, written: dict[str, object]) -> dict[str, object]:
-        about = {"id": record.id, "name": record.name, "image": record.image, "runtime": record.runtime}
-        self._parts.drivers.hooks.starting({**about, "labels": dict(record.config["Labels"])}, written)
+        self._parts.drivers.hooks.starting(self._parts.about(record), written)
         return written
 
     def _launch(self, entry: Entry, bundle: Path, root: int, account: Account, undo: Undo) -> Started:

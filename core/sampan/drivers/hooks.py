@@ -38,9 +38,9 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 class Hooks:
     """The hook specifications.
 
-    ``container`` holds ``id``, ``name``, ``image``, ``labels``, ``runtime``, ``storage``. An ``event`` has the shape of
-    Docker's event messages (``EventMessage`` of the Engine API): ``Type``, ``Action``, ``Actor`` with ``ID`` and
-    ``Attributes``, ``time`` and ``timeNano``.
+    ``container`` holds ``id``, ``name``, ``image`` (as the user named it), ``labels``, ``runtime`` and ``storage``.
+    An ``event`` has the shape of Docker's event messages (``EventMessage`` of the Engine API): ``Type``, ``Action``,
+    ``Actor`` with ``ID`` and ``Attributes``, ``time`` and ``timeNano``.
     """
 
     @hookspec

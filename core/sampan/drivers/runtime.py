@@ -33,6 +33,8 @@ The monitor's half defines five functions::
         it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
         descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
         (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
+        A process that is to be the init's parent instead is its *keeper*: it is the monitor's child, ends when the
+        init has ended, and is a third value, with a descriptor or -1, which ``exit_code`` gets.
     ready(usual: Any, slot: str) -> handle or None                                                         (optional)
         Make ahead what can be made before there is an order, typically an init that waits in its namespaces: a handle
         with its ``pid`` (the monitor's child, as above) and a ``close()`` that gives it up and leaves nothing behind.
@@ -42,6 +44,9 @@ The monitor's half defines five functions::
         nobody else's until then, and then another's: what a killed starter leaves, the slot's next one removes.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
+    exit_code(order: dict, keeper: tuple[int, int]) -> int                                                 (optional)
+        For modules whose processes have keepers: what the process's end was, as a shell tells it. Called after
+        ``ended``. The keeper may still be at work; ``finish`` waits for it.
     ended(order: dict) -> bool
         The init is dead and nothing was cleaned up yet: was it, or a process of it, killed for want of memory?
     finish(order: dict) -> None

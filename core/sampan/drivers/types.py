@@ -142,7 +142,8 @@ class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
 
     ``user_namespaces``: it starts a container in the user namespace whose path the spec gives (with its mappings, in
     OCI's ``uidMappings`` and ``gidMappings``), so that the container's other namespaces belong to it. It owns the
-    network namespace of the spec.
+    network namespace of the spec. ``host_cgroups``: it may see the host's cgroups, without a cgroup namespace.
+    ``drives`` names a program from elsewhere that does the work, with its version (``crun 1.8.1``).
     """
 
     isolation: Literal["namespaces", "filesystem", "vm"] = "namespaces"
@@ -154,6 +155,8 @@ class RuntimeFeatures(msgspec.Struct, frozen=True, kw_only=True):
     join_namespaces: bool = True
     init: bool = False
     user_namespaces: bool = False
+    host_cgroups: bool = True
+    drives: str = ""
     why: dict[str, str] = {}
 
 

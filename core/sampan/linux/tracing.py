@@ -25,10 +25,10 @@ _ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void
 
 
 def watch(pid: int) -> bool:
-    """From now on :func:`executes` can tell of ``pid``, and must be asked. The process runs on meanwhile, and as if
-    nothing had been should the caller end. False if somebody else traces it: then nothing can be told.
+    """From now on :func:`executes` can tell of ``pid``, and must be asked soon: what happens in the process waits for
+    that. If the caller ends, it is as if nothing had been. False if somebody else traces it: then nothing can be told.
 
-    The caller must have no other children, and trace nothing else.
+    The caller must have no other children than the one that it names there, and trace nothing else.
     """
     if _ptrace(_PTRACE_SEIZE, pid, None, _O_TRACEEXEC | _O_TRACECLONE) < 0:
         return False
@@ -40,23 +40,25 @@ def watch(pid: int) -> bool:
     return True
 
 
-def executes(pid: int) -> bool:
-    """Wait for the process's next execve to succeed and let go of it; False if it ends without one.
+def executes(pid: int, helper: int) -> tuple[bool, int]:
+    """Wait until the process has executed something, or has ended, and ``helper``, a child, has ended as well.
 
-    Signals that come meanwhile reach it as ever.
+    Did it execute anything, and the helper's wait status. If the helper fails, the process is not waited for. Signals
+    that come meanwhile reach it as ever.
     """
-    while True:
-        try:
-            thread, status = os.waitpid(-1, _WALL)
-        except ChildProcessError:
-            return False
-        if os.WIFSTOPPED(status):
-            if status >> 16 == _EVENT_EXEC:
-                _ptrace(_PTRACE_DETACH, pid, None, None)
-                return True
-            _go_on(thread, status)
-        elif thread == pid:
-            return False
+    executed, over, status = False, False, -1
+    while not (status > 0 or (over and status == 0)):
+        thread, news = os.waitpid(-1, _WALL)
+        if thread == helper:
+            status = news
+        elif not os.WIFSTOPPED(news):
+            over = over or thread == pid
+        elif news >> 16 == _EVENT_EXEC:
+            _ptrace(_PTRACE_DETACH, pid, None, None)
+            executed = over = True
+        else:
+            _go_on(thread, news)
+    return executed, status
 
 
 def _go_on(thread: int, status: int) -> None:

@@ -83,15 +83,16 @@ def placed(mount: int, work: Callable[[Path], T]) -> T:
     return _aside(run)
 
 
-def namespace_of(pid: int, ancestor: int) -> int:
-    """The mount namespace of a process that descends from ``ancestor``; ``ProcessLookupError`` if it does not, for
-    then its pid is somebody else's by now, or if it is gone."""
+def namespace_of(pid: int, ancestor: int, kind: str = "mnt") -> int:
+    """A namespace of a process that descends from ``ancestor``, by default its mount namespace (namespaces(7), "The
+    /proc/pid/ns/ directory"); ``ProcessLookupError`` if it does not, for then its pid is somebody else's by now, or if
+    it is gone."""
     try:
         process = os.open(f"/proc/{pid}", DIRECTORY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise ProcessLookupError(3, "no such process", str(pid)) from None
     try:
-        namespace = os.open("ns/mnt", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
+        namespace = os.open(f"ns/{kind}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process)
         try:
             _check_ancestor(process, ancestor)
         except BaseException:

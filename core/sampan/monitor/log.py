@@ -84,10 +84,11 @@ class Log:
         """Lines, or a part of one, as entries of nanosecond ``now``: pieces of what is to be written."""
         tail = f'","stream":"{_NAMES[stream]}"{self._extra},"time":"{self._time(now)}"}}\n'.encode()
         newline, mark = b"\\n", b"\n"
-        if text.translate(None, _PLAIN):
+        ascii = text.isascii()
+        if not ascii or text.translate(None, _PLAIN):
             newline, mark = b"", _MARK
             # As Latin-1, one byte is one character: what is escaped is ASCII, and the rest passes unseen.
-            known = text if text.isascii() else text.decode("utf-8", "replace").encode()
+            known = text if ascii else text.decode("utf-8", "replace").encode()
             text = encode_basestring(known.replace(b"\n", b"\n" + mark).decode("latin-1")).encode("latin-1")[1:-1]
         lines = text.removesuffix(mark)
         last = newline if len(lines) < len(text) else b""

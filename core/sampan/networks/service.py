@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -228,7 +229,8 @@ class Networks:
         for name, driver in self._drivers.loaded("network").items():
             specs = {one.spec.id: one.spec for one in self.list() if one.spec.driver == name}
             try:
-                driver.restore(specs, [one for one in joined if one.network in specs])
+                known = [one for one in joined if one.network in specs]
+                self._drivers.restored("network", name, partial(driver.restore, specs, known))
             except Exception as error:  # one driver's trouble must not keep the daemon from starting
                 log.error("network driver %s could not restore: %s", name, error, exc_info=error)
 

@@ -30,7 +30,7 @@ from sampan.drivers import NetworkDriver
 from sampan.drivers.types import CONTRACT_VERSION, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid
 from sampan.testing import wires
-from sampan.testing.places import Net, Place
+from sampan.testing.places import Net, Place, awake
 from sampan.testing.wires import Namespace, Server, ask, links, rules, silent
 
 INSTANCE = "5a3b9c01"
@@ -485,15 +485,6 @@ class NetworkDriverTests:
 
     def need_own_sandbox(self, driver: NetworkDriver) -> None:
         self.need(driver.features().sandbox == "own", "sandboxes of their own")
-
-
-def awake(place: Place) -> Place:
-    """As soon as a neighbour reaches it: silence before that would prove nothing, a new link takes its time."""
-    neighbour = place.net.join()
-    with Server(place.sandbox, 79):
-        assert ask(neighbour.sandbox, place.address, 79), "two endpoints of one network do not reach one another"
-    neighbour.leave()
-    return place
 
 
 def nft(*commands: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Subnet
-from sampan.testing.wires import Namespace
+from sampan.testing.wires import Namespace, Server, ask
 
 
 class Net:
@@ -72,3 +72,12 @@ class Place:
     def joined(self) -> Joined:
         network = self.net.spec.id
         return Joined(network=network, endpoint=self.endpoint, sandbox=self.sandbox.path, ports=tuple(self.ports))
+
+
+def awake(place: Place) -> Place:
+    """As soon as a neighbour reaches it: silence before that would prove nothing, a new link takes its time."""
+    neighbour = place.net.join()
+    with Server(place.sandbox, 79):
+        assert ask(neighbour.sandbox, place.address, 79), "two endpoints of one network do not reach one another"
+    neighbour.leave()
+    return place

@@ -71,7 +71,7 @@ def pytest_runtest_makereport(
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     reports = [*terminalreporter.stats.get("failed", ()), *terminalreporter.stats.get("error", ())]
-    broken = [text for report in reports for name, text in report.user_properties if name == _BROKEN]
+    broken = [text for report in reports for name, text in getattr(report, "user_properties", ()) if name == _BROKEN]
     if broken:
         terminalreporter.section("promises that were not kept")
         for text in dict.fromkeys(broken):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from sampan.api.wire import connection
 from unit.api.conftest import Daemon, Wire, fill
 from unit.api.fake_engine import running
 
@@ -131,6 +132,28 @@ def test_no_continue_for_what_is_refused(wire: Wire) -> None:
     answer = wire.answer()
     assert answer.status == 404
     assert answer.headers["connection"] == "close"
+
+
+def test_little_that_is_left_of_a_body_is_read_before_it_is_refused(wire: Wire) -> None:
+    """Or docker cp complains of its own pipe besides."""
+    wire.send("PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+    wire.send(bytes(60_000))
+    wire.socket.settimeout(0.3)
+    with pytest.raises(TimeoutError):
+        wire.socket.recv(1, socket.MSG_PEEK)
+    wire.socket.settimeout(10)
+    wire.send(bytes(40_000) + PING.encode())
+    assert wire.answer().status == 404
+    assert wire.answer().body == b"OK"
+
+
+def test_nobody_waits_long_for_what_is_not_wanted(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "PASS_OVER", 0.1)
+    wire.send("PUT /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\nabc")
+    answer = wire.answer()
+    assert (answer.status, answer.headers["connection"]) == (404, "close")
+    wire.send(bytes(99_997))
+    assert wire.closed()
 
 
 def test_a_large_upload_is_held_back_while_nobody_reads(daemon: Daemon, wire: Wire) -> None:

@@ -137,12 +137,13 @@ def test_each_runs_in_each_round_and_nothing_is_left(daemon: Daemon, sampan: Sam
     assert found["differences"] == [
         {
             "fact": "the command's output",
+            "family": "storage",
             "values": [["storage is overlayfs", ["overlayfs"]], ["storage is vfs", ["vfs"]]],
         }
     ]
     assert found["alike"]["the command's exit code"] == "3"
-    assert found["alike"]["cgroup, memory"] == "/sampan-…/ID"
-    assert found["alike"]["mount, /"] == "overlay rw,relatime, private"
+    assert found["alike"]["cgroups"] == "all /sampan-…/ID"
+    assert found["alike"]["mount, /"] == "overlay rw,relatime"
     assert found["about"]["same"] == ["runtime native", "network none"]
     assert found["about"]["drivers"]["storage vfs"] == "p 1"
 
@@ -253,7 +254,7 @@ def found(**more: Any) -> Found:
          "samples": {"start": values}, "median": {"start": values[0]}}
         for name, values in (("one", [10.0, 12.5]), ("two", [150.0, 150.0]))
     ]  # fmt: skip
-    differences = [{"fact": "seccomp", "values": [("filter (1)", ["one"]), ("off & out", ["two"])]}]
+    differences = [{"fact": "seccomp", "family": "", "values": [("filter (1)", ["one"]), ("off & out", ["two"])]}]
     return {
         "about": about,
         "metrics": metrics,
@@ -319,10 +320,36 @@ def test_names_are_as_short_as_they_can_be() -> None:
     assert labels([one]) == {one: "native · vfs · bridge"}
 
 
-def test_facts_that_one_has_and_another_has_not() -> None:
-    by_name = {"a": {"mount, /x": "tmpfs", "user": "0"}, "b": {"user": "0"}}
-    assert facts.differences(by_name) == [("mount, /x", [("tmpfs", ["a"]), ("not there", ["b"])])]
-    assert facts.alike(by_name) == {"user": "0"}
+def test_what_depends_on_one_family_alone_is_told_by_its_drivers() -> None:
+    facts_of = {
+        Combination(runtime, storage, "bridge"): {"user": "0", "root": storage, "init": runtime[:1]}
+        for runtime in ("crun", "clown", "lxc")
+        for storage in ("vfs", "overlayfs")
+    }
+    facts_of[Combination("lxc", "vfs", "bridge")]["odd"] = "yes"
+    root, init, odd = facts.differences(facts_of)
+    assert root == ("root", "storage", [("vfs", ["vfs"]), ("overlayfs", ["overlayfs"])])
+    assert init == ("init", "runtime", [("c", ["crun", "clown"]), ("l", ["lxc"])])
+    assert odd.family == ""
+    assert odd.values[1] == ("yes", ["lxc · vfs"])
+    assert odd.values[0][0] == "not there"
+    assert facts.alike(facts_of) == {"user": "0"}
+
+
+def test_what_differs_alike_is_told_once() -> None:
+    one, two = Combination("a", "s", "n"), Combination("b", "s", "n")
+    mounts = {"mount, /x": "1", "mount, /y": "1", "mount, /z": "2", "limit, q": "1"}
+    others = {"mount, /x": "3", "mount, /y": "3", "mount, /z": "3", "limit, q": "3"}
+    found = facts.differences({one: mounts, two: others})
+    assert [each.fact for each in found] == ["mount, /x /y", "mount, /z", "limit, q"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [({"cpu": "/a", "pids": "/a"}, "all /a"), ({"cpu": "/a", "pids": "/a", "v2": "/"}, "/: v2; /a: cpu pids")],
+)
+def test_alike_groups_are_told_once(paths: dict[str, str], told: str) -> None:
+    assert facts.flat({**ISOLATION, "Cgroups": paths}, "x")["cgroups"] == told
 
 
 def test_a_row_keeps_each_note_once() -> None:

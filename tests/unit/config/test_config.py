@@ -31,7 +31,7 @@ def test_values_are_read_with_their_units() -> None:
     )
     assert read.data_root == Path("/srv/boats")
     assert read.hosts == ["unix:///run/a.sock", "tcp://[::1]:2375"]
-    assert (read.log.max_size, read.log.max_file) == (1536, 2)
+    assert (read.log.max_size, read.log.max_file) == (1500, 2)
     assert read.network.bridge_subnet == "10.9.0.0/24"
     assert read.network.default_address_pools[0].size == 64
     assert read.network.options == {"bridge": {"mtu": 9000}}

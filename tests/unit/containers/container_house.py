@@ -207,7 +207,7 @@ class House:
         drivers = SimpleNamespace(
             runtime=self._driver("native", self.runtime),
             storage=self._driver("overlayfs", self.storage),
-            hooks=SimpleNamespace(starting=lambda container, spec: None),
+            hooks=SimpleNamespace(creating=lambda container, labels: None, starting=lambda container, spec: None),
         )
         config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
         state = State(directory / "engine.db")

@@ -6,6 +6,7 @@ The event loop feeds; a handler on the loop takes it whole, or a handler in a wo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import threading
 from collections import deque
@@ -43,6 +44,8 @@ class Body:
         self._whole: asyncio.Future[None] | None = None
         self._limit = 0
         self._unwanted = False
+        self._over: asyncio.Future[None] | None = None
+        self._room = 0
 
     @property
     def ended(self) -> bool:
@@ -57,6 +60,9 @@ class Body:
 
     def feed(self, data: bytes) -> None:
         if self._unwanted:
+            self._room -= len(data)
+            if self._room < 0:
+                self._settle(self._over)
             return
         with self._arrived:
             self._chunks.append(data)
@@ -76,8 +82,13 @@ class Body:
             self._ended = True
             self._error = error
             self._arrived.notify()
-        if self._whole is not None and not self._whole.done():
-            self._whole.set_result(None)
+        self._settle(self._whole)
+        self._settle(self._over)
+
+    @staticmethod
+    def _settle(waiting: asyncio.Future[None] | None) -> None:
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
 
     def discard(self) -> None:
         """Nobody will read it: forget what has arrived and let the rest come."""
@@ -86,6 +97,15 @@ class Body:
             self._chunks.clear()
             self._size = 0
             self._release()
+
+    async def pass_over(self, most: int, seconds: float) -> None:
+        """Nobody will read it: forget what comes until its end, ``most`` bytes or ``seconds``."""
+        self.discard()
+        if self._ended:
+            return
+        self._room, self._over = most, self._loop.create_future()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._over, seconds)
 
     async def whole(self, limit: int) -> bytes:
         """All of it, at most ``limit`` bytes. Raises ``Invalid`` when it is larger or was cut off."""

@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 
 HEAD_TIMEOUT = 60.0  # seconds from a head's first byte to its last
 AHEAD = 256 * 1024  # bytes that a client may send ahead of its turn
+PASS_OVER = 2.0  # seconds in which the rest of a body that nobody wants may come before the answer
 DISCARD_TIMEOUT = 5.0  # seconds in which the rest of a body that nobody wants may still come
 
 
@@ -201,6 +202,7 @@ class Connection(asyncio.Protocol):
             if not isinstance(answer, Reply | Stream | Hijack):
                 answer = await answer
             if isinstance(answer, Reply):
+                await self._let_it_end()
                 self._reply(answer)
             elif isinstance(answer, Stream):
                 await self._stream(answer)
@@ -216,6 +218,13 @@ class Connection(asyncio.Protocol):
             self._streaming = False
         if not self._tunnel and not self._transport.is_closing():
             self._resume()
+
+    async def _let_it_end(self) -> None:
+        """A client that is still sending when it is answered takes that for a fault of the connection: little that is
+        left of a body is read first, as Go's server does."""
+        request = self._request
+        if request and request.body and not request.body.ended and not request.expects_continue:
+            await request.body.pass_over(AHEAD, PASS_OVER)
 
     def _resume(self) -> None:
         """The next request may already be here."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-_INSTANCE = re.compile(r"\b(sampan-)[0-9a-f]{8}\b")
+from sampan.cli.compare.plan import FAMILIES, Combination, labels
+
+_INSTANCE = re.compile(r"\b(sampan-)[0-9a-f]{8}(-\w+)?\b")
 _SHORT = 12
 NONE = "none"
 ABSENT = "not there"
 
 
 class Difference(NamedTuple):
-    """``values``: each value with the combinations that have it."""
+    """``values``: each value with the names of who has it: of combinations, or, if it depends on nothing else, of the
+    drivers of one ``family``."""
 
     fact: str
+    family: str
     values: list[tuple[str, list[str]]]
 
 
@@ -37,11 +41,11 @@ def flat(found: Mapping[str, Any], ident: str) -> dict[str, str]:
     }
     for name, held in found["Capabilities"].items():
         facts[f"capabilities, {name.lower()}"] = _words(held)
-    for controller, path in found["Cgroups"].items():
-        facts[f"cgroup, {controller}"] = _same(path, ident)
-    for mount in _topmost(found["Mounts"]):
-        options = ",".join(mount["Options"])
-        facts[f"mount, {mount['Target']}"] = f"{mount['Type']} {options}, {_same(mount['Propagation'], ident)}"
+    facts["cgroups"] = _grouped({name: _same(path, ident) for name, path in found["Cgroups"].items()})
+    mounts = _topmost(found["Mounts"])
+    facts["mounts, propagation"] = _grouped({mount["Target"]: mount["Propagation"] for mount in mounts})
+    for mount in mounts:
+        facts[f"mount, {mount['Target']}"] = f"{mount['Type']} {','.join(mount['Options'])}"
     for name, limit in found["Limits"].items():
         facts[f"limit, {name.removeprefix('Max ')}"] = limit
     return facts
@@ -52,6 +56,16 @@ def _topmost(mounts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return list({mount["Target"]: mount for mount in mounts}.values())
 
 
+def _grouped(values: Mapping[str, str]) -> str:
+    """``VALUE: NAME NAME; VALUE: NAME``; only the value if all have the same."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(value, []).append(name)
+    if len(groups) == 1:
+        return f"all {next(iter(groups))}"
+    return "; ".join(f"{value}: {_words(names)}" for value, names in sorted(groups.items()))
+
+
 def _words(names: Any) -> str:
     return " ".join(sorted(names)) or NONE
 
@@ -60,21 +74,42 @@ def _same(text: str, ident: str) -> str:
     return _INSTANCE.sub(r"\1…", text.replace(ident, "ID").replace(ident[:_SHORT], "ID"))
 
 
-def differences(by_name: Mapping[str, Mapping[str, str]]) -> list[Difference]:
-    """What is not the same in all combinations, ``by_name``."""
-    return [Difference(fact, values) for fact, values in _values(by_name) if len(values) > 1]
+def differences(known: Mapping[Combination, Mapping[str, str]]) -> list[Difference]:
+    """What is not the same in all combinations."""
+    names = labels(list(known))
+    return _merged(_difference(fact, values, names) for fact, values in _values(known) if len(values) > 1)
 
 
-def alike(by_name: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+def _merged(found: Iterable[Difference]) -> list[Difference]:
+    """Mounts, limits and so on that differ in the same way are one difference."""
+    groups: dict[str, list[Difference]] = {}
+    for each in found:
+        noun, comma, _ = each.fact.partition(", ")
+        groups.setdefault(f"{noun} {each.values}" if comma else each.fact, []).append(each)
+    return [
+        first._replace(fact=" ".join([first.fact, *(each.fact.partition(", ")[2] for each in rest)]))
+        for first, *rest in groups.values()
+    ]
+
+
+def _difference(fact: str, values: Mapping[str, list[Combination]], names: Mapping[Combination, str]) -> Difference:
+    for at, family in enumerate(FAMILIES):
+        parts = {value: list(dict.fromkeys(each[at] for each in owners)) for value, owners in values.items()}
+        if len({part for each in parts.values() for part in each}) == sum(map(len, parts.values())):
+            return Difference(fact, family, list(parts.items()))
+    return Difference(fact, "", [(value, [names[each] for each in owners]) for value, owners in values.items()])
+
+
+def alike(known: Mapping[Combination, Mapping[str, str]]) -> dict[str, str]:
     """What all have."""
-    return {fact: values[0][0] for fact, values in _values(by_name) if len(values) == 1}
+    return {fact: next(iter(values)) for fact, values in _values(known) if len(values) == 1}
 
 
-def _values(by_name: Mapping[str, Mapping[str, str]]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+def _values(known: Mapping[Combination, Mapping[str, str]]) -> list[tuple[str, dict[str, list[Combination]]]]:
     found = []
-    for fact in dict.fromkeys(fact for facts in by_name.values() for fact in facts):
-        values: dict[str, list[str]] = {}
-        for name, facts in by_name.items():
-            values.setdefault(facts.get(fact, ABSENT), []).append(name)
-        found.append((fact, list(values.items())))
+    for fact in dict.fromkeys(fact for facts in known.values() for fact in facts):
+        values: dict[str, list[Combination]] = {}
+        for combination, facts in known.items():
+            values.setdefault(facts.get(fact, ABSENT), []).append(combination)
+        found.append((fact, values))
     return found

@@ -73,7 +73,8 @@ def _colors(rows: Sequence[Result]) -> dict[str, int]:
         names = list(dict.fromkeys(row[key] for row in rows))
         if len(names) > 1:
             break
-    return {row["name"]: names.index(row[key]) % _COLORS for row in rows}
+    found = {name: at % _COLORS for at, name in enumerate(names)}
+    return found | {row["name"]: found[row[key]] for row in rows}
 
 
 def _plot(metric: Result, rows: Sequence[Result], colors: dict[str, int]) -> str:
@@ -114,8 +115,11 @@ _SOURCE = "Read from <code>/proc</code> of each container’s first process whil
 
 
 def _values(values: Sequence[Any], colors: dict[str, int]) -> str:
+    def chip(name: str) -> str:
+        return f"chip s{colors[name]}" if name in colors else "chip plainly"
+
     def chips(names: Sequence[str]) -> str:
-        return "".join(f"<span class='chip s{colors[name]}'>{escape(name)}</span>" for name in names)
+        return "".join(f"<span class='{chip(name)}'>{escape(name)}</span>" for name in names)
 
     return "".join(
         f"<div class='value'><code>{escape(shortened(value))}</code><p>{chips(names)}</p></div>"

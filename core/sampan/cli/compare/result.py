@@ -41,11 +41,17 @@ def about(client: Client, plan: Plan) -> Result:
         "load": [_load()],
         "same": [f"{family} {next(iter(names))}" for family, names in named.items() if len(names) == 1],
         "drivers": {
-            f"{driver['family']} {driver['name']}": f"{driver['package']} {driver['version']}"
+            f"{driver['family']} {driver['name']}": _of(driver)
             for driver in client.get("/sampan/drivers")
             if driver["name"] in named.get(driver["family"], ())
         },
     }
+
+
+def _of(driver: Result) -> str:
+    """What the driver is of, and what it drives."""
+    drives = (driver.get("features") or {}).get("drives") or ""
+    return f"{driver['package']} {driver['version']}" + (f", which drives {drives}" if drives else "")
 
 
 def _load() -> float:
@@ -55,7 +61,7 @@ def _load() -> float:
 
 def result(against: Result, rows: Sequence[Row]) -> Result:
     names = labels([row.combination for row in rows])
-    good = {names[row.combination]: row.facts for row in rows if not row.error}
+    good = {row.combination: row.facts for row in rows if not row.error}
     return {
         "about": {**against, "load": [*against["load"], _load()]},
         "metrics": [metric._asdict() for metric in METRICS if any(metric.key in row.samples for row in rows)],

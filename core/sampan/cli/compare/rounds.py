@@ -214,8 +214,9 @@ def _keep(made: _Maker, row: Row) -> None:
     else:
         row.add("exec", took)
     if made.plan.size:
-        row.add("write", traffic.write(made.execute, ident, made.plan.size, took))
-        row.add("receive", traffic.receive(made.execute, ident, made.plan.size, took, _gateway(state)))
+        bare = min([took, *row.samples.get("exec", ())])
+        row.add("write", traffic.write(made.execute, ident, made.plan.size, bare))
+        row.add("receive", traffic.receive(made.execute, ident, made.plan.size, bare, _gateway(state)))
     found = made.client.get(f"/sampan/containers/{ident}/isolation")
     row.facts.update(flat(found, ident))
     row.add("overhead", found["Overhead"] / 1000)

@@ -38,6 +38,7 @@ font-size:.78rem}
 .chip{font-size:.78rem;border:1px solid var(--line);border-radius:99px;padding:0 9px;color:var(--soft)}
 .chip::before{content:"";display:inline-block;width:8px;height:8px;border-radius:2px;background:var(--c);
 margin-right:6px}
+.plainly::before{display:none}
 .notes li{margin:4px 0}
 .plain{border-spacing:0;font-size:.9rem}
 .plain th{text-align:left;font-weight:400;color:var(--soft);vertical-align:top;padding:3px 20px 3px 0;

@@ -98,7 +98,7 @@ def _facts(found: Result) -> str:
         differences: list[dict[str, Any]] = found["differences"]
         lines.append("What differs in behaviour and in what the process has:" if differences else "Nothing differs.")
         for each in differences:
-            lines.append(f"  {each['fact']}")
+            lines += _wrapped(each["fact"], 2)
             for value, names in each["values"]:
                 lines += _wrapped(f"{shortened(value)}  ← {', '.join(names)}")
     lines.append("Alike in all:" if len(good) > 1 else "What the process has:")

@@ -24,6 +24,7 @@ from sampan.testing.runtime.isolation import IsolationTests
 from sampan.testing.runtime.limits import LimitTests
 from sampan.testing.runtime.mounting import MountTests
 from sampan.testing.runtime.privileges import PrivilegeTests
+from sampan.testing.runtime.remapping import RemappingTests
 from sampan.testing.runtime.spec import command
 from sampan.testing.runtime.starting import StartTests
 from sampan.testing.runtime.streams import StreamTests
@@ -39,6 +40,7 @@ class RuntimeDriverTests(
     IsolationTests,
     MountTests,
     PrivilegeTests,
+    RemappingTests,
     HostileRootTests,
     LimitTests,
     ControlTests,

@@ -65,8 +65,8 @@ class IsolationTests(Base):
 
     def test_the_hosts_mounts_stay_outside(self, containers: Containers) -> None:
         running = containers.start(command("sleep", "1000"))
-        inside = Path(f"/proc/{running.pid}/mountinfo").read_text()
-        assert all("shared:" not in line for line in inside.splitlines())
+        inside, host = (_peers(Path(f"/proc/{pid}/mountinfo")) for pid in (running.pid, "self"))
+        assert not inside & host, "mounts are peers of the host's: what is mounted on the one shows on the other"
 
     def test_the_network_namespace_is_the_one_at_the_path(self, containers: Containers) -> None:
         running = containers.start(command("sleep", "1000"))
@@ -110,6 +110,12 @@ class IsolationTests(Base):
         running = containers.start(spec)
         for kind in ("uts", "ipc", "pid"):
             assert os.readlink(f"/proc/{running.pid}/ns/{kind}") == os.readlink(f"/proc/self/ns/{kind}"), kind  # noqa: PTH115
+
+
+def _peers(mountinfo: Path) -> set[str]:
+    """The peer groups of the mounts (proc_pid_mountinfo(5), optional fields)."""
+    lines = (line.split(" - ")[0].split() for line in mountinfo.read_text().splitlines())
+    return {field for fields in lines for field in fields[6:] if field.startswith("shared:")}
 
 
 def _running(command_line: str) -> bool:

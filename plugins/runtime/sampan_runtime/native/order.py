@@ -15,6 +15,7 @@ from typing import Any
 from sampan.drivers.errors import Invalid, Unsupported
 from sampan.drivers.types import INIT
 from sampan.linux import capabilities, mounts, namespaces
+from sampan_runtime.native.rootfs import DEVICES
 
 _FLAGS = {
     "ro": mounts.MS_RDONLY,
@@ -44,9 +45,6 @@ _PROPAGATION = {
     "unbindable": mounts.MS_UNBINDABLE,
     "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
 }
-_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-DEVICES = [(b"/dev/" + name.encode(), 0o020666, os.makedev(*numbers), 0, 0) for name, *numbers in _DEVICES]
-"""What every OCI runtime supplies (runtime-spec config-linux.md, "Default Devices"), as an order has it."""
 _DEVICE_TYPES = {"c": 0o020000, "u": 0o020000, "b": 0o060000, "p": 0o010000}  # S_IFCHR, S_IFBLK, S_IFIFO
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     Tree = tuple[int, bool]
 
+_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
+DEVICES = [(b"/dev/" + name.encode(), 0o020666, os.makedev(*numbers), 0, 0) for name, *numbers in _DEVICES]
+"""What every OCI runtime supplies (runtime-spec config-linux.md, "Default Devices"), as an order has it."""
 LINKS = (
     (b"/proc/self/fd", b"fd"),
     (b"/proc/self/fd/0", b"stdin"),

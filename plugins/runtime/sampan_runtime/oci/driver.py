@@ -1,12 +1,13 @@
 """Runtime drivers that drive an OCI runtime's binary, the daemon's half: ``crun``, ``runc``, and ``oci`` for any other.
 
 The engine's OCI configuration is written nearly as it is beside the container, as ``config.json``; ``fitting`` says
-what is different. The binary does what it is there for: create, start, exec, kill, pause, resume, update, delete. What
-only looks, counters and processes, is read from the container's cgroups, which takes no process.
+what is different. The binary does what it is there for: create, start, exec, pause, resume, update, delete. Counters
+and processes are read from the container's cgroups, which takes no process of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Collection, Mapping
@@ -21,11 +22,12 @@ from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatu
 from sampan.linux import capabilities, cgroups, process
 from sampan_runtime.oci import fitting
 from sampan_runtime.outside import calls
-from sampan_runtime.outside.grouped import Grouped, gone
+from sampan_runtime.outside.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 _INITS = ("docker-init", "tini-static", "catatonit")
+_LONGEST = 80  # characters of a version
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -80,10 +82,24 @@ class Oci(Grouped):
         return Check(True)
 
     def features(self) -> RuntimeFeatures:
-        if self._init:
-            return RuntimeFeatures(init=True)
-        why = f"there is no static init on this machine (apt install tini, or set runtime.options.{self.name}.init)"
-        return RuntimeFeatures(why={"init": why})
+        why = {
+            "user_namespaces": "this driver gives binaries none: they would have to make what only the host's root may"
+        }
+        if not self._init:
+            key = f"runtime.options.{self.name}.init"
+            why["init"] = f"there is no static init program on this machine (apt install tini, or set {key})"
+        return RuntimeFeatures(init=bool(self._init), drives=self._version, why=why)
+
+    @cached_property
+    def _version(self) -> str:
+        """As the binary says it, in its first line: ``crun version 1.8.1``; nothing if it cannot say."""
+        if not self._path:
+            return ""
+        try:
+            said = calls.call([self._path, "--version"], patience=2.0).output.decode(errors="replace")
+        except Unavailable:
+            return ""
+        return said.partition("\n")[0].replace(" version ", " ").strip()[:_LONGEST]
 
     def order(self, bundle: Bundle) -> Order:
         linux = bundle.spec.get("linux") or {}
@@ -111,12 +127,10 @@ class Oci(Grouped):
         }
 
     def signal(self, container: str, pid: int, signal: int) -> None:
-        if pid not in self._groups.processes(container):
-            raise gone(container)
-        answer = self._call(container, "kill", container, str(signal))
-        if answer.status and pid in self._groups.processes(container):
-            raise Unavailable(f"{self._path} cannot signal container {container[:12]}: {answer.error.strip()}")
-        if answer.status:
+        """Where the process is one of this kernel's, in the container's groups, it takes no binary to signal it."""
+        if signal_one_of(self._groups, container, pid, signal):
+            return
+        if not (self._states / container).exists() or self._call(container, "kill", container, str(signal)).status:
             raise gone(container)
 
     def pause(self, container: str) -> None:
@@ -126,11 +140,11 @@ class Oci(Grouped):
         self._freeze(container, "resume", False)
 
     def _freeze(self, container: str, command: str, frozen: bool) -> None:
-        if self._groups.frozen(container) == frozen:
-            return
-        answer = self._call(container, command, container)
-        if answer.status and self._groups.frozen(container) != frozen:
-            raise Unavailable(f"{self._path} cannot {command} container {container[:12]}: {answer.error.strip()}")
+        """Binaries refuse what is so already, and do not wait until it is so, and so it is made sure of here."""
+        if self._groups.frozen(container) != frozen:
+            self._call(container, command, container)
+        with contextlib.suppress(FileNotFoundError):  # it has ended, or its groups are not here
+            self._groups.freeze(container, frozen)
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         wanted = fitting.resources(resources, self._groups)

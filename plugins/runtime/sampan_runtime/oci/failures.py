@@ -39,7 +39,8 @@ def _last(log: bytes) -> str:
         text, level = _message(line)
         if text and level != "warning":
             found = text
-    return " ".join(found.split())
+    what, colon, why = " ".join(found.split()).rpartition(": ")
+    return what + colon + (why[:1].lower() + why[1:] if why[:2].istitle() else why)
 
 
 def _message(line: str) -> tuple[str, str]:

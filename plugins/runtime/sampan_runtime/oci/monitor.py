@@ -8,15 +8,17 @@ The command line is the one that runc has made common; runtime-spec, runtime.md,
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import _socket
 import fcntl
 import os
+import stat
 import struct
 import sys
 import termios
 
 from sampan.errors import StartFailed
-from sampan.linux import cgroups, process, tracing
+from sampan.linux import cgroups, mounts, paths, process, tracing
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime.oci import failures
@@ -41,14 +43,16 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
     try:
         for directory in order["cgroups"]:
             cgroups.make(directory)
+        process.mark("make its groups", "cgroup", " ".join(order["cgroups"]))
         places.own_mounts(root=root, at=order["rootfs"], hidden=order["hidden"])
+        _disarm(root)
+        process.mark("put the root where the binary finds it", "mount", os.fsdecode(order["rootfs"]))
         call = Call(order, stdio)
         call.do("create", "--bundle", order["bundle"], *call.options(), order["id"], streams=True)
         pid, terminal = call.pid(), call.terminal()
-        watched = tracing.watch(pid)
-        call.do("start", order["id"])
-        if watched and not tracing.executes(pid):
-            raise call.failure(terminal)
+        process.mark("have the binary create the container", "process", str(pid))
+        call.begin(pid, terminal)
+        process.mark("have it start the program", "process", str(pid))
     except BaseException:
         finish(order)
         raise
@@ -64,6 +68,25 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
     described = call.write("process", _with_size(order["process"], order["size"]))
     call.do("exec", "--detach", "--process", described, *call.options(), order["id"], streams=True)
     return call.pid(), call.terminal()
+
+
+def _disarm(root: int) -> None:
+    """Binaries trust an image in what it must not be trusted in.
+
+    runc makes the links in ``/dev`` through whatever that is, and so on the host. All of them look users up, even those
+    that have a number, and wait for ever for what comes out of a pipe: an empty file takes its place.
+    """
+    with suppress(FileNotFoundError):
+        if stat.S_ISLNK(os.stat("dev", dir_fd=root, follow_symlinks=False).st_mode):
+            raise StartFailed("the image has a symbolic link in place of its directory /dev", 128)
+    for name in (b"etc/passwd", b"etc/group"):
+        with suppress(OSError):
+            fd = paths.open_in_root(root, name, os.O_PATH)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                null = mounts.bind("/dev/null")
+                mounts.attach(null, fd)
+                os.close(null)
+            os.close(fd)
 
 
 def ended(order: dict[str, Any]) -> bool:
@@ -140,10 +163,23 @@ class Call:
         os.close(fd)
         return places.path_in(self._files, name)
 
+    def begin(self, pid: int, terminal: int) -> None:
+        """``start``, and see that the init executes its program: nobody says so if it cannot."""
+        if not tracing.watch(pid):
+            self.do("start", self._order["id"])
+            return
+        _signal.alarm(int(_PATIENCE))  # what hangs ends this starter, and with it everything else
+        helper = programs.start(self._argv("start", self._order["id"]))
+        executed, status = tracing.executes(pid, helper)
+        _signal.alarm(0)
+        if status:
+            raise failures.told(self._read("log"), self._order["program"], "start")
+        if not executed:
+            raise self._failure(terminal)
+
     def do(self, command: str, *args: str, streams: bool = False) -> None:
         """Run one command. ``StartFailed`` with what the binary said went wrong."""
-        log = ("--log", places.path_in(self._files, "log"), "--log-format", "json")
-        argv = [*self._order["binary"], *log, command, *args]
+        argv = self._argv(command, *args)
         status = programs.run(argv, self._stdio if streams else (), patience=_PATIENCE)
         if status == programs.LOST:
             raise StartFailed(f"{argv[0]} {command} did not end within {_PATIENCE:.0f} seconds", 128)
@@ -167,7 +203,11 @@ class Call:
             fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         return master
 
-    def failure(self, terminal: int) -> StartFailed:
+    def _argv(self, command: str, *args: str) -> list[str]:
+        log = ("--log", places.path_in(self._files, "log"), "--log-format", "json")
+        return [*self._order["binary"], *log, command, *args]
+
+    def _failure(self, terminal: int) -> StartFailed:
         """Why the init has ended without having executed anything: it says so where the program would have written."""
         said = self._read("log")
         with suppress(OSError):

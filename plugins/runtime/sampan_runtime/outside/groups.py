@@ -54,15 +54,6 @@ class OutsideGroups(Groups):
         controller = {"blkio": "io"}.get(controller, controller)
         return bool(name_2) and controller in self._controllers_2 and self._offers_2(name_2)
 
-    def frozen(self, container: str) -> bool:
-        """False if there is no such container, too."""
-        try:
-            if self.has("freezer"):
-                return cgroups.read(self.file("freezer", container, "freezer.state")).strip() == "FROZEN"
-            return "frozen 1" in cgroups.read(self.file("freezer", container, "cgroup.events"))
-        except OSError:
-            return False
-
     def kill(self, container: str) -> None:
         """Everything in it, without removing anything."""
         self._kill(container, self.directories(container))

@@ -1,0 +1,61 @@
+"""What may be reached: a list of names, addresses and subnets, and the addresses that its names have."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+import time
+from collections.abc import Callable, Iterable
+
+from sampan.errors import Invalid
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Resolve = Callable[[str], Iterable[str]]
+
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
+
+
+def check(entry: str) -> None:
+    """``Invalid`` unless it is a name, an address or a subnet."""
+    if subnet(entry) is None and (entry.replace(".", "").isdecimal() or not _NAME.fullmatch(entry)):
+        raise Invalid(f"{entry!r} cannot be allowed: a name, an address or a subnet (address/prefix) can")
+
+
+def subnet(entry: str) -> Network | None:
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
+
+
+def look_up(name: str) -> set[str]:
+    """The addresses that the host's resolver knows; none if it does not answer."""
+    try:
+        return {str(each[4][0]) for each in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return set()
+
+
+class Allowed:
+    """One list. ``keep`` is how many seconds an address stays after its name was last found to have it: a name that
+    changes its answer at each question would otherwise never be reached."""
+
+    def __init__(self, entries: Iterable[str], keep: float, resolve: Resolve = look_up) -> None:
+        self._fixed = {found for entry in entries if (found := subnet(entry))}
+        self.names = sorted({entry for entry in entries if subnet(entry) is None})
+        self._keep = keep
+        self._resolve = resolve
+        self._seen: dict[Network, float] = {}
+
+    def refresh(self) -> None:
+        now = time.monotonic()
+        for name in self.names:
+            self._seen |= {ipaddress.ip_network(each.partition("%")[0]): now for each in self._resolve(name)}
+        self._seen = {each: when for each, when in self._seen.items() if now - when <= self._keep}
+
+    def subnets(self, version: int) -> list[str]:
+        """Without overlaps, in order."""
+        found = [each for each in {*self._fixed, *self._seen} if each.version == version]
+        return [str(each) for each in ipaddress.collapse_addresses(found)]  # type: ignore[type-var]

@@ -1,0 +1,176 @@
+"""Packages of drivers that are broken in every way, installed beside the built-in ones: each is named with what is
+wrong with it, and the engine goes on as if it were not there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from harness import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.timeout(170)]
+
+STORAGE = """
+import time
+from pathlib import Path
+from sampan_storage.vfs import Vfs
+class Driver(Vfs):
+    {}
+"""
+NETWORK = """
+import time
+from sampan_network.none import Nothing
+from sampan.drivers.types import NetworkFeatures
+class Driver(Nothing):
+    def features(self): return NetworkFeatures(sandbox="own")
+    {}
+"""
+RUNTIME = """
+from sampan_runtime.native.driver import Native
+class Driver(Native):
+    def restore(self, running): pass
+    {}
+"""
+
+PACKAGES: list[tuple[str, str, str, str]] = [
+    # family, name, code, what `sampan drivers` says of it ("": it is usable, and wrong only when it is used)
+    ("storage", "no-import", "import no_such_library", "No module named 'no_such_library'"),
+    ("storage", "half-written", "class Driver(", "SyntaxError"),
+    ("storage", "quits", "raise SystemExit(3)", "SystemExit"),
+    ("storage", "no-class", "Driver = 'a driver'", "is not a StorageDriver"),
+    ("network", "wrong-family", STORAGE.format("pass"), "is not a NetworkDriver"),
+    ("storage", "older", STORAGE.format("contract = 0"), "it speaks contract 0, this sampan speaks 1"),
+    ("runtime", "newer", RUNTIME.format("contract = 99"), "it speaks contract 99"),
+    ("storage", "panics", STORAGE.format("def check(self): raise RuntimeError('out of ideas')"), "out of ideas"),
+    ("network", "sleeps", NETWORK.format("def check(self): time.sleep(600)"), "did not check this host within 5 sec"),
+    ("storage", "sleeps-at-once", "import time; time.sleep(600)", "did not be loaded within 5 seconds"),
+    ("runtime", "mute", RUNTIME.format("def check(self): return None"), "check() returned None, where a Check was"),
+    ("storage", "vague", STORAGE.format("def features(self): return {}"), "features() returned {}, where a StorageF"),
+    ("network", "forgetful", NETWORK.format("def restore(self, *known): raise KeyError('all')"), "KeyError: 'all'"),
+    ("storage", "old-school", STORAGE.format("def restore(self, *known): raise OSError(5, 'worn out')"), "worn out"),
+    ("storage", "babbles", STORAGE.format("def begin_layer(self, *ids): return 'over there'"), ""),
+    ("storage", "stumbles", STORAGE.format("def mount(self, container): return {}['root']"), ""),
+    ("network", "nonsense", NETWORK.format("def join(self, *wishes): raise ValueError('which one?')"), ""),
+    ("runtime", "rambles", RUNTIME.format("def order(self, bundle): return 'start it'"), ""),
+    ("runtime", "halved", RUNTIME.format("monitor_module = 'no_such_half'"), ""),
+    ("runtime", "crooked", RUNTIME.format("monitor_module = 'crooked_half'"), ""),
+]
+
+
+class Furnished(Engine):
+    """An engine in whose environment all these packages are installed."""
+
+    def start(self) -> None:
+        if not self.packages.exists():
+            for family, name, code, _ in PACKAGES:
+                self._install(family, name, code)
+            for twin in ("one", "two"):
+                self._install("storage", "twin", STORAGE.format("pass"), f"twin_{twin}")
+            (self.packages / "crooked_half.py").write_text("raise RuntimeError('not today')\n")
+        super().start()
+
+    @property
+    def packages(self) -> Path:
+        return self.root / "packages"
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"PYTHONPATH": str(self.packages)}
+
+    def _install(self, family: str, name: str, code: str, package: str = "") -> None:
+        """As pip does it: a module, and the directory that tells of it."""
+        module = package or f"broken_{name.replace('-', '_')}"
+        info = self.packages / f"{module}-1.0.dist-info"
+        info.mkdir(parents=True)
+        (self.packages / f"{module}.py").write_text(dedent(code))
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[sampan.{family}]\n{name} = {module}:Driver\n")
+
+    def drivers(self) -> dict[tuple[str, str], dict[str, Any]]:
+        found = json.loads(self.sampan("drivers", "--format", "json").out)
+        return {(each["family"], each["name"]): each for each in found}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Furnished]:
+    with Furnished() as running:
+        yield running
+
+
+def test_each_is_named_with_what_is_wrong_with_it(engine: Furnished) -> None:
+    found, table = engine.drivers(), engine.sampan("drivers").out
+    for family, name, _, reason in PACKAGES:
+        said = found[family, name]
+        assert said["usable"] == (not reason), said
+        assert reason in said["reason"], said
+        assert (said["package"], said["version"]) == (f"broken_{name.replace('-', '_')}", "1.0")
+        [line] = [line for line in table.splitlines() if line.split()[:2] == [family, name]]
+        assert reason[:40] in line, line
+        assert "Traceback" not in said["reason"]
+    assert "is claimed by twin_one 1.0 and twin_two 1.0" in found["storage", "twin"]["reason"]
+    assert len([line for line in table.splitlines() if line.split()[:2] == ["storage", "twin"]]) == 2
+
+
+def test_the_built_in_ones_are_all_there(engine: Furnished) -> None:
+    found = engine.drivers()
+    for family, name in (("storage", "overlayfs"), ("storage", "vfs"), ("network", "bridge"), ("runtime", "native")):
+        assert found[family, name]["usable"], found[family, name]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--storage-driver", "no-import"], "no_such_library"),
+        (["--storage-driver", "twin"], "twin_one 1.0 and twin_two 1.0"),
+        (["--storage-driver", "vague"], "features() returned {}"),
+        (["--storage-driver", "old-school"], "worn out"),
+        (["--storage-driver", "babbles"], "begin_layer() returned 'over there'"),
+        (["--storage-driver", "stumbles"], "mount() failed: KeyError: 'root'"),
+        (["--runtime", "newer"], "contract 99"),
+        (["--runtime", "mute"], "check() returned None"),
+        (["--runtime", "rambles"], "order() returned 'start it'"),
+        (["--runtime", "halved"], "no_such_half"),
+        (["--runtime", "crooked"], "RuntimeError: not today"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_a_container_that_asks_for_it_is_refused_and_leaves_nothing(
+    engine: Furnished, words: list[str], said: str
+) -> None:
+    """But for layers and compiled filters, which a driver keeps for the next container."""
+    image, before = engine.image(), engine.leftovers()
+    done = engine.sampan("run", "--rm", *words, image, "true")
+    assert done.code in (125, 126, 127), done
+    assert said in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert engine.sampan("ps", "-aq").out == ""
+    extra = engine.leftovers().beyond(before)
+    kept = [
+        f"{engine.root}/{place}/{family}/{words[1]}" for place, family in (("data", "storage"), ("exec", "runtime"))
+    ]
+    extra["files"] = [each for each in extra.get("files", ()) if not each.startswith(tuple(kept))]
+    assert not any(extra.values()), extra
+
+
+def test_a_network_of_it_refuses_containers_and_can_be_removed(engine: Furnished, nothing_left: None) -> None:
+    engine.sampan("network", "create", "--driver", "nonsense", "strange").ok()
+    done = engine.sampan("run", "--rm", "--network", "strange", engine.image(), "true")
+    assert done.code == 125
+    assert "network driver 'nonsense' (broken_nonsense 1.0): join() failed: ValueError: which one?" in done.stderr
+    engine.sampan("network", "rm", "strange").ok()
+    done = engine.sampan("network", "create", "--driver", "sleeps", "stranger")
+    assert "did not check this host within 5 seconds" in done.stderr
+
+
+def test_containers_run_on_and_a_new_daemon_comes_up_beside_them(engine: Furnished) -> None:
+    engine.docker("run", "-d", "--name", "boat", engine.image(), "sleep", "1000").ok()
+    engine.kill()
+    engine.start()
+    assert engine.docker("exec", "boat", "echo", "afloat").out == "afloat"
+    engine.docker("rm", "-f", "boat").ok()
+    assert "forgetful" in engine.log
+    assert engine.docker("run", "--rm", engine.image(), "echo", "on we go").out == "on we go"
