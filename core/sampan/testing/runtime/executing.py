@@ -117,7 +117,7 @@ class ExecTests(Base):
         running = containers.start(command(*_SLEEP, linux=limits(memory={"limit": 48 << 20})))
         process = containers.exec(running, *_SLEEP)
         assert containers.driver.processes(running.key, running.pid) == [running.pid, process.pid]
-        containers.execute(running, "kill", "-9", "-1")
+        containers.driver.signal(running.key, process.pid, 9)
         assert process.finish().code == 137
         assert containers.execute(running, "sh", "-c", f"exec {eating(200)}").code == 137
 
