@@ -7,12 +7,14 @@ STAMPS := .stamps
 export PATH := $(PATH):$(CURDIR)/$(BIN)
 
 # make test ARGS="tests/unit/config -k size"     JOBS=4
+# make test-runtimes RUNTIMES="crun runc"
 # make test-vm ARGS="tests/engine -k limits"     VM="--layout hybrid"
 ARGS ?=
 VM ?=
 JOBS ?= 2
+RUNTIMES ?= native crun runc
 
-.PHONY: help setup demo test faults database test-vm check bench docs format clean
+.PHONY: help setup demo test test-runtimes faults database test-vm check bench docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +36,11 @@ faults: setup $(STAMPS)/tests ## kill every process of an engine after every act
 
 database: setup $(STAMPS)/tests ## PostgreSQL under load: the daemon killed, memory short, its files copied out (root; minutes)
 	$(BIN)/python tests/database --cache $(STAMPS)/database $(ARGS)
+
+test-runtimes: setup $(STAMPS)/tests ## the engine's own tests under each of RUNTIMES (root; an hour)
+	for runtime in $(RUNTIMES); do \
+	  $(BIN)/pytest -n $(JOBS) --dist loadfile --runtime $$runtime tests/engine tests/clients tests/faults $(ARGS) || exit 1; \
+	done
 
 check: $(STAMPS)/venv ## style, types, and who may import whom
 	$(BIN)/ruff check

@@ -83,6 +83,9 @@ tests() {
     system
     need iproute2 command -v ip
     need iputils-ping command -v ping
+    need crun command -v crun
+    need runc command -v runc
+    need tini command -v tini-static
     satisfy
     command -v docker >/dev/null || [ -x "$1/bin/docker" ] || docker_cli "$1/bin"
 }

@@ -55,6 +55,7 @@ def read(body: Mapping[str, Any]) -> Request:
     if not isinstance(networking, dict):
         raise Invalid("NetworkingConfig must be a JSON object")
     request.check_text(networking, "NetworkingConfig")
+    _check_endpoints(networking.get("EndpointsConfig"))
     if not config.Image:
         raise Invalid("no image is named: Image must not be empty")
     config.Cmd, config.Entrypoint = _words(config.Cmd), _words(config.Entrypoint)
@@ -65,6 +66,16 @@ def read(body: Mapping[str, Any]) -> Request:
         warnings.append("Published ports are discarded when using host network mode")
     wanted = mounts.wanted(host, config.Volumes)
     return Request(config=config, host=host, networking=networking, mounts=wanted, warnings=warnings)
+
+
+def _check_endpoints(endpoints: Any) -> None:
+    """Their types; what they mean is the network room's."""
+    where = "NetworkingConfig.EndpointsConfig"
+    if not isinstance(endpoints, dict | None):
+        raise Invalid(f"{where} must be a JSON object")
+    for name, given in (endpoints or {}).items():
+        if given is not None:
+            request.read(given, request.EndpointSettings, f"{where}.{name}")
 
 
 def _words(value: list[str] | str | None) -> list[str] | None:

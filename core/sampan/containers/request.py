@@ -225,6 +225,23 @@ class HostConfig(Resources, kw_only=True):
     ReadonlyPaths: Words | None = None
 
 
+class EndpointIpam(Struct, kw_only=True):
+    IPv4Address: str = ""
+    IPv6Address: str = ""
+    LinkLocalIPs: Words = []
+
+
+class EndpointSettings(Struct, kw_only=True):
+    """What a client may say of an endpoint; the rest is what an inspect told it."""
+
+    IPAMConfig: EndpointIpam | None = None
+    Links: Words = []
+    Aliases: Words = []
+    MacAddress: str = ""
+    DriverOpts: dict[str, str] = {}
+    GwPriority: Int64 = 0
+
+
 class Update(Resources, kw_only=True):
     """The body of ``POST /containers/{id}/update``."""
 

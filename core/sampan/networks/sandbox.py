@@ -47,6 +47,7 @@ class Sandboxes:
     def __init__(self, directory: Path, users: Path, ids: IdMap = SAME) -> None:
         self._directory = directory
         self._users = users
+        self._directories = [directory, users] if ids else [directory]
         self._ids = ids
         self._ready: deque[tuple[int, int]] = deque()  # with the user namespace, or _NONE
         self._short = threading.Event()
@@ -55,11 +56,11 @@ class Sandboxes:
 
     def open(self, running: Mapping[str, int]) -> None:
         """Keep the sandboxes of ``running`` containers (id → pid of its init), remove all others."""
-        self._directory.mkdir(parents=True, exist_ok=True, mode=0o711)
-        self._users.mkdir(exist_ok=True, mode=0o711)
-        for path in (*self._directory.iterdir(), *self._users.iterdir()):
-            if path.name not in running:
-                self.remove(path.name)
+        for directory in self._directories:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+            for path in directory.iterdir():
+                if path.name not in running:
+                    self.remove(path.name)
         for container, pid in running.items():
             if pid and not self._mounted(self.path(container)):
                 with contextlib.suppress(OSError):
@@ -118,7 +119,8 @@ class Sandboxes:
 
     def remove(self, container: str) -> None:
         """Idempotent."""
-        for path in (self.path(container), self.users(container)) if self._ids else (self.path(container),):
+        for directory in self._directories:
+            path = directory / container
             with contextlib.suppress(OSError):
                 mounts.detach(path)
             path.unlink(missing_ok=True)

@@ -309,7 +309,9 @@ def test_the_text_has_medians_spans_and_differences() -> None:
     assert "  user: 0" in lines
 
 
-@pytest.mark.parametrize(("value", "told"), [(None, "–"), (0.1234, "0.12"), (12.34, "12.3"), (1234.5, "1234")])
+@pytest.mark.parametrize(
+    ("value", "told"), [(None, "–"), (0.1234, "0.12"), (9.998, "10.0"), (12.34, "12.3"), (1234.5, "1234")]
+)
 def test_figures_have_three_digits(value: float | None, told: str) -> None:
     assert text.figure(value) == told
 

@@ -29,6 +29,12 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"HostConfig": {"Memory": 1}}, "Minimum memory limit allowed is 6MB"),
     ({"HostConfig": {"Memory": -1}}, "Minimum memory limit allowed is 6MB"),
     ({"HostConfig": {"Memory": "1g"}}, "invalid value for HostConfig.Memory: must be int, not str"),
+    ({"NetworkingConfig": {"EndpointsConfig": []}}, "NetworkingConfig.EndpointsConfig must be a JSON object"),
+    ({"NetworkingConfig": {"EndpointsConfig": {"x": 1}}}, "NetworkingConfig.EndpointsConfig.x must be a JSON object"),
+    (
+        {"NetworkingConfig": {"EndpointsConfig": {"x": {"Aliases": None, "IPAMConfig": {"IPv4Address": 1}}}}},
+        "invalid value for NetworkingConfig.EndpointsConfig.x.IPAMConfig.IPv4Address: must be str, not int",
+    ),
     ({"HostConfig": {"Memory": 8 << 20, "MemorySwap": 7 << 20}}, "memoryswap limit should be larger"),
     ({"HostConfig": {"MemorySwap": 7 << 20}}, "always set the Memory limit"),
     ({"HostConfig": {"MemorySwappiness": 101}}, "valid memory swappiness range is 0-100"),

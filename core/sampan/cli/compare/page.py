@@ -38,12 +38,11 @@ def page(found: Result) -> str:
 
 
 def _head(about: Result, title: str) -> str:
-    same = f"; in all, {escape(', '.join(about['same']))}" if about["same"] else ""
     turns = f"{about['rounds']} rounds, taking turns" if about["rounds"] > 1 else "one round"
+    same = f"; in all, {escape(', '.join(about['same']))}" if about["same"] else ""
     return (
         f"<header><h1>{escape(title)}</h1>"
-        f"<p>The command is <code>{escape(' '.join(about['command']))}</code>; {turns}, "
-        f"on Linux {escape(about['kernel'])} with {about['cpus']} CPUs{same}. "
+        f"<p>The command is <code>{escape(' '.join(about['command']))}</code>; {turns}{same}. "
         "Bars end at the median, and each thin mark is one round.</p></header>"
     )
 

@@ -30,7 +30,7 @@ font-size:.78rem}
 .bar path{stroke:var(--ink);stroke-width:1.5px;vector-effect:non-scaling-stroke;fill:none;opacity:.55}
 .bar .base{stroke:var(--line);opacity:1}
 .s0{--c:var(--s0)}.s1{--c:var(--s1)}.s2{--c:var(--s2)}.s3{--c:var(--s3)}.s4{--c:var(--s4)}.s5{--c:var(--s5)}
-.facts{display:grid;gap:12px}
+.facts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,470px),1fr));gap:12px}
 .fact{padding:12px 14px}
 .value{border-left:2px solid var(--line);padding-left:10px}
 .value+.value{margin-top:10px}

@@ -75,7 +75,7 @@ def figure(value: float | None) -> str:
     """Three digits that count; nothing is a dash."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
 
 def span(values: Sequence[float] | None) -> str:

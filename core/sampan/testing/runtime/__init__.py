@@ -19,6 +19,7 @@ from sampan.testing.runtime.containers import Containers, Outcome, Running
 from sampan.testing.runtime.control import ControlTests
 from sampan.testing.runtime.crashes import CrashTests
 from sampan.testing.runtime.executing import ExecTests
+from sampan.testing.runtime.files_only import FilesOnlyTests
 from sampan.testing.runtime.hostile import HostileRootTests
 from sampan.testing.runtime.isolation import IsolationTests
 from sampan.testing.runtime.limits import LimitTests
@@ -46,5 +47,6 @@ class RuntimeDriverTests(
     ControlTests,
     ExecTests,
     CrashTests,
+    FilesOnlyTests,
 ):
     """Every promise of :class:`sampan.drivers.RuntimeDriver`, as tests."""

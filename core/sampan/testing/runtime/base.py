@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import pytest
 
@@ -40,6 +40,15 @@ class Base:
     def features(self, driver: RuntimeDriver) -> RuntimeFeatures:
         return driver.features()
 
+    @pytest.fixture(autouse=True)
+    def _of_this_isolation(self, request: pytest.FixtureRequest, features: RuntimeFeatures) -> None:
+        """What is about a world of its own is not asked of a runtime that isolates the file system alone."""
+        test = getattr(request, "function", None)
+        if features.isolation == "filesystem" and getattr(test, "__qualname__", "").partition(".")[0] in WORLDLY:
+            pytest.skip("this runtime isolates the file system only")
+        if features.isolation == "filesystem" and getattr(test, "needs_a_world", False):
+            pytest.skip("this runtime isolates the file system only")
+
     @pytest.fixture
     def containers(self, driver: RuntimeDriver, directory: Path) -> Iterator[Containers]:
         """Where containers of the driver are run; afterwards nothing of them may be left."""
@@ -50,6 +59,18 @@ class Base:
             yield containers
             containers.remove_all()
             containers.assert_traces(set())
+
+
+WORLDLY = {"IsolationTests", "MountTests", "HostileRootTests", "LimitTests", "PrivilegeTests", "RemappingTests"}
+"""Parts of the suite that are about namespaces, mounts, limits, or what /proc tells inside."""
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def in_a_world(test: Test) -> Test:
+    """Marks a test of another part that needs namespaces, mounts or /proc inside."""
+    test.needs_a_world = True  # type: ignore[attr-defined]
+    return test
 
 
 def need(features: RuntimeFeatures, name: str) -> None:

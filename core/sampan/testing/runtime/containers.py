@@ -165,6 +165,9 @@ class Containers:
         (path / "rootfs").mkdir(parents=True)
         whole = copy.deepcopy(dict(spec))
         whole["root"]["path"] = str(path / "rootfs")
+        if self.driver.features().isolation == "filesystem":
+            whole["mounts"], whole["linux"] = [], {"namespaces": [], "resources": {}}
+            whole.pop("hostname", None)
         for namespace in whole["linux"]["namespaces"]:
             if namespace["type"] == "network":
                 namespace.setdefault("path", str(self._network))

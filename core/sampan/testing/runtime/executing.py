@@ -10,7 +10,7 @@ import pytest
 
 from sampan.drivers.types import RuntimeFeatures
 from sampan.errors import NotFound, StartFailed
-from sampan.testing.runtime.base import Base, need
+from sampan.testing.runtime.base import Base, in_a_world, need
 from sampan.testing.runtime.containers import Containers, until
 from sampan.testing.runtime.limits import eating
 from sampan.testing.runtime.privileges import sets, status
@@ -25,6 +25,7 @@ class ExecTests(Base):
         if "exec" in request.node.name:
             need(features, "exec")
 
+    @in_a_world
     def test_an_exec_runs_in_the_containers_world(self, containers: Containers) -> None:
         running = containers.start(command(*_SLEEP, hostname="galley"))
         process = containers.exec(running, "sh", "-c", "hostname; cat /proc/1/cmdline; exec sleep 1000")
@@ -92,6 +93,7 @@ class ExecTests(Base):
         )
         assert outcome.out.split() == ["1000", "1000", "/etc", "b", "/home"]
 
+    @in_a_world
     def test_an_exec_has_the_capabilities_that_it_was_given_and_no_others(self, containers: Containers) -> None:
         running = containers.start(command(*_SLEEP))
         found = sets(status(containers.execute(running, "cat", "/proc/self/status")))
@@ -101,23 +103,26 @@ class ExecTests(Base):
         found = sets(status(containers.execute(running, "cat", "/proc/self/status", capabilities=held)))
         assert found == {"CapBnd": 1, "CapEff": 1, "CapPrm": 1, "CapInh": 0, "CapAmb": 0}
 
+    @in_a_world
     def test_an_exec_has_no_descriptor_or_ignored_signal_of_ours(self, containers: Containers) -> None:
         running = containers.start(command(*_SLEEP))
         assert containers.execute(running, "ls", "/proc/self/fd").out.split() == ["0", "1", "2", "3"]
         found = status(containers.execute(running, "cat", "/proc/self/status"))
         assert {name: int(found[name], 16) for name in ("SigIgn", "SigBlk")} == {"SigIgn": 0, "SigBlk": 0}
 
+    @in_a_world
     def test_an_execs_user_may_open_its_streams_again(self, containers: Containers) -> None:
         running = containers.start(command(*_SLEEP))
         user = {"uid": 1000, "gid": 1000}
         outcome = containers.execute(running, "sh", "-c", "echo out > /dev/stdout", user=user, capabilities={})
         assert outcome.out == "out\n"
 
+    @in_a_world
     def test_an_exec_is_one_of_the_containers_processes_and_under_its_limits(self, containers: Containers) -> None:
         running = containers.start(command(*_SLEEP, linux=limits(memory={"limit": 48 << 20})))
         process = containers.exec(running, *_SLEEP)
         assert containers.driver.processes(running.key, running.pid) == [running.pid, process.pid]
-        containers.execute(running, "kill", "-9", "-1")
+        containers.driver.signal(running.key, process.pid, 9)
         assert process.finish().code == 137
         assert containers.execute(running, "sh", "-c", f"exec {eating(200)}").code == 137
 

@@ -11,7 +11,7 @@ import pytest
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import CONTRACT_VERSION, Host, RuntimeFeatures
 from sampan.errors import StartFailed
-from sampan.testing.runtime.base import Base
+from sampan.testing.runtime.base import Base, in_a_world
 from sampan.testing.runtime.containers import Containers
 from sampan.testing.runtime.spec import PATH, command
 
@@ -100,6 +100,7 @@ class StartTests(Base):
         assert args[0] in failure.value.message
         containers.assert_traces(before)
 
+    @in_a_world
     @pytest.mark.parametrize("what", ["bind", "namespace", "limit"])
     def test_a_world_that_cannot_be_made_fails_with_128_and_leaves_nothing(
         self, containers: Containers, features: RuntimeFeatures, what: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.testing.runtime.base import Base
+from sampan.testing.runtime.base import Base, in_a_world
 from sampan.testing.runtime.containers import Containers
 from sampan.testing.runtime.spec import command
 
@@ -36,6 +36,7 @@ class StreamTests(Base):
         text = "x" * (_MEGABYTE // 2)
         assert containers.run(command("cat"), stdin=text).out == text
 
+    @in_a_world
     def test_anybody_may_open_their_own_streams_again(self, containers: Containers) -> None:
         """Images write logs to links to ``/dev/stdout`` and ``/dev/stderr``, and run as some user."""
         script = "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin"
@@ -43,6 +44,7 @@ class StreamTests(Base):
         outcome = containers.run(spec, stdin="in\n")
         assert (outcome.out, outcome.err) == ("out\nin\n", "err\n")
 
+    @in_a_world
     def test_no_other_descriptor_of_ours_is_open_inside(self, containers: Containers) -> None:
         outcome = containers.run(command("ls", "/proc/self/fd"))
         assert outcome.out.split() == ["0", "1", "2", "3"], "3 is the directory that ls reads"

@@ -105,11 +105,16 @@ class Oci(Grouped):
         linux = bundle.spec.get("linux") or {}
         group = self._place(bundle.id, linux.get("cgroupsPath") or "")
         config = fitting.config(bundle.spec, self._groups, group=group, init=self._init)
+        sources = fitting.named(config, bundle.path / "sources")
+        if sources:
+            (bundle.path / "sources").mkdir(exist_ok=True)
         (bundle.path / "config.json").write_bytes(fitting.encoded(config))
         return {
             **self._common(bundle.id, config["process"]),
             "bundle": str(bundle.path),
             "rootfs": os.fsencode(bundle.path / "rootfs"),
+            "sources": sources,
+            "shelf": str(bundle.path / "sources"),
             "cgroups": self._groups.directories(bundle.id),
             "oom": self._groups.order(bundle.id, {})["oom"],
         }

@@ -7,6 +7,7 @@ that this process has not got itself, limits that it may not raise, control file
 from __future__ import annotations
 
 import json
+import re
 import resource
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ INIT_PATH = "/dev/init"
 VERSION = "1.0.2"
 """Of runtime-spec: older binaries refuse a newer one, newer ones take this."""
 
+_DESCRIPTOR = re.compile("/proc/[0-9]+/fd/[0-9]+")
 _CGROUPS = "/sys/fs/cgroup"
 _RESOURCE = 1 << capabilities.NAMES.index("SYS_RESOURCE")
 _UNLIMITED = (1 << 64) - 1
@@ -40,13 +42,24 @@ def config(spec: Mapping[str, Any], groups: OutsideGroups, *, group: str, init: 
     if any(each["destination"] == _CGROUPS and "ro" in each.get("options", ()) for each in spec.get("mounts") or ()):
         linux["readonlyPaths"] = [*(linux.get("readonlyPaths") or ()), _CGROUPS]  # crun leaves the tmpfs writable
     made = {**spec, "ociVersion": VERSION, "process": process(spec["process"]), "linux": linux}
+    made["mounts"] = list(spec.get("mounts") or ())
     if (spec.get("annotations") or {}).get(INIT) == "true":
         if not init:
             raise Unsupported("there is no static program for --init on this machine")
         made["process"]["args"] = [INIT_PATH, "--", *made["process"]["args"]]
         bound = {"destination": INIT_PATH, "type": "bind", "source": init, "options": ["bind", "ro"]}
-        made["mounts"] = [*(spec.get("mounts") or ()), bound]
+        made["mounts"].append(bound)
     return made
+
+
+def named(config: dict[str, Any], shelf: Path) -> list[tuple[str, str]]:
+    """Give every source that is another process's descriptor a path on the ``shelf``: what lies where, and where to."""
+    found: list[tuple[str, str]] = []
+    for number, mount in enumerate(config.get("mounts") or ()):
+        if _DESCRIPTOR.fullmatch(mount.get("source") or ""):
+            found.append((mount["source"], str(shelf / str(number))))
+            config["mounts"][number] = {**mount, "source": found[-1][1]}
+    return found
 
 
 def process(wanted: Mapping[str, Any]) -> dict[str, Any]:

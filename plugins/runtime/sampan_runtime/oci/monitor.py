@@ -44,7 +44,10 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
         for directory in order["cgroups"]:
             cgroups.make(directory)
         process.mark("make its groups", "cgroup", " ".join(order["cgroups"]))
+        trees = places.pick_up(order["sources"])
         places.own_mounts(root=root, at=order["rootfs"], hidden=order["hidden"])
+        if trees:
+            places.put_down(trees, order["shelf"])
         _disarm(root)
         process.mark("put the root where the binary finds it", "mount", os.fsdecode(order["rootfs"]))
         call = Call(order, stdio)

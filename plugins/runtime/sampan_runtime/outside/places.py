@@ -7,6 +7,7 @@ last process, and a detached file system with its last descriptor.
 from __future__ import annotations
 
 import os
+import stat
 
 from sampan.linux import mounts, namespaces
 
@@ -29,6 +30,30 @@ def own_mounts(*, root: int = -1, at: bytes = b"", hidden: Sequence[str] = ()) -
     if root >= 0:
         _part(at)
         mounts.attach(root, os.fsdecode(at))
+
+
+def pick_up(sources: Sequence[tuple[str, str]]) -> list[tuple[int, str]]:
+    """Detached copies of what lies at the first of each two paths, for :func:`put_down` at the second.
+
+    For what can be named on the host, but no more in a mount namespace of one's own: a descriptor that another process
+    has open (open_tree(2)).
+    """
+    return [(mounts.bind(source, recursive=True), target) for source, target in sources]
+
+
+def put_down(trees: Sequence[tuple[int, str]], at: str) -> None:
+    """Attach them below ``at``, a directory of which the host must see nothing. After :func:`own_mounts`."""
+    _part(at)
+    shelf = mounts.filesystem("tmpfs", {"source": "sampan", "mode": "700", "size": "1m"})
+    mounts.attach(shelf, at)
+    os.close(shelf)
+    for fd, target in trees:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.mkdir(target)  # noqa: PTH102
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        mounts.attach(fd, target)
+        os.close(fd)
 
 
 def files() -> int:
