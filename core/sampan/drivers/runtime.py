@@ -28,8 +28,8 @@ The monitor's half defines five functions::
         Start the init with ``root`` (the storage driver's detached mount) as its root and ``stdio`` as its
         descriptors 0, 1 and 2, and return its pid, as seen from the host, when its execve has succeeded.
         The pid becomes the monitor's child, not the caller's: by CLONE_PARENT, or because the monitor is a
-        subreaper, which a module with ``SUBREAPER = True`` asks for. With ``order["terminal"]`` true ``stdio`` is
-        ignored: the runtime makes a terminal of the container's own devpts (so that ttyname(3) works inside), gives
+        subreaper until then, which a module with ``SUBREAPER = True`` asks for. With ``order["terminal"]`` true
+        ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts (so that ttyname(3) works inside), gives
         it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
         descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
         (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
