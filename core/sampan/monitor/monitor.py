@@ -89,14 +89,14 @@ def _run(
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()
         return 0
-    if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
-        process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     streams.given()
     watch = Watch(message, runtime, control, pid, root, (took, starter.marks))
     watch.keeper = starter.keeper
     watch.open(streams, terminal, clients)
     os.close(told)
     starter.reap()
+    if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
+        process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     _quiet()
     watch.wait()
     return 0
