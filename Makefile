@@ -12,7 +12,7 @@ export PATH := $(PATH):$(CURDIR)/$(BIN)
 ARGS ?=
 VM ?=
 JOBS ?= 2
-RUNTIMES ?= native crun runc
+RUNTIMES ?= native crun runc lxc
 
 .PHONY: help setup demo test test-runtimes faults database test-vm check bench docs format clean
 .DEFAULT_GOAL := help

@@ -86,6 +86,7 @@ tests() {
     need crun command -v crun
     need runc command -v runc
     need tini command -v tini-static
+    need lxc command -v lxc-start
     satisfy
     command -v docker >/dev/null || [ -x "$1/bin/docker" ] || docker_cli "$1/bin"
 }
