@@ -8,6 +8,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -255,6 +257,29 @@ def test_copies_have_the_container_s_ids(remapped: Engine, tmp_path: Path) -> No
     (tmp_path / "file").touch()
     remapped.docker("cp", "-a", str(tmp_path / "file"), "boat:/a").ok()
     assert remapped.docker("exec", "boat", "stat", "-c", "%u", "/a/file").out == "0"
+
+
+def test_a_file_s_powers_count_in_there(remapped: Engine) -> None:
+    """Capabilities and set-user-id bits of files, as they come in, and as an image takes them on."""
+    net_raw = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)  # linux/capability.h, struct vfs_cap_data
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name, mode, headers in (
+            ("able", 0o755, {"SCHILY.xattr.security.capability": net_raw.decode()}),
+            ("suid", 0o4755, {}),
+        ):
+            entry = tar.gettarinfo(shutil.which("grep"), name)
+            entry.mode, entry.uid, entry.gid, entry.pax_headers = mode, 0, 0, headers
+            with Path(str(shutil.which("grep"))).open("rb") as program:
+                tar.addfile(entry, program)
+    running(remapped, "boat")
+    remapped.docker("cp", "-", "boat:/mnt", stdin=archive.getvalue()).ok()
+    remapped.docker("commit", "boat", "able").ok()
+    able, suid = ("/mnt/able", "CapEff", "/proc/self/status"), ("/mnt/suid", "^Uid", "/proc/self/status")
+    for run in (("exec", "-u", "5", "boat"), ("run", "--rm", "-u", "5", "able")):
+        assert remapped.docker(*run, *able).out.split()[1] == f"{1 << 13:016x}"
+        assert remapped.docker(*run, *suid).out.split()[1:] == ["5", "0", "0", "0"]
+    remapped.docker("rmi", "able").ok()
 
 
 def test_diff_commit_export_import(remapped: Engine) -> None:
