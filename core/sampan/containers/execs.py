@@ -23,7 +23,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.starting import explained
 from sampan.containers.transitions import ALIVE
 from sampan.drivers.types import ExecProcess
-from sampan.errors import Conflict, Invalid, NotFound, StartFailed, Unavailable, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound, SampanError, StartFailed, Unavailable, Unsupported
 from sampan.linux import paths
 from sampan.types import Container, Exec, Status
 
@@ -138,12 +138,21 @@ class Execs:
         made = self._execs.get(ident)
         if made is None:
             return False
+        if exit_.lost:
+            self._parts.cleaner.later(lambda: self._make_sure(made))
         made.exit_code, made.running = exit_.code, False
         self._ended[ident].set()
         self._announce(made, "exec_die", exitCode=str(exit_.code))
         self._tell(made, exit_.code)
         self._parts.cleaner.later(lambda: self._parts.monitors.forget(ident))
         return True
+
+    def _make_sure(self, made: Exec) -> None:
+        """Its monitor has died. Not every runtime sees to it that a process ends with that."""
+        entry = self._parts.registry.known(made.container)
+        if entry and made.pid:
+            with suppress(SampanError):
+                self._parts.runtime(entry.record).signal(made.container, made.pid, signal.SIGKILL)
 
     def when_ended(self, ident: str, call: Callable[[int], object]) -> None:
         """Call ``call`` with the exit code, -1 if it could not be started. To be asked before the start."""
