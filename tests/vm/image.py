@@ -26,7 +26,7 @@ _DEBIAN = Debian("test-vm")
 _KERNEL = "linux-image-cloud-amd64"
 _PACKAGES = (
     *("python3", "libseccomp2", "libnftables1", "nftables", "iproute2", "iputils-ping"),
-    *("busybox", "procps", "kmod", "util-linux"),
+    *("busybox", "procps", "kmod", "util-linux", "xfsprogs"),
 )
 _TOOLS = ("pytest", "pytest-timeout", "hypothesis", "docker")
 """Of the developers' tools, those that the tests import."""

@@ -39,13 +39,18 @@ _MAKE_MORE = ("-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner
 _attaching = threading.Lock()
 
 
+def check(size: int) -> None:
+    """``Invalid``: no container can have this size."""
+    if not LEAST <= size <= MOST:
+        raise Invalid(f"a container's size can be from {LEAST >> 20} MiB to {MOST >> 40} TiB, not {size} bytes")
+
+
 def make(path: Path, size: int) -> None:
     """A disk with room for about ``size`` bytes for the container whose directory is ``path``, empty.
 
     ``Invalid``: there is no such size. ``Unsupported``: this host cannot make one.
     """
-    if not LEAST <= size <= MOST:
-        raise Invalid(f"a container's size can be from {LEAST >> 20} MiB to {MOST >> 40} TiB, not {size} bytes")
+    check(size)
     maker = shutil.which("mkfs.ext4", path=_PATH)
     if maker is None:
         raise Unsupported("a container's size cannot be limited here: there is no mkfs.ext4, install e2fsprogs")

@@ -23,7 +23,7 @@ from sampan.errors import Unavailable
 from sampan.linux import mounts
 from sampan.linux.files import filesystem_magic
 from sampan.linux.trees import disk_usage, remove_tree
-from sampan_storage import disks
+from sampan_storage import disks, quotas
 from sampan_storage.overlay_changes import OPAQUE, overlay_changes
 from sampan_storage.probing import probe_directory
 from sampan_storage.shelves import Shelves
@@ -118,13 +118,13 @@ class Overlayfs(StorageDriver):
     def create(self, container: str, layer: str | None, *, ephemeral: bool = False, size: int | None = None) -> None:
         with self._shelves.making(container, layer, durable=not ephemeral) as path:
             if size is not None:
-                disks.make(path, size)
+                quotas.limit(path, size)
             with disks.inside(path) as place:
                 (place / "work").mkdir(mode=0o700)
                 _make_upper(place / "upper", None if layer is None else self._shelves.layer(layer) / "tree")
             if ephemeral:
                 (path / "ephemeral").symlink_to("yes")
-            elif size is not None:
+            elif disks.present(path):
                 disks.sync(path)
 
     def mount(self, container: str) -> int:

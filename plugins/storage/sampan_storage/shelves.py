@@ -25,6 +25,7 @@ from pathlib import Path
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.linux.files import sync_directory, sync_filesystem
 from sampan.linux.trees import remove_tree
+from sampan_storage import quotas
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
@@ -223,6 +224,7 @@ def _link(path: Path) -> str | None:
 
 
 def _remove(path: Path) -> None:
+    quotas.forget(path)
     parent = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         remove_tree(parent, path.name)

@@ -20,7 +20,7 @@ from sampan.errors import Exhausted, Unavailable
 from sampan.linux import mounts
 from sampan.linux.files import sync_filesystem
 from sampan.linux.trees import copy_tree, disk_usage
-from sampan_storage import disks
+from sampan_storage import disks, quotas
 from sampan_storage.probing import probe_directory
 from sampan_storage.shelves import Shelves
 from sampan_storage.tree_changes import tree_changes
@@ -69,18 +69,18 @@ class Vfs(StorageDriver):
     def create(self, container: str, layer: str | None, *, ephemeral: bool = False, size: int | None = None) -> None:
         with self._shelves.making(container, layer, durable=not ephemeral) as path:
             if size is not None:
-                disks.make(path, size)
+                quotas.limit(path, size)
             with disks.inside(path) as place:
                 tree = place / "tree"
                 tree.mkdir()
                 tree.chmod(0o755)
                 if layer is not None:
                     _copy(self._shelves.layer(layer) / "tree", tree)
-            if not ephemeral and size is None:
+            if not ephemeral and disks.present(path):
+                disks.sync(path)
+            elif not ephemeral:
                 with _opened(path) as fd:
                     sync_filesystem(fd)
-            elif not ephemeral:
-                disks.sync(path)
 
     def mount(self, container: str) -> int:
         fd = disks.placed(self._shelves.container(container), lambda place: mounts.bind(place / "tree"))

@@ -39,7 +39,7 @@ mount --make-rshared /
 hostname sampan-vm
 ip link set lo up
 for module in overlay veth bridge br_netfilter nf_tables nft_chain_nat nft_masq nft_ct nft_fib_inet nf_conntrack_netlink \
-    loop dummy; do
+    loop dummy xfs; do
     modprobe "$module" || echo "sampan-vm: this kernel has no module $module"
 done
 set +e
