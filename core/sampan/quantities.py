@@ -28,7 +28,7 @@ class Notation:
 def size(value: Any, base: int = 1024) -> int:
     """Bytes of memory and of disks, as Docker writes them: ``20m``, ``1.5g``, ``512kb``, in any case; units are powers
     of 1024 (go-units' ``RAMInBytes``)."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", _text(value, int).lower())
+    match = re.fullmatch(r"([0-9]{1,30}(?:\.[0-9]+)?) ?([kmgtp]?)i?b?", _text(value, int).lower())
     if not match:
         raise ValueError
     return int(float(match[1]) * base ** _POWERS(match[2] or " "))

@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import platform as host_platform
 import re
+from contextlib import suppress
 
+from sampan import quantities
 from sampan.containers import capabilities, devices, healthcheck, restart, security, signals
 from sampan.containers.request import Config, HostConfig
 from sampan.errors import Invalid, NotFound, Unsupported
@@ -174,8 +176,8 @@ def _architecture(name: str) -> str:
 
 
 def size(text: str) -> int:
-    """``10G``, ``512m`` or bytes. Raises ``Invalid``."""
-    match = re.fullmatch(r"([0-9]{1,12})([kmgt]?)i?b?", text.strip().lower(), re.ASCII)
-    if not match or not int(match[1]):
-        raise Invalid(f"invalid size: '{text}', expected a number with k, m, g or t behind it")
-    return int(match[1]) << (10 * " kmgt".index(match[2] or " "))
+    """``10G``, ``1.5g``, ``512m`` or bytes. Raises ``Invalid``."""
+    with suppress(ValueError):
+        if found := quantities.size(text):
+            return found
+    raise Invalid(f"invalid size: '{text}', expected a number with k, m, g, t or p behind it")
