@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan import quantities
-from sampan.errors import Invalid, Unsupported
+from sampan.errors import Invalid
 from sampan.types import Container
 
 _ALL = frozenset({"mode", "max-buffer-size"})
@@ -36,7 +36,7 @@ _FIELD = re.compile(r"\{\{\s*\.?(.*?)\s*\}\}")
 
 
 def check(driver: str, options: Mapping[str, str]) -> None:
-    """Raises ``Invalid`` for an unknown driver, option or value; ``Unsupported`` for compressed files."""
+    """Raises ``Invalid`` for an unknown driver, option or value."""
     if driver == "none":
         return
     _check_mode(options)
@@ -47,7 +47,8 @@ def check(driver: str, options: Mapping[str, str]) -> None:
         raise Invalid(f"unknown log opt '{key}' for {end}")
     _size(options)
     _files(options)
-    _check_compress(options)
+    if _compresses(options):
+        _check_compress(driver, options)
     for key in ("labels-regex", "env-regex"):
         _pattern(options, key)
     for match in _FIELD.finditer(options.get("tag", "")):
@@ -70,6 +71,7 @@ def order(record: Container, limits: tuple[int, int]) -> dict[str, Any] | None:
         "max_size": int(limits[0]) if most is None else most,
         "max_file": files or kept,
         "extra": f',"attrs":{json.dumps(attrs, separators=(",", ":"))}' if attrs else "",
+        "compress": _compresses(options),
         "buffer": (_buffer(options) or _BUFFER) if options.get("mode") == _NON_BLOCKING else 0,
     }
 
@@ -103,12 +105,20 @@ def _check_mode(options: Mapping[str, str]) -> None:
         _buffer(options)
 
 
-def _check_compress(options: Mapping[str, str]) -> None:
+def _compresses(options: Mapping[str, str]) -> bool:
     text = options.get("compress", "false")
-    if text in _TRUE:
-        raise Unsupported("log opt 'compress' is not supported yet: rotated files stay as they are")
-    if text not in _FALSE:
+    if text not in _TRUE + _FALSE:
         raise Invalid(f"invalid log opt compress: '{text}', expected true or false")
+    return text in _TRUE
+
+
+def _check_compress(driver: str, options: Mapping[str, str]) -> None:
+    """There must be older files. Where nothing is said of files, the engine's own limits hold."""
+    most, files = _size(options), _files(options)
+    if driver == "local" and files == 1:
+        raise Invalid("compression cannot be enabled when max file count is 1")
+    if driver != "local" and (most == 0 or files == 1 or (most and not files)):
+        raise Invalid("compress cannot be true when max-file is less than 2 or max-size is not set")
 
 
 def _pattern(options: Mapping[str, str], key: str) -> re.Pattern[str] | None:

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import itertools
 import os
+import shutil
+import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
@@ -23,11 +25,13 @@ from sampan.errors import Invalid
 from sampan.linux.inotify import Watch
 
 _PIECE = 64 * 1024
+_GZIP, _GZIP_HEAD = b"\x1f\x8b", 10  # RFC 1952
 _BATCH = 256  # entries that are read at once, off the event loop
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """Which entries: ``since`` and ``until`` in nanoseconds since 1970 (None: no bound), ``tail`` the last so many."""
+    """Which entries: ``since`` and ``until`` in nanoseconds since 1970 (None: no bound); and of ``tail``
+    entries at the end of the log, whichever they are, as Docker has it."""
 
     stdout: bool = True
     stderr: bool = True
@@ -54,13 +58,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def files(path: Path) -> list[Path]:
-    """The log's files that exist, the oldest first."""
+    """The log's files that exist, the oldest first; those that were left behind may be compressed."""
     found = [path] if path.exists() else []
-    number = 1
-    while (older := path.with_name(f"{path.name}.{number}")).exists():
-        found.append(older)
-        number += 1
-    return found[::-1]
+    for number in itertools.count(1):
+        plain, compressed = (path.with_name(f"{path.name}.{number}{end}") for end in ("", ".gz"))
+        if not plain.exists() and not compressed.exists():
+            return found[::-1]
+        found.append(plain if plain.exists() else compressed)
+    raise AssertionError
 
 
 class Seam(msgspec.Struct, frozen=True):
@@ -86,12 +91,14 @@ class Reader:
         self._path = path
         self._format = written
         self._file: BinaryIO | None = None
+        self._known: BinaryIO | None = None  # the same, as it lies on the disk: while it is open, its inode is its own
         self._rest = b""
 
     def close(self) -> None:
-        if self._file:
-            self._file.close()
-            self._file = None
+        for file in (self._file, self._known):
+            if file:
+                file.close()
+        self._file = self._known = None
 
     def kept(self, wanted: Wanted, until: Seam | None = None) -> Iterator[LogEntry]:
         """The entries up to the end as it is now, or up to ``until``."""
@@ -130,9 +137,12 @@ class Reader:
         """Drop the files, and skip to the place in the first one kept, from where the tail is read."""
         missing = wanted.tail or 0
         for index in reversed(range(len(opened))):
-            place = end = end if index == len(opened) - 1 else _size(opened[: index + 1])
+            if index < len(opened) - 1:
+                opened[index] = _exchanged(opened[index])
+                end = _size(opened[: index + 1])
+            place = end
             for at, entry in self._format.backwards(opened[index], end) if missing else ():
-                if entry and wanted.takes(entry):
+                if entry:
                     place, missing = at, missing - 1
                     if not missing:
                         break
@@ -144,7 +154,7 @@ class Reader:
 
     def _go_on(self, file: BinaryIO) -> None:
         self.close()
-        self._file, self._rest = file, b""
+        self._known, self._file, self._rest = file, _plain(file), b""
 
     def _following(self) -> BinaryIO | None:
         """The file that was begun after ours; or ours again, from its start, if somebody emptied it in place."""
@@ -152,17 +162,17 @@ class Reader:
             current = self._path.stat()
         except FileNotFoundError:
             return None  # the next one is not there yet
-        if not self._file:
+        if not self._file or not self._known:
             opened = _opened(self._path)
         else:
-            ours = os.fstat(self._file.fileno())
-            if (ours.st_dev, ours.st_ino) == (current.st_dev, current.st_ino):
+            inode = os.fstat(self._known.fileno()).st_ino
+            if inode == current.st_ino:
                 return self._path.open("rb") if current.st_size < self._file.tell() else None
             opened = _opened(self._path)
-            inodes = [os.fstat(file.fileno()).st_ino for file in opened]
-            if ours.st_ino in inodes:
-                _close(opened[: inodes.index(ours.st_ino) + 1])
-                del opened[: inodes.index(ours.st_ino) + 1]
+            place = _place(opened, inode)
+            if place is not None:
+                _close(opened[: place + 1])
+                del opened[: place + 1]
         _close(opened[1:])
         return opened[0] if opened else None
 
@@ -181,8 +191,8 @@ def _opened(path: Path) -> list[BinaryIO]:
 
 def _cut(opened: list[BinaryIO], inode: int) -> None:
     """Leave the file ``inode`` and older ones: none, if it is so old that it is no longer kept."""
-    place = [os.fstat(file.fileno()).st_ino for file in opened]
-    end = place.index(inode) + 1 if inode in place else 0
+    place = _place(opened, inode)
+    end = 0 if place is None else place + 1
     _close(opened[end:])
     del opened[end:]
 
@@ -195,6 +205,42 @@ def _size(opened: list[BinaryIO]) -> int:
 def _close(opened: list[BinaryIO]) -> None:
     for file in opened:
         file.close()
+
+
+def _place(opened: list[BinaryIO], inode: int) -> int | None:
+    """Where the file that has or had ``inode`` is, perhaps compressed by now (``sampan.monitor.compressing``). If
+    several had it, one after the other, the last one."""
+    for index in reversed(range(len(opened))):
+        if inode in (os.fstat(opened[index].fileno()).st_ino, _compressed_of(opened[index])):
+            return index
+    return None
+
+
+def _compressed_of(file: BinaryIO) -> int:
+    """The inode of the file that it was before it was compressed; 0 if it is not compressed."""
+    head = os.pread(file.fileno(), _GZIP_HEAD + 21, 0)
+    number = head[_GZIP_HEAD:].partition(b"\0")[0]
+    return int(number) if head.startswith(_GZIP) and number.isdigit() else 0
+
+
+def _plain(file: BinaryIO) -> BinaryIO:
+    """The file, at its place, or what it is without compression, at its beginning."""
+    if os.pread(file.fileno(), len(_GZIP), 0) != _GZIP:
+        return file
+    from isal import igzip
+
+    plain = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    with contextlib.suppress(OSError, EOFError):  # what is not whole is read as far as it goes
+        shutil.copyfileobj(igzip.IGzipFile(fileobj=file, mode="rb"), plain)
+    plain.seek(0)
+    return plain
+
+
+def _exchanged(file: BinaryIO) -> BinaryIO:
+    plain = _plain(file)
+    if plain is not file:
+        file.close()
+    return plain
 
 
 def _inode(path: Path) -> int:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from sampan.monitor.compressing import Compressor
     from sampan.monitor.ring import Ring
 
 _LINE = 16 * 1024
@@ -35,8 +36,10 @@ class Log:
     """The log at ``path``; at ``max_size`` bytes it becomes ``path.1``, and so on up to ``max_file`` files.
 
     ``extra`` is JSON that each entry gets between its stream and its time. A log that cannot be written (no space,
-    say) is given up piece by piece: it must never stop the container.
+    say) is given up piece by piece: it must never stop the container. ``compressor`` takes care of older files.
     """
+
+    compressor: Compressor | None = None
 
     def __init__(self, path: str, max_size: int, max_file: int, extra: str = "") -> None:
         self._path = path
@@ -79,6 +82,8 @@ class Log:
         for stream, rest in self._partial.items():
             self._append(self.entries(stream, rest, time.time_ns()))
         os.close(self._fd)
+        if self.compressor:
+            self.compressor.wait()
 
     def entries(self, stream: int, text: bytes, now: int) -> list[bytes]:
         """Lines, or a part of one, as entries of nanosecond ``now``: pieces of what is to be written."""
@@ -135,20 +140,28 @@ class Log:
     def _rotate(self) -> None:
         """Whoever still reads the file that goes reads it to its end: it is never emptied in place."""
         with suppress(OSError):
+            if self.compressor:
+                self.compressor.stop()
             for number in range(self._max_file - 1, 0, -1):
+                older = f"{self._path}.{number - 1}" if number > 1 else self._path
+                if self.compressor:
+                    self.compressor.shift(older, f"{self._path}.{number}")
+                    continue
                 with suppress(FileNotFoundError):
-                    older = f"{self._path}.{number - 1}" if number > 1 else self._path
                     os.rename(older, f"{self._path}.{number}")  # noqa: PTH104
             if self._max_file <= 1:
                 os.unlink(self._path)  # noqa: PTH108
             older_fd = self._fd
             self._open()  # first the new one: a number that was closed may soon be a client's
             os.close(older_fd)
+            if self.compressor:
+                self.compressor.begin()
 
 
 def open_log(wanted: dict[str, Any] | None) -> Log | Ring | None:
     """The log that an order asks for, or None for none: ``{"driver": "json-file" or "local", "path", "max_size" in
-    bytes, "max_file", "extra": JSON (none), "buffer": bytes that may wait for a slow disk (0: the container waits)}``.
+    bytes, "max_file", "extra": JSON (none), "buffer": bytes that may wait for a slow disk (0: the container waits),
+    "compress": older files are compressed}``.
     """
     if not wanted:
         return None
@@ -158,6 +171,10 @@ def open_log(wanted: dict[str, Any] | None) -> Log | Ring | None:
 
         kind = LocalLog
     log = kind(wanted["path"], wanted["max_size"], wanted["max_file"], wanted.get("extra", ""))
+    if wanted.get("compress") and wanted["max_file"] > 1:
+        from sampan.monitor.compressing import Compressor
+
+        log.compressor = Compressor(wanted["path"], wanted["max_file"])
     if wanted.get("buffer"):
         from sampan.monitor.ring import Ring
 

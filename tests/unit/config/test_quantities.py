@@ -32,7 +32,9 @@ def test_size_of_a_log(text: object, count: int) -> None:
     assert log_size(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1", "1x", "1 k m", "0x10", True, None, 1.5, "1e3", "١k", "9" * 400, "9" * 400 + "p"])
+@pytest.mark.parametrize(
+    "text", ["", "m", "-1", "1x", "1 k m", "0x10", True, None, 1.5, "1e3", "١k", "9" * 400, "9" * 400 + "p"]
+)
 def test_no_size(text: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the caller words the message
         size(text)

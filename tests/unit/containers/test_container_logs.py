@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -47,14 +48,15 @@ def test_all_of_it_in_order(log: Path) -> None:
 @pytest.mark.parametrize("tail", [0, 1, 3, 4, 5, 7, 10, 99])
 def test_tail(log: Path, tail: int) -> None:
     assert numbers(list(read(log, Wanted(tail=tail)))) == list(range(10))[10 - min(tail, 10) :]
-    mine = [0, 2, 4, 6, 8]
-    assert numbers(list(read(log, Wanted(tail=tail, stderr=False)))) == mine[5 - min(tail, 5) :]
+    mine = [number for number in range(10 - min(tail, 10), 10) if not number % 2]
+    assert numbers(list(read(log, Wanted(tail=tail, stderr=False)))) == mine
 
 
 def test_bounds_in_time(log: Path) -> None:
     since, until = (START + 3) * 1_000_000_000, (START + 6) * 1_000_000_000
     assert numbers(list(read(log, Wanted(since=since, until=until)))) == [3, 4, 5, 6]
-    assert numbers(list(read(log, Wanted(since=since, until=until, tail=2)))) == [5, 6]
+    assert numbers(list(read(log, Wanted(since=since, until=until, tail=5)))) == [5, 6]
+    assert numbers(list(read(log, Wanted(since=since, until=until, tail=2)))) == []
 
 
 def test_what_is_no_entry_is_passed_over(log: Path) -> None:
@@ -151,10 +153,13 @@ async def _all(several: AsyncIterator[list[LogEntry]]) -> list[LogEntry]:
 
 @pytest.mark.parametrize("max_file", [1, 2, 5])
 @pytest.mark.parametrize("driver", ["json-file", "local"])
-def test_following_a_log_that_is_rotated_all_the_time(tmp_path: Path, max_file: int, driver: str) -> None:
+@pytest.mark.parametrize("compress", [False, True])
+def test_following_a_log_that_is_rotated_all_the_time(
+    tmp_path: Path, max_file: int, driver: str, compress: bool
+) -> None:
     """A follower that keeps up loses nothing and gets nothing twice."""
     path = tmp_path / "log"
-    wanted = {"driver": driver, "path": str(path), "max_size": 2000, "max_file": max_file}
+    wanted = {"driver": driver, "path": str(path), "max_size": 2000, "max_file": max_file, "compress": compress}
 
     async def run() -> list[int]:
         written = open_log(wanted)
@@ -171,7 +176,43 @@ def test_following_a_log_that_is_rotated_all_the_time(tmp_path: Path, max_file: 
         return found
 
     assert asyncio.run(run()) == list(range(2000))
-    assert len(list(tmp_path.iterdir())) == max_file
+    names = [f"log.{number}{'.gz' if compress else ''}" for number in range(1, max_file)]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["log", *names]
+
+
+@pytest.mark.parametrize("driver", ["json-file", "local"])
+def test_a_log_whose_older_files_are_compressed(tmp_path: Path, driver: str) -> None:
+    path = tmp_path / "log"
+    written = open_log({"driver": driver, "path": str(path), "max_size": 4000, "max_file": 4, "compress": True})
+    assert written
+    for number in range(400):
+        written.write(1, b"line %d\n" % number)
+    written.close()
+    assert {each.name for each in tmp_path.iterdir()} == {"log", "log.1.gz", "log.2.gz", "log.3.gz"}
+    told = numbers(list(read(path, Wanted(), driver)))
+    assert told == list(range(told[0], 400))
+    assert len(told) > 100
+    for tail in (0, 1, 30, len(told), 1000):
+        assert numbers(list(read(path, Wanted(tail=tail), driver))) == told[max(0, len(told) - tail) :][: tail or 0]
+    whole = gzip.decompress((tmp_path / "log.1.gz").read_bytes())  # by a reader that is not ours
+    assert len(whole) >= 4000
+
+
+@pytest.mark.parametrize("left", ["log.1.gz.new", "log.1.gz"])
+def test_compressing_that_was_cut_short(tmp_path: Path, left: str) -> None:
+    """The file is there until its compressed form is whole; who finds both takes the file."""
+    path = tmp_path / "log"
+    path.with_name("log.1").write_text("".join(map(line, range(5))))
+    path.with_name(left).write_bytes(b"\x1f\x8b\x08\x10half")
+    path.write_text(line(5))
+    assert numbers(list(read(path, Wanted()))) == list(range(6))
+    log = open_log({"path": str(path), "max_size": 100, "max_file": 3, "compress": True})
+    assert log
+    log.write(1, b"line 6\n")
+    log.write(1, b"line 7\n")
+    log.close()
+    assert numbers(list(read(path, Wanted()))) == list(range(8))
+    assert not list(tmp_path.glob("*.new"))
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])

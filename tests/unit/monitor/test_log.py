@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from sampan.monitor.log import Log, open_log
@@ -210,6 +210,7 @@ def test_entries_have_what_else_is_wanted(path: Path) -> None:
     assert [entry["attrs"] for entry in entries(path)] == [{"a": "b"}] * 2
 
 
+@settings(deadline=None)  # a machine may be busy
 @given(data=some.lists(some.binary(max_size=50) | some.sampled_from([b"\n", b"\x7f", b"\\n", b'"', b"\xff", b"\xc3"])))
 def test_any_bytes_are_kept_as_text(tmp_path_factory: pytest.TempPathFactory, data: list[bytes]) -> None:
     """Apart from what is no UTF-8."""
