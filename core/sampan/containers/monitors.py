@@ -71,16 +71,11 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970.
-
-    ``took``: when the monitor took the message, and ``marks``: what was done then, for ``explaining.py``.
-    """
+    """``pid`` of the process and of its ``monitor``, as the host sees them; ``at`` in nanoseconds since 1970."""
 
     pid: int
     monitor: int
     at: int
-    took: int = 0
-    marks: bytes = b""
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -133,6 +128,7 @@ class Monitors:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._poll.register(self._wake, select.EPOLLIN)
         self._thread = threading.Thread(target=self._watch, name="monitors", daemon=True)
+        self.on_marks: Callable[[str, bytes], None] = lambda key, marks: None  # of a start that was just told
 
     def open(self) -> None:
         """Start the launcher and the watching thread, when nobody else starts anything any more."""
@@ -320,6 +316,8 @@ class Monitors:
             return
         except OSError:
             message = None
+        if message is not None and message[0] == "marks":
+            self.on_marks(key, message[1])
         if message is not None and message[0] != "exit":
             return
         with self._lock:

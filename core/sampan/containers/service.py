@@ -43,6 +43,7 @@ class Containers:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        parts.monitors.on_marks = parts.explanations.reported
         self.execs = Execs(parts)
         self._stopper = Stopper(parts)
         self._health = Healths(parts, self.execs, self._stopper.end_unhealthy)

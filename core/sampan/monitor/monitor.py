@@ -52,20 +52,17 @@ def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], ahead: 
     if message is None:  # the daemon has gone
         starter.give_up()
         return 0
-    took = time.monotonic_ns()
     sock.close()
     with suppress(OSError):  # the launcher may have been killed
         os.write(told, b"t")
     try:
-        return _run(message, fds, load, starter, told, took)
+        return _run(message, fds, load, starter, told)
     except BaseException as error:
         complain(f"monitor of {message.get('key')}", error)
         return 1
 
 
-def _run(
-    message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int, took: int
-) -> int:
+def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], starter: Starter, told: int) -> int:
     """Serve one launch message (see ``sampan.containers.monitors``)."""
     control: Any = _socket.socket(fileno=fds[0])
     given, clients = (fds[:3], fds[3:]) if message["root"] else (fds[:2], fds[2:])
@@ -91,7 +88,7 @@ def _run(
         _end_all()
         return 0
     streams.given()
-    watch = Watch(message, runtime, control, pid, *given[1:], how=(took, starter.marks))
+    watch = Watch(message, runtime, control, pid, *given[1:])
     watch.keeper = starter.keeper
     watch.open(streams, terminal, clients)
     os.close(told)
@@ -168,8 +165,6 @@ class Watch:
         pid: int,
         order: int,
         root: int = -1,
-        *,
-        how: tuple[int, bytes] = (0, b""),
     ) -> None:
         self._message = message
         self._runtime = runtime
@@ -187,7 +182,7 @@ class Watch:
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._keep_status("")
-        _try_to_send(control, (*self._started, *how))
+        _try_to_send(control, self._started)
         self._add_control(control)
 
     def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:

@@ -12,6 +12,7 @@ import os
 
 from sampan.errors import StartFailed
 from sampan.linux import messages, process
+from sampan.linux.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Starter:
             raise StartFailed("the process that was to start the container died", 128)
         if answer[0] == "failed":
             raise StartFailed(answer[1], answer[2])
-        self._spare, self.marks, keeper, has_terminal = answer[2:]
+        self._spare, keeper, has_terminal = answer[2:]
         terminal = given.pop(0) if has_terminal else -1
         if keeper:
             self.keeper = keeper, given[0] if given else -1
@@ -65,7 +66,6 @@ class Starter:
 
     def reap(self) -> None:
         """After the daemon has its answer, for processes take their time to go."""
-        self.marks = b""
         self._link.close()
         os.waitpid(self._pid, 0)
         if self._spare:
@@ -87,6 +87,8 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, moni
             os._exit(0)
         _answer(link, runtime, load, made, message, fds)
         link.recv(1)  # until the monitor has had its turn: our end takes the processor's time that it could have
+        if message[0] == "start":
+            _tell_marks(fds[0])
     finally:
         os._exit(0)
 
@@ -121,15 +123,21 @@ def _answer(
                 made.close()
             pid, terminal, *keeper = wanted.start(order, root, stdio)
         spare = made.pid if made and made.pid != pid else 0
-        marks = messages.dumps([("starter", os.getpid(), process.marks), ("init", pid, process.reported)])
         watched, listener = keeper[0] if keeper else (0, -1)
         fds = [fd for fd in (terminal, listener) if fd >= 0]
-        messages.send(link, ("started", pid, spare, marks, watched, terminal >= 0), fds)
+        messages.send(link, ("started", pid, spare, watched, terminal >= 0), fds)
     except StartFailed as failure:
         messages.send(link, ("failed", failure.message, failure.exit_code))
     except BaseException as error:
         complain(module, error)
         messages.send(link, ("failed", f"the runtime failed: {type(error).__name__}: {error}", 128))
+
+
+def _tell_marks(control: int) -> None:
+    """What was done when, for the daemon itself: it would cost the monitor memory to pass it on, and the start time."""
+    marks = messages.dumps([("starter", os.getpid(), process.marks), ("init", 0, process.reported)])
+    with suppress(OSError):  # the daemon has gone
+        os.write(control, messages.dumps(("marks", marks)))
 
 
 def complain(who: str, error: BaseException) -> None:

@@ -95,12 +95,26 @@ def test_marks_of_other_processes_become_steps_from_mark_to_mark(tmp_path: Path)
     with explanations.account("a", "start") as account:
         at = account.trail.first
         marks = [("", "", "", at + 10), ("make groups", "cgroup", "/g", at + 30), ("", "", "", at + 50)]
-        told = [("starter", 7, [*marks, ("execute", "process", "8", at + 60)]), ("init", 8, [])]
-        account.started(Started(8, 6, 0, at + 5, messages.dumps(told)), at + 2, "native")
+        told = [("starter", 7, [*marks, ("execute", "process", "8", at + 60)]), ("init", 0, [])]
+        account.started(Started(8, 6, 0), at + 2, "native")
+    explanations.reported("nobody", b"")
+    explanations.reported("a", messages.dumps(told))
     monitor, groups, execute = explanations.tell("a")["start"].steps
-    assert (monitor.who, monitor.pid, monitor.begin, monitor.end) == ("monitor", 6, 2, 5)
+    assert (monitor.who, monitor.pid, monitor.begin, monitor.end) == ("monitor", 6, 2, 10)
     assert (groups.who, groups.pid, groups.driver, groups.object) == ("starter", 7, "native", "/g")
     assert (groups.begin, groups.end, execute.begin, execute.end) == (10, 30, 50, 60)
+
+
+def test_what_is_not_over_is_neither_told_nor_written(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    explanations = Explanations(tmp_path, Clock())
+    with explanations.account("a", "start"):
+        explanations.write()
+        assert explanations.tell("a") == {}
+        with step("the rest"):
+            pass
+    explanations.write()
+    assert [each.what for each in explanations.tell("a")["start"].steps] == ["the rest"]
 
 
 def test_a_start_that_fails_is_told_up_to_where_it_failed(tmp_path: Path) -> None:
