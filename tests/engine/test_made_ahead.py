@@ -12,7 +12,7 @@ from sampan.linux import process
 
 pytestmark = pytest.mark.root
 
-IDLE = 0.5  # seconds: by then a new one waits
+IDLE = 0.5  # seconds, by which those that wait are older than what is made for a container
 
 
 def began(pid: int) -> float:
@@ -28,6 +28,8 @@ def now() -> float:
 
 def waits(engine: Engine, shell: str, *flags: str) -> bool:
     """Was the container's init there before the container was asked for?"""
+    groups = Path(f"/sys/fs/cgroup/pids/sampan-{engine.instance}")
+    engine.wait_until(lambda: not groups.parent.is_dir() or len(list(groups.glob("ready-*"))) > 2, "some wait")
     time.sleep(IDLE)
     asked = now()
     name = engine.docker("run", "-d", *flags, shell, "sleep", "60").out
