@@ -29,8 +29,8 @@ The monitor's half defines five functions::
         descriptors 0, 1 and 2, and return its pid, as seen from the host, when its execve has succeeded.
         The pid becomes the monitor's child, not the caller's: by CLONE_PARENT, or because the monitor is a
         subreaper until then, which a module with ``SUBREAPER = True`` asks for. With ``order["terminal"]`` true
-        ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts (so that ttyname(3) works inside), gives
-        it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
+        ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts (so that ttyname(3) works
+        inside), gives it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
         descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
         (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
         A process that is to be the init's parent instead is its *keeper*: it is the monitor's child, ends when the
@@ -42,6 +42,9 @@ The monitor's half defines five functions::
         has two parameters more, what ``ready`` returned and a descriptor from which ``sampan.linux.messages.kept``
         reads the order once more. It uses the handle if it suits the order, or closes it. ``slot`` is a name that is
         nobody else's until then, and then another's: what a killed starter leaves, the slot's next one removes.
+    warm() -> None                                                                                         (optional)
+        Called in a starter that waits for the order of an exec: touch what ``exec`` will touch, for a page's first
+        change after a fork takes its time. Changes nothing else.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
     exit_code(order: dict, keeper: tuple[int, int]) -> int                                                 (optional)

@@ -94,7 +94,11 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, moni
 
 
 def _make_ahead(runtime: Any, ahead: Any) -> Any:
-    if ahead is None or not hasattr(runtime, "ready"):
+    if ahead is None:
+        if hasattr(runtime, "warm"):
+            runtime.warm()
+        return None
+    if not hasattr(runtime, "ready"):
         return None
     try:
         return runtime.ready(*ahead)
@@ -142,6 +146,9 @@ def _tell_marks(control: int) -> None:
 
 def complain(who: str, error: BaseException) -> None:
     """Say on the daemon's standard error what went wrong."""
-    import traceback
-
+    try:
+        import traceback
+    except ImportError:  # in a container, from where nothing is imported
+        os.write(2, f"{who}: {error!r}\n".encode())
+        return
     os.write(2, f"{who}: {''.join(traceback.format_exception(error))}".encode())

@@ -13,6 +13,7 @@ import os
 import resource
 import stat
 import struct
+import sys
 import termios
 
 from sampan.errors import StartFailed
@@ -89,10 +90,38 @@ def run_ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
     _guarded(link, _ready, link, usual, groups)
 
 
-def run_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
-    """Become one more process of the container whose init has the pidfd ``init``. Never returns."""
+def run_exec(order: dict[str, Any], stdio: tuple[int, int, int], report: Any) -> None:
+    """Become one more process of the container that the parent has gone to ahead. Never returns."""
     _begin_marks()
-    _guarded(report, _exec, order, init, stdio, report)
+    _guarded(report, _exec, order, stdio, report)
+
+
+def run_remapped_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
+    """The same for a container with a user namespace, whose init has the pidfd ``init``."""
+    _begin_marks()
+    _guarded(report, _remapped_exec, order, init, stdio, report)
+
+
+def go_ahead(order: dict[str, Any], init: int) -> None:
+    """Take a starter to where the process shall be: what it has then, its child has when it is made, and has not to
+    copy the memory first in which it would do it. Nothing can be imported from there, where it would be others' code.
+
+    ``StartFailed`` if a step of it fails.
+    """
+    sys.path.clear()
+    try:
+        _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
+        _set_oom_score(order)
+        namespaces.setns(init, order["flags"])
+    except OSError as error:
+        raise StartFailed(sentence(error), 128) from None
+    order["env"] = _environment(order)
+
+
+def warm() -> None:
+    """What a starter does in :func:`go_ahead`, as far as it changes nothing, and what is the same for all processes."""
+    _default_signals()
+    _environment({"env": {b"HOME": b"/"}})
 
 
 def _begin_marks() -> None:
@@ -203,23 +232,30 @@ def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, r
     _become(order, report)
 
 
-def _exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
+def _exec(order: dict[str, Any], stdio: tuple[int, int, int], report: Any) -> None:
+    os.setsid()
+    _connect(order, stdio, report)
+    _become(order, report)
+
+
+def _remapped_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
+    from sampan_runtime.native import remapped
+
     os.setsid()
     _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
     _set_oom_score(order)
-    if order["flags"] & namespaces.CLONE_NEWUSER:
-        from sampan_runtime.native import remapped
+    remapped.lend(order, stdio)
+    namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+    remapped.become_root()
+    _connect(order, stdio, report)
+    _become(order, report)
 
-        remapped.lend(order, stdio)
-        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
-        remapped.become_root()
-    else:
-        namespaces.setns(init, order["flags"] & ~namespaces.CLONE_NEWPID)
+
+def _connect(order: dict[str, Any], stdio: Sequence[int], report: Any) -> None:
     if order["terminal"]:
         _make_terminal(order, report)
     else:
         _use(stdio, order["uid"])
-    _become(order, report)
 
 
 def _join_cgroups(tasks: list[int]) -> None:

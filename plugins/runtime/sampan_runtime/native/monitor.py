@@ -110,10 +110,21 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
     target = os.pidfd_open(order["pid"])
     if process.start_time(order["pid"]) != order["start_time"]:
         raise StartFailed("the container has ended", 128)
-    if order["flags"] & namespaces.CLONE_NEWPID:
-        namespaces.setns(target, namespaces.CLONE_NEWPID)
     born_in = os.open(order["v2"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if order["v2"] else None
-    return _clone(0, born_in, init.run_exec, order, target, stdio)
+    if order["flags"] & namespaces.CLONE_NEWUSER:
+        namespaces.setns(target, order["flags"] & namespaces.CLONE_NEWPID)
+        return _clone(0, born_in, init.run_remapped_exec, order, target, stdio)
+    init.go_ahead(order, target)
+    return _clone(0, born_in, init.run_exec, order, stdio)
+
+
+def warm() -> None:
+    """In a starter that waits for an exec: touch what it will touch."""
+    order = {"env": {}, "tasks": [], "flags": 0, "terminal": False}
+    fd = messages.keep(order)
+    messages.kept(fd)
+    os.close(fd)
+    init.warm()
 
 
 def ended(order: dict[str, Any]) -> bool:
