@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.drivers.types import INIT, Host
+from sampan.drivers.types import INIT, Bundle, Host
 from sampan.linux import capabilities
 from sampan.testing.runtime.spec import command
 from sampan_runtime.oci import failures, fitting
@@ -149,3 +149,17 @@ def driver(kind: type[Oci], tmp_path: Path, **options: Any) -> Oci:
 def test_what_is_missing_is_said(tmp_path: Path, kind: type[Oci], options: dict[str, str], words: str) -> None:
     check = driver(kind, tmp_path, **options).check()
     assert (check.usable, words in check.reason) == (False, True), check.reason
+
+
+@pytest.mark.root
+def test_a_container_can_be_removed_without_its_binary(tmp_path: Path) -> None:
+    gone = driver(Crun, tmp_path, path="/no/such")
+    state = tmp_path / "exec" / "state" / ("a" * 64)
+    (state / "inner").mkdir(parents=True)
+    gone.restore([])
+    assert not state.exists()
+
+
+def test_a_command_may_be_called_as_the_init_is(tmp_path: Path) -> None:
+    bundle = Bundle(id="a" * 64, path=tmp_path, spec=command(fitting.INIT_PATH))
+    assert driver(Crun, tmp_path, path="/bin/true").order(bundle)["program"] == fitting.INIT_PATH

@@ -129,7 +129,7 @@ def _first_process(made: Mapping[str, Any]) -> Iterator[bytes]:
     yield text.comment("These are for a start by hand: sampan's own has them in another way, byte for byte.")
     yield text.command(made["args"]) or text.comment("lxc.init.cmd: LXC has no way to write this container's command")
     if text.writable(made["cwd"]):
-        yield text.comment(f"lxc.init.cwd = {os.fsdecode(made['cwd'])}")
+        yield text.line("lxc.init.cwd", made["cwd"])
     for name, value in made["env"].items():
         if text.writable(name + value):
             yield text.line("lxc.environment", name + b"=" + value)

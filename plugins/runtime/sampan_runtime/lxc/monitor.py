@@ -49,8 +49,16 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
         home = stage.build(order, root)
         process.mark("place the root and write the configuration", "file", f"{order['directory']}/config")
         listener = news.listen(order["lxcpath"])
-        # What LXC runs by the way, such as hooks, must not do so in an environment that the image's author wrote.
-        options = [*_common(order, log), "-s", "lxc.environment=", *_POWERFUL * order["powerful"]]
+        # What LXC runs by the way, such as hooks, must not do so in an environment that the image's author wrote; and
+        # it would enter a working directory such as /proc/self/fd/9, which may be the host's.
+        options = [
+            *_common(order, log),
+            "-s",
+            "lxc.environment=",
+            "-s",
+            "lxc.init.cwd=/",
+            *_POWERFUL * order["powerful"],
+        ]
         attempt = Attempt(order, [*order["start"], *options], last.of_init(order, home), stdio)
         try:
             pid = attempt.await_program(lambda: news.failed(listener))

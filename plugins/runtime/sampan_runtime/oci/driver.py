@@ -110,7 +110,7 @@ class Oci(Grouped):
             (bundle.path / "sources").mkdir(exist_ok=True)
         (bundle.path / "config.json").write_bytes(fitting.encoded(config))
         return {
-            **self._common(bundle.id, config["process"]),
+            **self._common(bundle.id, bundle.spec["process"]),
             "bundle": str(bundle.path),
             "rootfs": os.fsencode(bundle.path / "rootfs"),
             "sources": sources,
@@ -123,10 +123,9 @@ class Oci(Grouped):
         started = process.start_time(pid)
         if started is None:
             raise gone(process_.container)
-        fitted = fitting.process(process_.process)
         return {
-            **self._common(process_.container, fitted),
-            "process": fitting.encoded(fitted),
+            **self._common(process_.container, process_.process),
+            "process": fitting.encoded(fitting.process(process_.process)),
             "pid": pid,
             "start_time": started,
         }
@@ -168,7 +167,8 @@ class Oci(Grouped):
         self._groups.kill(container)
         state = self._states / container
         if state.exists():
-            self._call(container, "delete", "--force", container)
+            with contextlib.suppress(Unavailable):  # of a binary that is there no more, the rest goes without it
+                self._call(container, "delete", "--force", container)
             shutil.rmtree(state, ignore_errors=True)
         self._groups.remove(container)
 
@@ -184,14 +184,13 @@ class Oci(Grouped):
         return self._groups.path(container)
 
     def _common(self, container: str, wanted: Mapping[str, Any]) -> dict[str, Any]:
-        args = wanted["args"]
         return {
             "terminal": bool(wanted.get("terminal")),
             "id": container,
             "binary": self._command(container),
             "state": str(self._states / container),
             "hidden": self._hidden,
-            "program": args[0] if args[0] != fitting.INIT_PATH else args[2],
+            "program": wanted["args"][0],
         }
 
     def _command(self, container: str) -> list[str]:

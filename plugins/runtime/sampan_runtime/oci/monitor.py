@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SUBREAPER = True
 
-_PATIENCE = 60.0  # seconds for each of the binary's commands
+_PATIENCE = 25.0  # seconds for each of the binary's commands
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 
 

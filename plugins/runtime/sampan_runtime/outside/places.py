@@ -10,6 +10,7 @@ import os
 import stat
 
 from sampan.linux import mounts, namespaces
+from sampan.linux.suppress import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def own_mounts(*, root: int = -1, at: bytes = b"", hidden: Sequence[str] = ()) -
     namespaces.unshare(namespaces.CLONE_NEWNS)
     for path in hidden:
         _part(os.path.dirname(path))  # noqa: PTH120
-        mounts.detach(path)
+        with suppress(OSError):  # of a caller that has hidden it before, it is not there
+            mounts.detach(path)
     if root >= 0:
         _part(at)
         mounts.attach(root, os.fsdecode(at))

@@ -1,0 +1,93 @@
+"""Containers by the real LXC, and LXC's own commands on them. All other tests, too, run with ``--runtime lxc``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from conftest import lacking
+from harness import Engine
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(autouse=True)
+def _has_lxc() -> None:
+    if shutil.which("lxc-start") is None:
+        lacking("there is no LXC on this machine (apt install lxc)")
+
+
+@pytest.fixture
+def boat(engine: Engine) -> Iterator[str]:
+    """The id of a container by LXC."""
+    flags = ["--runtime", "lxc", "-e", "A=b c", "-m", "64m", "-w", "/etc", "--hostname", "boat"]
+    script = "echo up; pwd; exec sleep 1000"
+    ident = engine.docker("run", "-d", *flags, engine.image(), "sh", "-c", script).ok().out
+    yield ident
+    engine.docker("rm", "-f", ident).ok()
+
+
+def lxc(engine: Engine, command: str, ident: str, *args: str) -> str:
+    """One of LXC's commands, as somebody would call it who knows the lxcpath."""
+    [directory] = engine.root.rglob(f"lxc/containers/{ident}")
+    daemon = Path(f"{engine.root}/daemon.pid").read_text().strip()
+    argv = ["nsenter", f"--net=/proc/{daemon}/ns/net", command, "-P", str(directory.parent), "-n", ident, *args]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_lxcs_commands_know_the_container(engine: Engine, boat: str, docker_cli: str) -> None:
+    pid = engine.docker("inspect", "--format", "{{.State.Pid}}", boat).out
+    told = dict(line.split(None, 1) for line in lxc(engine, "lxc-info", boat).splitlines() if ": " in line)
+    assert (told["State:"], told["PID:"]) == ("RUNNING", pid)
+    assert lxc(engine, "lxc-cgroup", boat, "memory.limit_in_bytes" if _version_1() else "memory.max").strip() == str(
+        64 << 20
+    )
+    assert lxc(engine, "lxc-attach", boat, "--", "sh", "-c", "hostname; echo $A").split("\n")[:2] == ["boat", "b c"]
+    engine.docker("pause", boat).ok()
+    assert "FROZEN" in lxc(engine, "lxc-info", boat, "-s")
+    engine.docker("unpause", boat).ok()
+    assert "RUNNING" in lxc(engine, "lxc-info", boat, "-s")
+
+
+def _version_1() -> bool:
+    return Path("/sys/fs/cgroup/memory").is_dir()
+
+
+def test_it_is_a_container_like_others(engine: Engine, boat: str, docker_cli: str) -> None:
+    assert engine.docker("logs", boat).out.split() == ["up", "/etc"]
+    done = engine.docker("exec", "-u", "1000:1001", "-w", "/tmp", "-e", "C=d", boat, "sh", "-c", "id -u; pwd; echo $C")
+    assert done.out.split() == ["1000", "/tmp", "d"]
+    assert engine.docker("exec", boat, "sh", "-c", "exit 9").code == 9
+    assert engine.docker("exec", boat, "no-such-program").code == 127
+    engine.docker("update", "-m", "32m", "--memory-swap", "64m", boat).ok()
+    assert "/ 32MiB" in engine.docker("stats", "--no-stream", "--format", "{{.MemUsage}}", boat).out
+    engine.docker("stop", "-t", "0", boat).ok()
+    assert engine.docker("wait", boat).out == "137"
+    engine.docker("start", boat).ok()
+    assert engine.docker("exec", boat, "true").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "code"), [(("sh", "-c", "exit 3"), 3), (("/etc/passwd",), 126), (("no-such-program",), 127)]
+)
+def test_how_it_ends_is_known(engine: Engine, docker_cli: str, args: tuple[str, ...], code: int) -> None:
+    assert engine.docker("run", "--rm", "--runtime", "lxc", engine.image(), *args).code == code
+
+
+def test_a_preloaded_library_of_the_image_is_nothing_for_hooks(engine: Engine, docker_cli: str) -> None:
+    """LXC runs its hooks with the container's environment, before it leaves the host's root."""
+    flags = ["--sysctl", "kernel.msgmax=4242", "-e", "LD_PRELOAD=/no/such/library.so", "-e", "PATH=/nowhere:/bin"]
+    done = engine.docker("run", "--rm", "--runtime", "lxc", *flags, engine.image(), "cat", "/proc/sys/kernel/msgmax")
+    assert done.out.splitlines()[-1] == "4242"
+    assert done.code == 0
+
+
+def test_what_it_cannot_do_is_told(engine: Engine, docker_cli: str) -> None:
+    done = engine.docker("run", "--rm", "--runtime", "lxc", "--cgroupns", "host", engine.image(), "true")
+    assert (done.code, "cgroup namespace of its own" in done.stderr) == (125, True)
