@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,18 @@ def test_a_second_daemon_on_the_same_roots_is_refused(new_engine: New) -> None:
     assert done.code == 1
     assert f"another sampan daemon is already using {engine.root}/data" in done.stderr
     assert engine.sampan("ps").code == 0
+
+
+def test_a_daemon_with_real_time_keeps_it_to_itself(new_engine: New) -> None:
+    """Groups of version 1 would refuse such processes."""
+    if shutil.which("chrt") is None:
+        pytest.skip("there is no chrt here (util-linux)")
+    engine = new_engine()
+    engine.stop()
+    engine.program = ["chrt", "--fifo", "1", *engine.program]
+    engine.start()
+    script = "cut -d ' ' -f 41 /proc/self/stat"  # the policy (proc_pid_stat(5)); 0 is SCHED_OTHER
+    assert engine.sampan("run", "--name", "boat", engine.image(), "sh", "-c", script).out == "0"
 
 
 def test_the_configured_driver_is_the_default(new_engine: New) -> None:

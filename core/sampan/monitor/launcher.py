@@ -44,6 +44,8 @@ def main(starts: int, execs: int, usual: int, path: list[str], modules: list[str
     sys.path[:0] = [entry for entry in path if entry not in sys.path]
     os.chdir("/")
     os.umask(0o022)
+    if os.sched_getscheduler(0):  # what a daemon is given to answer soon is not for containers, nor may groups hold it
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     process.prctl(process.PR_SET_NAME, b"sampan-launcher")
     # The daemon's terminal must not be able to end containers with it.
     os.setsid()

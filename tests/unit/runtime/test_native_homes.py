@@ -26,6 +26,22 @@ def test_paths_start_at_the_root_or_at_the_daemons_own_group(path: str, group: s
     assert resolve(path, ["/cg/memory"], own) == {"/cg/memory": group}
 
 
+@pytest.mark.parametrize(
+    ("own", "group"),
+    [
+        ("/system.slice/sampan.service", "/cg/system.slice/boats/one"),
+        ("/sampan", "/cg/boats/one"),
+        ("/", "/cg/boats/one"),
+    ],
+)
+def test_version_2_has_them_beside_the_daemon(own: str, group: str) -> None:
+    """Its own group has a process, which forbids limits below."""
+    places = {"/cg": own, "/other": own}
+    found = resolve("boats/one", places, places, "/cg")
+    assert (found["/cg"], found["/other"]) == (group, f"/other{own.rstrip('/')}/boats/one")
+    assert resolve("/boats/one", places, places, "/cg")["/cg"] == "/cg/boats/one"
+
+
 def test_a_daemon_in_the_root_group(tmp_path: Path) -> None:
     assert resolve("a/b", ["/cg/cpu"], {"/cg/cpu": "/"}) == {"/cg/cpu": "/cg/cpu/a/b"}
 

@@ -54,7 +54,8 @@ class Groups:
     def settle(self, container: str, path: str) -> None:
         """The container's groups are to be at OCI's ``cgroupsPath``; ``""`` is our own place for them."""
         if path:
-            self._homes.keep(container, resolve(path, set(self._found.values()), cgroups.own(self._found)))
+            unified = self.unified if self._controllers_2 else None
+            self._homes.keep(container, resolve(path, set(self._found.values()), cgroups.own(self._found), unified))
         else:
             self._homes.forget(container)
 

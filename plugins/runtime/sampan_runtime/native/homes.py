@@ -86,15 +86,20 @@ class Homes:
         new.replace(self._directory / name)
 
 
-def resolve(path: str, places: Iterable[str], own: Mapping[str, str]) -> Home:
+def resolve(path: str, places: Iterable[str], own: Mapping[str, str], unified: str | None = None) -> Home:
     """OCI's ``cgroupsPath`` in each hierarchy: from its root if absolute, else from the daemon's own group there.
 
-    ``own`` says where the daemon is, by the hierarchy's place (runtime-spec config-linux.md, "Cgroups Path").
+    ``own`` says where the daemon is, by the hierarchy's place (runtime-spec config-linux.md, "Cgroups Path"). Where
+    version 2 has controllers (``unified``), a group with processes in it can have none below that are limited
+    (cgroups(7), "no internal processes"), so the containers' groups are beside the daemon's, as runc has them.
     """
     inside = posixpath.normpath("/" + path).lstrip("/")
     if path.startswith("/"):
         return {place: f"{place}/{inside}" for place in places}
-    return {place: f"{place}{own.get(place, '/').rstrip('/')}/{inside}" for place in places}
+    starts = {place: own.get(place, "/") for place in places}
+    if unified in starts:
+        starts[unified] = posixpath.dirname(starts[unified])
+    return {place: f"{place}{start.rstrip('/')}/{inside}" for place, start in starts.items()}
 
 
 def _above(place: str, group: str) -> list[str]:
