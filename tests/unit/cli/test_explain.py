@@ -15,6 +15,7 @@ Sampan = Callable[..., Result]
 
 ID = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945"
 MS = 1_000_000
+NANOSECOND = 0.001  # in microseconds
 
 
 def step(what: str, begin: float, took: float, who: str = "daemon", **more: Any) -> dict[str, Any]:
@@ -127,7 +128,7 @@ def check_trace(trace: dict[str, Any]) -> None:
         assert event["pid"] in named
         assert min(event["ts"], event["dur"]) >= 0
         open_ones = ends.setdefault((event["pid"], event["tid"]), [])
-        while open_ones and open_ones[-1] <= event["ts"]:
+        while open_ones and open_ones[-1] <= event["ts"] + NANOSECOND:
             open_ones.pop()
-        assert all(event["ts"] + event["dur"] <= end for end in open_ones), f"{event} overlaps"
+        assert all(event["ts"] + event["dur"] <= end + NANOSECOND for end in open_ones), f"{event} overlaps"
         open_ones.append(event["ts"] + event["dur"])
