@@ -57,7 +57,7 @@ class Compressor:
 
     def shift(self, older: str, newer: str) -> None:
         """``older``, plain or compressed, is called ``newer`` from now on, in place of what was called so."""
-        for end in ("", ".gz"):
+        for end in ("", ".gz", ".gz.new"):
             with suppress(FileNotFoundError):
                 os.unlink(newer + end)  # noqa: PTH108
         for end in ("", ".gz"):

@@ -198,7 +198,7 @@ def test_a_log_whose_older_files_are_compressed(tmp_path: Path, driver: str) -> 
     assert len(whole) >= 4000
 
 
-@pytest.mark.parametrize("left", ["log.1.gz.new", "log.1.gz"])
+@pytest.mark.parametrize("left", ["log.1.gz.new", "log.2.gz.new", "log.1.gz"])
 def test_compressing_that_was_cut_short(tmp_path: Path, left: str) -> None:
     """The file is there until its compressed form is whole; who finds both takes the file."""
     path = tmp_path / "log"
