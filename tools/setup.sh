@@ -87,6 +87,7 @@ tests() {
     need runc command -v runc
     need tini command -v tini-static
     need lxc command -v lxc-start
+    need btrfs-progs command -v mkfs.btrfs
     satisfy
     command -v docker >/dev/null || [ -x "$1/bin/docker" ] || docker_cli "$1/bin"
 }

@@ -15,7 +15,7 @@ COLUMNS = {
     "default": "DEFAULT",
     "usable": "USABLE",
     "package": "PACKAGE",
-    "reason": "WHY NOT",
+    "reason": "REMARK",
 }
 
 

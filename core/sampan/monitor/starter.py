@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
 import os
+import sys
 
 from sampan.errors import StartFailed
 from sampan.linux import messages, process
@@ -49,7 +50,8 @@ class Starter:
 
         ``StartFailed`` if it could not be started; ``BrokenPipeError`` if the starter died before it was asked.
         """
-        messages.send(self._link, (message["kind"], message["module"], message["root"]), [*fds, *stdio])
+        wanted = message["kind"], message["module"], message.get("path", ()), message["root"]
+        messages.send(self._link, wanted, [*fds, *stdio])
         try:
             answer, given = messages.receive(self._link)
         except OSError:
@@ -109,13 +111,14 @@ def _make_ahead(runtime: Any, ahead: Any) -> Any:
 def _answer(
     link: Any, runtime: Any, load: Callable[[str], Any], made: Any, message: tuple[Any, ...], fds: list[int]
 ) -> None:
-    kind, module, has_root = message
+    kind, module, path, has_root = message
     process.marks.clear()
     process.mark("")
     _, kept, *rest = fds  # the first is the daemon's: it is closed with all others when we go
     root = rest.pop(0) if has_root else -1
     stdio = (rest[0], rest[1], rest[2]) if rest else (-1, -1, -1)
     try:
+        sys.path[:0] = [entry for entry in path if entry not in sys.path]  # it may be anybody's
         wanted = load(module)
         order = messages.kept(kept)
         if kind == "exec":

@@ -209,7 +209,7 @@ def test_drivers(daemon: Daemon, sampan: Sampan) -> None:
     ]  # fmt: skip
     daemon.on("GET /sampan/drivers", found)
     assert sampan("drivers").out == (
-        "FAMILY    DRIVER    DEFAULT   USABLE    PACKAGE    WHY NOT\n"
+        "FAMILY    DRIVER    DEFAULT   USABLE    PACKAGE    REMARK\n"
         "storage   vfs       *         yes       sampan 1   \n"
         "network   odd                 no        odd 2      no luck\n"
     )

@@ -11,7 +11,7 @@ import pytest
 
 from sampan import config, plugins
 from sampan.config import Config
-from sampan.errors import Conflict, Invalid, NotFound, Unavailable
+from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.plugins import Drivers, Found
 
 Package = Callable[..., str]
@@ -97,6 +97,56 @@ def test_a_driver_that_hangs_is_left_behind(package: Package, monkeypatch: pytes
         with pytest.raises(Unavailable, match="within"):
             made.network("cable")
     assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "    def restore(self, *known): time.sleep(60)",
+            "did not put right what an earlier daemon left within 0.3 sec",
+        ),
+        (
+            "    def restore(self, *known): raise KeyError('x')",
+            "cannot put right what an earlier daemon left: KeyError",
+        ),
+    ],
+)
+def test_a_driver_that_cannot_restore_is_not_used(
+    package: Package, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
+    monkeypatch.setattr(plugins, "RESTORING", 0.3)
+    package("sampan.network", "cable = {module}:Cable", DRIVER + code)
+    made = drivers()
+    made.restored("network", "cable", lambda: made.network("cable").restore({}, []))
+    assert reason in report("cable", made)[0].reason
+    with pytest.raises(Unavailable, match="earlier daemon"):
+        made.network("cable")
+
+
+def test_a_default_driver_that_cannot_restore_is_the_callers_to_judge(package: Package) -> None:
+    code = "    def restore(self, *known): raise OSError(5, 'worn out')"
+    package("sampan.network", "cable = {module}:Cable", DRIVER + code)
+    made = drivers("network: {driver: cable}")
+    with pytest.raises(OSError, match="worn out"):
+        made.restored("network", "cable", lambda: made.network().restore({}, []))
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [("raise KeyError('x')", "join() failed: KeyError: 'x'"), ("raise Conflict('taken')", "taken"), ("return 7", "")],
+)
+def test_what_goes_wrong_in_a_call_is_told_with_the_drivers_name(package: Package, answer: str, sentence: str) -> None:
+    code = f"    def join(self, *wishes):\n        from sampan.errors import Conflict\n        {answer}"
+    module = package("sampan.network", "cable = {module}:Cable", DRIVER + code)
+    driver = drivers().network("cable")
+    if not sentence:
+        driver.join(None, None, None)  # type: ignore[arg-type] - it looks at nothing
+        return
+    with pytest.raises(SampanError) as failure:
+        driver.join(None, None, None)  # type: ignore[arg-type]
+    assert sentence in failure.value.message
+    assert ("Conflict" in answer) == (module not in failure.value.message)
 
 
 def test_a_host_that_is_put_right_is_believed(package: Package, tmp_path: Path) -> None:

@@ -41,9 +41,9 @@ class Chroot(RuntimeDriver):
 
     def check(self) -> Check:
         missing = [name for name in _NEEDED if not capabilities.permitted() >> capabilities.NAMES.index(name) & 1]
-        return (
-            Check(False, f"it needs root: this process lacks CAP_{', CAP_'.join(missing)}") if missing else Check(True)
-        )
+        if missing:
+            return Check(False, f"it needs root: this process lacks CAP_{', CAP_'.join(missing)}")
+        return Check(True, f"be warned: {orders.SHARED}")
 
     def features(self) -> RuntimeFeatures:
         off = dict.fromkeys(_WHY, False)

@@ -27,8 +27,11 @@ def identify(path: str | int) -> str:
 
 
 def processes(identity: str) -> list[int]:
-    """The pids of all that live there; zombies live nowhere."""
-    found = []
+    """The pids of all that live there; zombies live nowhere. Of the host's own root nobody is told: what follows is
+    mostly a signal."""
+    found: list[int] = []
+    if identity == identify("/"):
+        return found
     for name in os.listdir("/proc"):  # noqa: PTH208
         if name.isdecimal():
             with suppress(OSError):
