@@ -20,6 +20,7 @@ from worker import Worker
 
 from sampan.containers import seccomp
 from sampan.containers.monitors import Exit, Launch, Monitors
+from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Bundle, Host
 from sampan.linux import mounts
 from sampan.testing.runtime.spec import CAPABILITIES, command
@@ -45,7 +46,7 @@ def measure(scratch: Scratch, runs: int) -> Part:
         plain = command("true")
         guarded = command("true", linux={"seccomp": seccomp.default(CAPABILITIES)})
         guarded["linux"]["resources"] = plain["linux"]["resources"]
-        ours = stack.enter_context(_native(scratch, plain))
+        ours = stack.enter_context(contained(scratch, Native, plain))
         scratch.tell("(c)")
         others = _others(scratch, worker, plain)
         subjects = {OURS: lambda: ours(plain), **_oci(scratch, worker, plain, "plain"), **others}
@@ -58,10 +59,12 @@ def measure(scratch: Scratch, runs: int) -> Part:
 
 
 @contextmanager
-def _native(scratch: Scratch, usual: dict[str, Any]) -> Iterator[Callable[[dict[str, Any]], float]]:
-    """A function that runs a container with our launcher, a monitor and the native runtime, and takes its time."""
-    base = scratch.run / "native"
-    driver = Native(Host(instance=os.urandom(4).hex(), data_root=base, exec_root=base / "run"), Native.Options())
+def contained(
+    scratch: Scratch, kind: type[RuntimeDriver], usual: dict[str, Any]
+) -> Iterator[Callable[[dict[str, Any]], float]]:
+    """A function that runs a container with our launcher, a monitor and a runtime driver, and takes its time."""
+    base = scratch.run / kind.__name__.lower()
+    driver = kind(Host(instance=os.urandom(4).hex(), data_root=base, exec_root=base / "run"), kind.Options())
     ends: dict[str, threading.Event] = {}
     codes: dict[str, int] = {}
     numbers = itertools.count()
@@ -78,6 +81,7 @@ def _native(scratch: Scratch, usual: dict[str, Any]) -> Iterator[Callable[[dict[
         path = base / key
         (path / "rootfs").mkdir(parents=True)
         ends[key] = threading.Event()
+        spec = {**spec, "root": {"path": str(path / "rootfs"), "readonly": False}}
         began = time.perf_counter()
         root = mounts.bind(scratch.rootfs)
         order = driver.order(Bundle(id=key, path=path, spec=spec))
@@ -96,6 +100,7 @@ def _native(scratch: Scratch, usual: dict[str, Any]) -> Iterator[Callable[[dict[
     finally:
         driver.restore([])
         monitors.close()
+        shutil.rmtree(base, ignore_errors=True)
 
 
 def _oci(scratch: Scratch, worker: Worker, spec: dict[str, Any], kind: str) -> dict[str, Callable[[], float]]:

@@ -20,9 +20,19 @@ class Goal:
     reached: Callable[[float], bool]
     ours_first: bool = False
     """The ratio is ours divided by theirs, not theirs divided by ours."""
+    sign = "/"
 
     def ratio(self, ours: float, theirs: float) -> float:
         return ours / theirs if self.ours_first else theirs / ours
+
+
+class Added(Goal):
+    """What ours may take in addition to theirs, in milliseconds."""
+
+    sign = " − "
+
+    def ratio(self, ours: float, theirs: float) -> float:
+        return (ours - theirs) * 1000
 
 
 def at_least(rival: str, factor: float) -> Goal:
@@ -31,6 +41,10 @@ def at_least(rival: str, factor: float) -> Goal:
 
 def at_most(rival: str, share: float) -> Goal:
     return Goal(rival, f"≤ {share:g}", lambda ratio: ratio <= share, ours_first=True)
+
+
+def at_most_more(rival: str, milliseconds: float) -> Goal:
+    return Added(rival, f"≤ {milliseconds:g} ms", lambda added: added <= milliseconds, ours_first=True)
 
 
 @dataclass
@@ -66,7 +80,8 @@ def _cells(row: Row, subjects: Iterable[str], unit: str) -> list[str]:
     if row.goal is None or row.goal.rival not in middle or OURS not in middle:
         return [*cells, "", ""]
     ratio = row.goal.ratio(middle[OURS], middle[row.goal.rival])
-    name = f"{OURS}/{row.goal.rival}" if row.goal.ours_first else f"{row.goal.rival}/{OURS}"
+    pair = (OURS, row.goal.rival) if row.goal.ours_first else (row.goal.rival, OURS)
+    name = row.goal.sign.join(pair)
     mark = "reached" if row.goal.reached(ratio) else "NOT reached"
     return [*cells, f"{name} {ratio:.2f}", f"{row.goal.text} {mark}" if row.goal.text else ""]
 
