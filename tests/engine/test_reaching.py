@@ -60,6 +60,7 @@ def test_an_unpublished_port_is_not_reached_from_outside(engine: Engine, server:
 
 
 def test_the_port_is_free_again_at_the_end(engine: Engine) -> None:
+    engine.image()
     before = engine.leftovers()
     for _ in range(2):
         engine.sampan("run", "--rm", "-p", "8081:80", engine.image(), "true").ok()
