@@ -23,8 +23,8 @@ def freezing(engine: Engine, ident: str) -> tuple[Path, str, str]:
 
 def test_a_container_that_others_have_frozen_hangs_nobody(engine: Engine, shell: str) -> None:
     """What needs a process of its own in it is refused; all else works; and it can be ended."""
-    check = ["--health-cmd", "true", "--health-interval", "100ms", "--health-retries", "1"]
-    ident = engine.docker("run", "-d", "--name", "icebound", *check, shell, "sleep", "1000").out
+    often = ["--health-interval", "100ms", "--health-timeout", "1s", "--health-retries", "1"]
+    ident = engine.docker("run", "-d", "--name", "icebound", "--health-cmd", "true", *often, shell, "sleep", "1000").out
     file, freeze, thaw = freezing(engine, ident)
     engine.wait_until(lambda: engine.docker("exec", "icebound", "true").code == 0, "it works")
     file.write_text(freeze)

@@ -181,9 +181,11 @@ def test_following_a_log_that_is_rotated_all_the_time(
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
-def test_a_log_whose_older_files_are_compressed(tmp_path: Path, driver: str) -> None:
+@pytest.mark.parametrize("buffer", [0, 1 << 20])
+def test_a_log_whose_older_files_are_compressed(tmp_path: Path, driver: str, buffer: int) -> None:
     path = tmp_path / "log"
-    written = open_log({"driver": driver, "path": str(path), "max_size": 4000, "max_file": 4, "compress": True})
+    files = {"path": str(path), "max_size": 4000, "max_file": 4}
+    written = open_log({"driver": driver, **files, "compress": True, "buffer": buffer})
     assert written
     for number in range(400):
         written.write(1, b"line %d\n" % number)
