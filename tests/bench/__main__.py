@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the harness of the tests
 import api_calls
 import bare_runtimes
 import cli_runs
+import crowds
 import driven_runtimes
 import idle_memory
 from machine import describe
@@ -31,6 +32,7 @@ PARTS: dict[str, Callable[[Scratch, int], Part]] = {
     "c": bare_runtimes.measure,
     "d": idle_memory.measure,
     "e": driven_runtimes.measure,
+    "f": crowds.measure,
 }
 
 
@@ -70,8 +72,8 @@ def _options() -> argparse.Namespace:
         "--only",
         type=lambda text: [letter for letter in PARTS if letter in text.split(",")] or parser.error("only what?"),
         default=list(PARTS),
-        metavar="a,b,c,d,e",
-        help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program",
+        metavar="a,b,c,d,e,f",
+        help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program; f: crowds",
     )
     parser.add_argument("-n", "--runs", type=int, default=11, help="runs of each measurement (default: 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")
