@@ -90,10 +90,10 @@ def run_ready(link: Any, usual: dict[str, Any], groups: list[str]) -> None:
     _guarded(link, _ready, link, usual, groups)
 
 
-def run_exec(order: dict[str, Any], stdio: tuple[int, int, int], report: Any) -> None:
+def run_exec(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int], report: Any) -> None:
     """Become one more process of the container that the parent has gone to ahead. Never returns."""
     _begin_marks()
-    _guarded(report, _exec, order, stdio, report)
+    _guarded(report, _exec, order, tasks, stdio, report)
 
 
 def run_remapped_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, int], report: Any) -> None:
@@ -102,20 +102,21 @@ def run_remapped_exec(order: dict[str, Any], init: int, stdio: tuple[int, int, i
     _guarded(report, _remapped_exec, order, init, stdio, report)
 
 
-def go_ahead(order: dict[str, Any], init: int) -> None:
-    """Take a starter to where the process shall be: what it has then, its child has when it is made, and has not to
-    copy the memory first in which it would do it. Nothing can be imported from there, where it would be others' code.
+def go_ahead(order: dict[str, Any], init: int) -> list[int]:
+    """Take a starter to where the process shall be, but not into its groups, whose files are returned open.
 
-    ``StartFailed`` if a step of it fails.
+    What it has then, its child has when it is made, and has not to copy the memory first in which it would do it.
+    Nothing can be imported from there, where it would be others' code. ``StartFailed`` if a step of it fails.
     """
     sys.path.clear()
     try:
-        _join_cgroups([os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]])
+        tasks = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]]
         _set_oom_score(order)
         namespaces.setns(init, order["flags"])
     except OSError as error:
         raise StartFailed(sentence(error), 128) from None
     order["env"] = _environment(order)
+    return tasks
 
 
 def warm() -> None:
@@ -232,8 +233,9 @@ def _enter_container(order: dict[str, Any], things: Things, made: ready.Ready, r
     _become(order, report)
 
 
-def _exec(order: dict[str, Any], stdio: tuple[int, int, int], report: Any) -> None:
+def _exec(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int], report: Any) -> None:
     os.setsid()
+    _join_cgroups(tasks)
     _connect(order, stdio, report)
     _become(order, report)
 

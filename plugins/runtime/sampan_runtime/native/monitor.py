@@ -114,8 +114,8 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
     if order["flags"] & namespaces.CLONE_NEWUSER:
         namespaces.setns(target, order["flags"] & namespaces.CLONE_NEWPID)
         return _clone(0, born_in, init.run_remapped_exec, order, target, stdio)
-    init.go_ahead(order, target)
-    return _clone(0, born_in, init.run_exec, order, stdio)
+    tasks = init.go_ahead(order, target)
+    return _clone(0, born_in, init.run_exec, order, tasks, stdio)
 
 
 def warm() -> None:
