@@ -7,7 +7,6 @@ import pytest
 from sampan.testing.runtime import RuntimeDriverTests
 from sampan_runtime.lxc.driver import Lxc
 from sampan_runtime.native.driver import Native
-from sampan_runtime.oci.driver import Crun, Runc
 
 pytestmark = pytest.mark.root
 
@@ -15,16 +14,6 @@ pytestmark = pytest.mark.root
 class TestNative(RuntimeDriverTests):
     driver_class = Native
     driver_name = "native"
-
-
-class TestCrun(RuntimeDriverTests):
-    driver_class = Crun
-    driver_name = "crun"
-
-
-class TestRunc(RuntimeDriverTests):
-    driver_class = Runc
-    driver_name = "runc"
 
 
 class TestLxc(RuntimeDriverTests):

@@ -117,7 +117,8 @@ def test_a_storage_that_does_not_exist_is_refused_with_those_that_do(
 def test_drivers_side_by_side_reach_one_another(engine: Engine, shell: str, name: str) -> None:
     engine.docker("network", "create", name).ok()
     engine.docker("run", "-d", "--name", f"{name}-a", "--network", name, shell, "sleep", "1000").ok()
-    address = engine.docker("inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", f"{name}-a").out
+    wanted = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    address = engine.docker("inspect", "-f", wanted, f"{name}-a").out
     other = ["--runtime", "crun", "--label", "sampan.storage-driver=vfs", "--network", name]
     engine.docker("run", "--rm", *other, shell, "ping", "-c", "1", "-W", "5", address).ok()
     engine.docker("rm", "-f", f"{name}-a").ok()

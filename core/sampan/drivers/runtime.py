@@ -30,9 +30,9 @@ The monitor's half defines five functions::
         The pid becomes the monitor's child, not the caller's: by CLONE_PARENT, or because the monitor is a
         subreaper until then, which a module with ``SUBREAPER = True`` asks for. With ``order["terminal"]`` true
         ``stdio`` is ignored: the runtime makes a terminal of the container's own devpts (so that ttyname(3) works
-        inside), gives it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns its master's
-        descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit code 127
-        (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
+        inside), gives it to the init, of the size ``order["size"]`` (rows and columns, or None) if it can, and returns
+        its master's descriptor as the second value; without a terminal that is -1. Raises ``StartFailed`` with the exit
+        code 127 (command not found), 126 (cannot be executed) or 128 (anything else), and then has left nothing behind.
         A process that is to be the init's parent instead is its *keeper*: it is the monitor's child, ends when the
         init has ended, and is a third value, with a descriptor or -1, which ``exit_code`` gets.
     ready(usual: Any, slot: str) -> handle or None                                                         (optional)
