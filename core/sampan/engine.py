@@ -121,10 +121,11 @@ class Engine:
         )
 
     def _make_monitors(self) -> Monitors:
-        """The default runtime's monitor half is imported ahead of the first container; others when they are used."""
+        """Monitors' halves of our own runtimes are imported ahead of all containers; others' when they are used."""
         runtime = self.drivers.runtime()
+        halves = [each.monitor_module for each in (runtime, *self.drivers.own("runtime").values())]
         expected = None if self.ids else runtime.usual(usual())
-        return Monitors([runtime.monitor_module], self._exited, self.config.exec_root / "launching", expected)
+        return Monitors(dict.fromkeys(halves), self._exited, self.config.exec_root / "launching", expected)
 
     def _restore(self) -> None:
         """What lives is known before any driver acts, so that none of them takes it for an orphan."""

@@ -30,7 +30,8 @@ logging.getLogger("stevedore").setLevel(logging.WARNING)
 
 Driver = StorageDriver | NetworkDriver | RuntimeDriver
 CONTRACTS: dict[str, type[Driver]] = {"storage": StorageDriver, "network": NetworkDriver, "runtime": RuntimeDriver}
-PATIENCE = 5.0  # seconds that a package gets to be imported, and a driver to check the host
+PATIENCE = 5.0  # seconds that somebody else's package gets to be imported, and its driver to check the host
+OWN_PATIENCE = 60.0  # for our own: only a machine that crawls makes them slow
 RESTORING = 30.0  # seconds for somebody else's driver to put right what an earlier daemon left
 OURS = "sampan"
 
@@ -92,6 +93,10 @@ class Drivers:
                 level = logging.WARNING if slot.broken else logging.INFO
                 log.log(level, "passed over: %s", error.message)
         return drivers
+
+    def own(self, family: str) -> dict[str, Any]:
+        """Those of them that come with this package."""
+        return {name: each for name, each in self.loaded(family).items() if self._slots[family][name].ours}
 
     def restored(self, family: str, name: str, restore: Callable[[], None]) -> None:
         """Call ``restore``, which has the driver put right what an earlier daemon left.
@@ -271,7 +276,9 @@ class _Slot:
 
     def guarded(self, verb: str, function: Callable[[], T], patience: float | None = None) -> T:
         """``function`` within ``patience`` seconds; what it raises is told as the sentence: it cannot ``verb``."""
-        who, patience = self.who, PATIENCE if patience is None else patience
+        who = self.who
+        if patience is None:
+            patience = OWN_PATIENCE if self.ours else PATIENCE
         try:
             return bounded(function, patience)
         except decode.InvalidKey:

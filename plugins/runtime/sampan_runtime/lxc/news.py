@@ -10,11 +10,11 @@ has ended, ``lxc-start`` cannot go on to remove its groups before we have looked
 
 from __future__ import annotations
 
-import array
 import fcntl
 import os
 import select
 import struct
+import sys
 import termios
 
 from sampan.linux import mounts
@@ -49,9 +49,8 @@ def listen(lxcpath: str) -> int:
 
 def failed(fd: int) -> bool:
     """Nothing has been heard of the program for a while: is it because LXC has given up? If so, it can go on."""
-    said = array.array("i", [0])
-    fcntl.ioctl(fd, termios.FIONREAD, said)
-    if said[0] < _PAGE:
+    said = int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
+    if said < _PAGE:
         return False
     return any(kind == _STATE and value in _FAILED for kind, value in drain(fd))
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 
 from sampan.errors import Invalid
 
 _FIELD = {b"\\": b"\\134", b" ": b"\\040", b"\t": b"\\011", b"\n": b"\\012"}
-_PLAIN = re.compile(r"[A-Za-z0-9_./:=@%+,-]+")
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=@%+,-")
 
 
 def line(key: str, value: str | bytes) -> bytes:
@@ -17,7 +16,7 @@ def line(key: str, value: str | bytes) -> bytes:
     text = os.fsencode(value)
     if not writable(text):
         raise Invalid(f"{key} cannot be {os.fsdecode(text)!r}: LXC's configuration has no way to write a line break")
-    quoted = text if _PLAIN.fullmatch(os.fsdecode(text)) else b'"' + text + b'"'
+    quoted = text if text and _PLAIN.issuperset(text) else b'"' + text + b'"'
     return key.encode() + b" = " + quoted
 
 
