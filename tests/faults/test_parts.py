@@ -123,8 +123,10 @@ def test_the_monitor_of_an_exec(engine: Engine, before: Leftovers) -> None:
 
 
 def inside(engine: Engine, ident: str) -> set[int]:
-    [path, *_] = [path for path in engine.leftovers().cgroups if path.endswith(ident)]
-    return set(map(int, Path(path, "cgroup.procs").read_text().split()))
+    lines = Path(f"/proc/{state(engine, ident)['Pid']}/cgroup").read_text().splitlines()
+    group = next(line.split(":", 2)[2] for line in lines if line.endswith(ident))
+    path = next(path for path in Path("/sys/fs/cgroup").rglob(ident) if str(path).endswith(group))
+    return {int(pid) for file in path.rglob("cgroup.procs") for pid in file.read_text().split()}
 
 
 def test_an_init_that_is_killed(engine: Engine, before: Leftovers) -> None:
