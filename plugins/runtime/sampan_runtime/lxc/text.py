@@ -16,8 +16,12 @@ def line(key: str, value: str | bytes) -> bytes:
     text = os.fsencode(value)
     if not writable(text):
         raise Invalid(f"{key} cannot be {os.fsdecode(text)!r}: LXC's configuration has no way to write a line break")
-    quoted = text if text and _PLAIN.issuperset(text) else b'"' + text + b'"'
+    quoted = text if _plain(text) else b'"' + text + b'"'
     return key.encode() + b" = " + quoted
+
+
+def _plain(text: bytes) -> bool:
+    return bool(text) and _PLAIN.issuperset(text)
 
 
 def writable(text: bytes) -> bool:
@@ -55,6 +59,6 @@ def command(args: list[bytes]) -> bytes | None:
         if not writable(arg) or (b"'" in arg and b'"' in arg):
             return None
         quote = b'"' if b"'" in arg else b"'"
-        words.append(arg if _PLAIN.fullmatch(os.fsdecode(arg)) else quote + arg + quote)
+        words.append(arg if _plain(arg) else quote + arg + quote)
     joined = b" ".join(words)
     return b"lxc.init.cmd = " + (b'"' + joined + b'"' if joined[:1] in b"'\"" else joined)
