@@ -347,7 +347,7 @@ class Monitors:
         code = _START.format(path=path, starts=starts, execs=execs, usual=usual, modules=self._modules)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-E", "-B", "-c", code],
+                [sys.executable, "-I", "-S", "-E", "-c", code],
                 executable=f"/proc/self/fd/{interpreter}",
                 pass_fds=[starts, execs, usual, interpreter],
                 stdin=self._lock_of_launches,  # whatever comes of this process holds the lock by its standard input

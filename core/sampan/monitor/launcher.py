@@ -22,6 +22,7 @@ from sampan.monitor import monitor, rehearsal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -54,11 +55,12 @@ def main(starts: int, execs: int, usual: int, path: list[str], modules: list[str
     process.prctl(process.PR_SET_DUMPABLE, 0)
     made_for = messages.kept(usual)
     os.close(usual)
-    for name in modules:
+    for name in reversed(modules):
         load(name)
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # the kernel reaps the monitors
     _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
     rehearsal.rehearse()
+    _rehearse(os.dup(starts), modules[0])
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -101,8 +103,9 @@ def _see_off(pools: list[Crews]) -> None:
 class Crews:
     """The crews that wait on one of the daemon's sockets."""
 
-    def __init__(self, fd: int, module: str, usual: Any) -> None:
+    def __init__(self, fd: int, module: str, usual: Any, fork: Callable[[], int] = os.fork) -> None:
         self.fd = fd
+        self._fork = fork
         self.busy: dict[int, bool] = {}
         self._slots: dict[int, int] = {}
         self._sock = messages.connect(fd)
@@ -138,7 +141,7 @@ class Crews:
         slot = 0
         while slot in self._slots.values():
             slot += 1
-        if os.fork() == 0:
+        if self._fork() == 0:
             status = 1
             try:
                 _close_all_but(self.fd, told)
@@ -151,6 +154,18 @@ class Crews:
         self._slots[heard] = slot
         self._idle += 1
         poll.register(heard, select.POLLIN)
+
+
+def _rehearse(fd: int, module: str) -> None:
+    """What the launcher writes after a fork becomes the monitor's own, too: what it writes once, it writes now."""
+    poll = select.poll()
+    pool = Crews(fd, module, None, fork=lambda: 1)  # nobody is there, and seems to die at once
+    for _ in range(rehearsal.ROUNDS):
+        pool.fill(poll)
+        for heard, _ in poll.poll(0):
+            pool.heard(heard, poll)
+    for heard in pool.busy:
+        os.close(heard)
 
 
 def _close_all_but(*kept: int) -> None:
