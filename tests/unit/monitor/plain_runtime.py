@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
 from typing import Any
 
 from sampan.errors import StartFailed
@@ -32,6 +33,8 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
         raise RuntimeError("a bug in a runtime")
     pid, terminal = pty.fork() if order["terminal"] else (os.fork(), -1)
     if pid == 0:
+        if order["terminal"] and order["size"]:  # before the program can ask
+            termios.tcsetwinsize(0, order["size"])
         for number, fd in enumerate(stdio):
             if fd >= 0:
                 os.dup2(fd, number)
