@@ -493,6 +493,18 @@ class ResumesOnce(Wrong):
         super().resume(container)
 
 
+@breaks("who goes on is not frozen", call="frozen", caught_by="test_a_container_that_goes_on_is_not_called_frozen")
+class CallsAllFrozen(Wrong):
+    def frozen(self, container: str) -> bool:
+        return True
+
+
+@breaks("what is usual can travel", call="usual", caught_by="test_what_is_usual_travels_and_makes_nothing")
+class IsUsuallyNotANumber(Wrong):
+    def usual(self, spec: Mapping[str, Any]) -> Any:
+        return [float("nan")]
+
+
 @breaks("a new limit holds at once", call="update", caught_by="test_less_memory_holds_at_once")
 class UpdatesNothing(Wrong):
     def update(self, container: str, resources: Mapping[str, Any]) -> None:

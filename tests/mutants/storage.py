@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -402,6 +402,12 @@ class RemovesByPaths(Vfs):
     def remove(self, container: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(self.host.data_root / "containers" / container)
+
+
+@breaks("where a root lies is told in words", call="describe", caught_by="test_where_a_root_lies_is_told_in_words")
+class TellsOfWhatIsNotThere(Vfs):
+    def describe(self, container: str) -> Mapping[str, str]:
+        return {"Dir": str(self.host.data_root / container)}
 
 
 # ── changes and usage ────────────────────────────────────────────────────────────────────────────────────────────

@@ -296,6 +296,14 @@ class StorageDriverTests(QuotaTests):
         with pytest.raises(NotFound):
             list(driver.changes(fresh_id()))
 
+    def test_where_a_root_lies_is_told_in_words(self, driver: StorageDriver, container: str) -> None:
+        """Or nothing is told; not of what is not there."""
+        told = driver.describe(container)
+        assert all(isinstance(word, str) for pair in told.items() for word in pair)
+        if told:
+            with pytest.raises(NotFound):
+                driver.describe(fresh_id())
+
     # ── creating and removing ──────────────────────────────────────────────────────────────────────────────────
 
     def test_creating_twice_is_a_conflict(self, driver: StorageDriver, container: str) -> None:

@@ -19,7 +19,8 @@ TERM = int(signal.SIGTERM)
 
 def told(code: str) -> subprocess.Popen[str]:
     """A program that says when it has done ``code``."""
-    said = f"import signal, sys, time; {code}; print(); sys.stdout.flush(); time.sleep(60)"
+    first = "import signal, sys, time; signal.signal(1, signal.SIG_DFL)"  # which nohup has all ignore
+    said = f"{first}; {code}; print(); sys.stdout.flush(); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-S", "-c", said], stdout=subprocess.PIPE, text=True)
     assert child.stdout
     child.stdout.readline()

@@ -108,6 +108,18 @@ class ControlTests(Base):
         assert [used(pid) for pid in driver.processes(running.key, running.pid)] == before
         driver.resume(running.key)
 
+    def test_a_container_that_goes_on_is_not_called_frozen(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        """What is frozen may be called so: a runtime that cannot tell says no."""
+        running = containers.start(command("sleep", "1000"))
+        assert containers.driver.frozen(running.key) is False
+        if features.pause:
+            containers.driver.pause(running.key)
+            assert containers.driver.frozen(running.key) in (True, False)
+            containers.driver.resume(running.key)
+            assert containers.driver.frozen(running.key) is False
+
     def test_a_paused_container_can_be_removed(self, containers: Containers, features: RuntimeFeatures) -> None:
         need(features, "pause")
         running = containers.start(command("sleep", "1000"))

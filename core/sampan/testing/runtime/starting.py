@@ -45,6 +45,12 @@ class StartTests(Base):
         assert marshal.loads(marshal.dumps(dict(order), 4)) == dict(order)  # noqa: S302 - we wrote it
         assert order["terminal"] is terminal
 
+    def test_what_is_usual_travels_and_makes_nothing(self, containers: Containers) -> None:
+        before = containers.traces()
+        usual = containers.driver.usual(command("true"))
+        assert containers.traces() == before
+        assert marshal.loads(marshal.dumps(usual, 4)) == usual  # noqa: S302 - we wrote it
+
     def test_an_order_makes_nothing_in_the_kernel(self, containers: Containers) -> None:
         before = containers.traces()
         bundle = containers.bundle(command("true"))
