@@ -210,8 +210,9 @@ class Watch:
     def wait(self) -> None:
         """Serve until the process has ended and everyone has been told."""
         self._await_end()
-        order = messages.kept(self._order)
-        starved = self._runtime.ended(order)
+        init = self._message["kind"] == "start"
+        order = messages.kept(self._order) if init or self.keeper else None
+        starved = init and self._runtime.ended(order)
         if self.keeper:
             code = self._runtime.exit_code(order, self.keeper)
         else:

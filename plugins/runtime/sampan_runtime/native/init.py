@@ -110,19 +110,29 @@ def go_ahead(order: dict[str, Any], init: int) -> list[int]:
     """
     sys.path.clear()
     try:
-        tasks = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]]
-        _set_oom_score(order)
-        namespaces.setns(init, order["flags"])
+        tasks = _go(order, init)
+        capabilities.limit_bounding(order["capabilities"]["bounding"])
     except OSError as error:
         raise StartFailed(sentence(error), 128) from None
+    order["to_drop"] = 0
+    return tasks
+
+
+def _go(order: dict[str, Any], init: int) -> list[int]:
+    tasks = [os.open(path, os.O_WRONLY | os.O_CLOEXEC) for path in order["tasks"]]
+    _set_oom_score(order)
+    namespaces.setns(init, order["flags"])
     order["env"] = _environment(order)
     return tasks
 
 
-def warm() -> None:
-    """What a starter does in :func:`go_ahead`, as far as it changes nothing, and what is the same for all processes."""
+def warm(order: dict[str, Any]) -> None:
+    """What a starter does in :func:`go_ahead`, to where it is, and what is the same for all processes."""
     _default_signals()
-    _environment({"env": {b"HOME": b"/"}})
+    me = os.pidfd_open(os.getpid())
+    _go(order, me)
+    os.close(me)
+    capabilities.limit_bounding(capabilities.ALL)
 
 
 def _begin_marks() -> None:

@@ -119,12 +119,20 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
 
 
 def warm() -> None:
-    """In a starter that waits for an exec: touch what it will touch."""
-    order = {"env": {}, "tasks": [], "flags": 0, "terminal": False}
+    """In a starter that waits for an exec: touch what it will touch, with an order of the usual size."""
+    order: dict[str, Any] = {"env": {b"HOME": b"/"}, "tasks": [], "oom_score_adj": None}
+    order["flags"] = namespaces.CLONE_NEWUTS
+    order["words"] = [os.urandom(12).hex() for _ in range(60)]
     fd = messages.keep(order)
     messages.kept(fd)
     os.close(fd)
-    init.warm()
+    ours, theirs = messages.pair()
+    messages.send(theirs, ("alive", []))
+    theirs.close()
+    messages.receive(ours)
+    ours.close()
+    process.start_time(os.getpid())
+    init.warm(order)
 
 
 def ended(order: dict[str, Any]) -> bool:
