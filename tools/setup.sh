@@ -83,6 +83,7 @@ tests() {
     system
     need iproute2 command -v ip
     need iputils-ping command -v ping
+    need curl command -v curl
     need crun command -v crun
     need runc command -v runc
     need tini command -v tini-static

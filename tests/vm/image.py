@@ -25,7 +25,7 @@ _PYTHON = "3.11"  # of that release
 _DEBIAN = Debian("test-vm")
 _KERNEL = "linux-image-cloud-amd64"
 _PACKAGES = (
-    *("python3", "libseccomp2", "libnftables1", "nftables", "iproute2", "iputils-ping"),
+    *("python3", "libseccomp2", "libnftables1", "nftables", "iproute2", "iputils-ping", "curl"),
     *("busybox", "procps", "kmod", "util-linux", "xfsprogs"),
 )
 _TOOLS = ("pytest", "pytest-timeout", "hypothesis", "docker")
