@@ -26,11 +26,20 @@ def now() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 
 
+def those_that_wait(engine: Engine) -> set[str]:
+    groups = Path(f"/sys/fs/cgroup/pids/sampan-{engine.instance}").glob("ready-*/tasks")
+    return {pid for tasks in groups for pid in tasks.read_text().split()}
+
+
+def nobody_came(engine: Engine) -> bool:
+    before = those_that_wait(engine)
+    time.sleep(IDLE)
+    return those_that_wait(engine) == before
+
+
 def waits(engine: Engine, shell: str, *flags: str) -> bool:
     """Was the container's init there before the container was asked for?"""
-    groups = Path(f"/sys/fs/cgroup/pids/sampan-{engine.instance}")
-    engine.wait_until(lambda: not groups.parent.is_dir() or len(list(groups.glob("ready-*"))) > 2, "some wait")
-    time.sleep(IDLE)
+    engine.wait_until(lambda: nobody_came(engine), "as many wait as ever will")
     asked = now()
     name = engine.docker("run", "-d", *flags, shell, "sleep", "60").out
     pid = int(engine.docker("inspect", "-f", "{{.State.Pid}}", name).out)

@@ -167,17 +167,19 @@ class Monitors:
         seconds (then whatever was started is killed with its monitor).
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        order = messages.keep({**launch.order, "size": launch.size})
-        fds = [theirs.fileno(), order, *([] if launch.root is None else [launch.root])]
-        fds += [stream.theirs.fileno() for stream in launch.streams]
+        given = [] if launch.root is None else [launch.root]
+        given += [stream.theirs.fileno() for stream in launch.streams]
         try:
-            self._send(_message(launch), fds)
+            order = messages.keep({**launch.order, "size": launch.size})
+            try:
+                self._send(_message(launch), [theirs.fileno(), order, *given])
+            finally:
+                os.close(order)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-            os.close(order)
             for stream in launch.streams:
                 stream.theirs.close()
         return self._await_start(launch.key, ours, timeout)

@@ -139,6 +139,18 @@ def read(path: str) -> str:
         os.close(fd)
 
 
+def starved(path: str | None) -> bool:
+    """Has the kernel killed for want of memory in the group with this ``memory.oom_control`` or ``memory.events``?
+
+    False without one, and when the group is gone.
+    """
+    try:
+        lines = read(path).splitlines() if path else []
+    except OSError:
+        return False
+    return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in lines)
+
+
 def processes(directory: str) -> list[int]:
     """The pids in a group and the groups below it; empty if there is no such group."""
     found = []

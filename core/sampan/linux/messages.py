@@ -52,8 +52,8 @@ def loads(data: bytes) -> Any:
 
 def keep(value: Any) -> int:
     """A value in an anonymous file (memfd_create(2)), for those who read it later or not at all: its descriptor."""
-    fd = os.memfd_create("message", os.MFD_CLOEXEC)
     data = dumps(value)
+    fd = os.memfd_create("message", os.MFD_CLOEXEC)
     while data:
         data = data[os.write(fd, data) :]
     return fd

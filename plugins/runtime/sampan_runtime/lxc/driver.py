@@ -23,10 +23,10 @@ import msgspec
 from sampan.drivers.errors import Unavailable, Unsupported
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
+from sampan_runtime.grouped import Grouped, gone
 from sampan_runtime.lxc import config, steps, text
 from sampan_runtime.lxc.policy import policy
 from sampan_runtime.outside import calls
-from sampan_runtime.outside.grouped import Grouped, gone
 from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
@@ -74,7 +74,7 @@ class Lxc(Grouped):
         directory: str = ""
 
     @cached_property
-    def _groups(self) -> _Groups:  # type: ignore[override]
+    def _groups(self) -> _Groups:
         return _Groups(self.host.instance, self.host.exec_root / "cgroups", "lxc")
 
     @cached_property

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal as signals
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sampan.drivers import RuntimeDriver
-from sampan.drivers.errors import NotFound
-from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures, Stats
-from sampan.linux import capabilities, namespaces, process, starvation
+from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
+from sampan.linux import capabilities, namespaces, process
+from sampan_runtime.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.native import order as orders
-from sampan_runtime.native import rootfs, stats
+from sampan_runtime.native import rootfs
 from sampan_runtime.native.filters import Filters
 from sampan_runtime.native.groups import Groups
 
 _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 
 
-class Native(RuntimeDriver):
+class Native(Grouped):
     monitor_module = "sampan_runtime.native.monitor"
 
     @cached_property
@@ -66,6 +64,7 @@ class Native(RuntimeDriver):
         return made
 
     def usual(self, spec: Mapping[str, Any]) -> Order:
+        self._groups.remove_left()
         made = orders.from_spec(spec, Path("/"), None)
         made["hierarchies"] = self._hierarchies
         made.update(self._groups.order("usual", (spec.get("linux") or {}).get("resources") or {}))
@@ -75,7 +74,7 @@ class Native(RuntimeDriver):
         linux = spec.get("linux") or {}
         started = process.start_time(pid)
         if started is None:
-            raise NotFound(f"container {process_.container[:12]} is not running")
+            raise gone(process_.container)
         made = {**orders.process(process_.process, self._program(linux)), **orders.mappings(linux)}
         flags = [each["type"] for each in linux.get("namespaces") or ()]
         made["flags"] = sum(namespaces.FLAGS[name] for name in set(flags))
@@ -86,23 +85,8 @@ class Native(RuntimeDriver):
         return made
 
     def signal(self, container: str, pid: int, signal: int) -> None:
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            raise NotFound(f"container {container[:12]} is not running") from None
-        try:
-            # The pid may belong to another process by now; the descriptor stays with the one that it was opened for.
-            if pid not in self._groups.processes(container):
-                raise NotFound(f"container {container[:12]} is not running")
-            signals.pidfd_send_signal(fd, signal)
-        except ProcessLookupError:
-            raise NotFound(f"container {container[:12]} is not running") from None
-        finally:
-            os.close(fd)
-
-    def processes(self, container: str, pid: int) -> list[int]:
-        found = self._groups.processes(container)
-        return sorted(found, key=lambda each: (each != pid, each))
+        if not signal_one_of(self._groups, container, pid, signal):
+            raise gone(container)
 
     def pause(self, container: str) -> None:
         self._groups.freeze(container, True)
@@ -110,26 +94,8 @@ class Native(RuntimeDriver):
     def resume(self, container: str) -> None:
         self._groups.freeze(container, False)
 
-    def frozen(self, container: str) -> bool:
-        return self._groups.frozen(container)
-
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         self._groups.update(container, resources)
-
-    def stats(self, container: str) -> Stats:
-        try:
-            return stats.read(self._groups, container)
-        except OSError as error:
-            raise NotFound(f"container {container[:12]} is not running") from error
-
-    def starvation(self, container: str) -> int | None:
-        group = os.path.dirname(self._groups.file("memory", container, "memory.events"))  # noqa: PTH120
-        if not group:
-            return None
-        try:
-            return (starvation.listen_1 if self._groups.has("memory") else starvation.listen_2)(group)
-        except OSError as error:
-            raise NotFound(f"container {container[:12]} is not running") from error
 
     def remove(self, container: str) -> None:
         self._groups.remove(container)

@@ -182,9 +182,12 @@ class Groups:
         self._homes.forget(container)
         self._remove_parents_if_empty()
 
-    def remove_others(self, running: Collection[str]) -> None:
+    def remove_left(self) -> None:
+        """What an earlier daemon's inits waited in. To be called before any of this daemon's wait."""
         for place in self.places:
             remove_left(f"{place}/{self._parent}")
+
+    def remove_others(self, running: Collection[str]) -> None:
         for container in self.known() - set(running):
             self.remove(container)
         self._remove_parents_if_empty()

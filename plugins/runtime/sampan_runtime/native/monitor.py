@@ -136,12 +136,7 @@ def warm() -> None:
 
 
 def ended(order: dict[str, Any]) -> bool:
-    path = order["oom"]
-    try:
-        lines = cgroups.read(path).splitlines() if path else []
-    except OSError:
-        return False
-    return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in lines)
+    return cgroups.starved(order["oom"])
 
 
 def finish(order: dict[str, Any]) -> None:

@@ -53,9 +53,9 @@ class Standby:
 
     def is_ready(self) -> bool:
         """Wait for it. If not, it is gone: what is wrong shows again, and is told, when a container is started."""
-        message, _ = messages.receive(self._link)
-        if message == ("ready",):
-            return True
+        with suppress(OSError):
+            if messages.receive(self._link)[0] == ("ready",):
+                return True
         self.close()
         return False
 
@@ -122,7 +122,7 @@ def set_limits(limits: Iterable[Limit]) -> None:
 
 
 def remove_left(parent: str) -> None:
-    """Remove the groups of an earlier daemon's. Nobody is in those, unless one of this daemon's has taken them over."""
+    """Remove the groups of an earlier daemon's, as far as nobody is in them any more."""
     with suppress(FileNotFoundError):
         for name in os.listdir(parent):  # noqa: PTH208 - names
             if name.startswith(PREFIX):

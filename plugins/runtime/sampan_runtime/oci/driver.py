@@ -20,9 +20,9 @@ import msgspec
 from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
+from sampan_runtime.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.oci import fitting
 from sampan_runtime.outside import calls
-from sampan_runtime.outside.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
@@ -52,7 +52,7 @@ class Oci(Grouped):
         return [found[cgroups.V2]] if cgroups.V2 in found and len(found) > 1 else []
 
     @cached_property
-    def _groups(self) -> OutsideGroups:  # type: ignore[override]
+    def _groups(self) -> OutsideGroups:
         found = {name: place for name, place in cgroups.hierarchies().items() if place not in self._hidden}
         return OutsideGroups(self.host.instance, self.host.exec_root / "cgroups", self.name, found)
 

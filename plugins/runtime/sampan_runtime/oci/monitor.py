@@ -93,12 +93,7 @@ def _disarm(root: int) -> None:
 
 
 def ended(order: dict[str, Any]) -> bool:
-    path = order.get("oom")  # an exec's order has none
-    try:
-        lines = cgroups.read(path).splitlines() if path else []
-    except OSError:
-        return False
-    return any(line.split()[0] == "oom_kill" and line.split()[1] != "0" for line in lines)
+    return cgroups.starved(order["oom"])
 
 
 def finish(order: dict[str, Any]) -> None:

@@ -16,7 +16,9 @@ from sampan_runtime.native.groups import Groups
 class Grouped(RuntimeDriver):
     """A runtime whose containers have the groups that ``_groups`` names."""
 
-    _groups: Groups
+    @property
+    def _groups(self) -> Groups:
+        raise NotImplementedError
 
     def processes(self, container: str, pid: int) -> list[int]:
         found = self._groups.processes(container)
