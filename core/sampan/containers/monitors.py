@@ -160,11 +160,12 @@ class Monitors:
         ours.setblocking(False)
         return ours, Stream(theirs, (stdin, stdout, stderr))
 
-    def start(self, launch: Launch, *, timeout: float = 60.0) -> Started:
-        """Start a process; returns when its execve has succeeded.
+    def start(self, launch: Launch, *, timeout: float = 60.0, meanwhile: Callable[[], None] = lambda: None) -> Started:
+        """Start a process; returns when its execve has succeeded, and ``meanwhile`` has been called.
 
         ``StartFailed`` says why it could not be started, ``Unavailable`` that no answer came within ``timeout``
-        seconds (then whatever was started is killed with its monitor).
+        seconds (then whatever was started is killed with its monitor). What ``meanwhile`` raises is raised when the
+        process has been started.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         given = [] if launch.root is None else [launch.root]
@@ -182,7 +183,11 @@ class Monitors:
             theirs.close()
             for stream in launch.streams:
                 stream.theirs.close()
-        return self._await_start(launch.key, ours, timeout)
+        try:
+            meanwhile()
+        finally:
+            started = self._await_start(launch.key, ours, timeout)
+        return started
 
     def adopt(self, key: str, directory: Path) -> Started | Exit | None:
         """What became of a process that an earlier daemon started: it runs, it ended, or nothing is known."""

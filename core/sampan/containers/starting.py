@@ -130,12 +130,8 @@ class Starter:
         state.started_at = timestamps.now()
         state.exit_code, state.error, state.oom_killed, state.ending = 0, "", False, ""
         state.stopped_by_user = False
-        saving = self._threads.submit(account.trail.run, self._save, entry.record)
-        undo.push(saving.exception)
         started = self._launch(entry, bundle, root, account, undo)
         state.pid, state.monitor, state.started_at = started.pid, started.monitor, timestamps.text(started.at)
-        with step("wait until the record is durable", "thread"):
-            saving.result()
         entry.ended.clear()
 
     def _save(self, record: Container) -> None:
@@ -144,9 +140,13 @@ class Starter:
 
     def _join(self, record: Container, chosen: Users, account: Account, undo: Undo) -> Future[Path | None]:
         networks = self._parts.networks
+        joined: Future[Path | None] = Future()
         if _shares_network(record):
-            joined: Future[Path | None] = Future()
             joined.set_result(self._shared_network(record))
+            return joined
+        if record.host_config["NetworkMode"] == "host":  # nothing is made for it: a thread would take longer
+            joined.set_result(networks.attach(record, chosen))
+            undo.push(networks.detach, record)
             return joined
         joining = self._threads.submit(account.trail.run, networks.attach, record, chosen)
 
@@ -221,7 +221,7 @@ class Starter:
         )
         with step("have a monitor start the init", "process", driver=record.runtime) as here:
             asked = time.monotonic_ns()
-            started = self._parts.monitors.start(launch)
+            started = self._parts.monitors.start(launch, meanwhile=lambda: self._save(record))
             here.object = str(started.pid)
         account.started(started, asked, record.runtime)
         return started

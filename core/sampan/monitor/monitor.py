@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SOCKET = "monitor.sock"
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
+_SOON = 0.005  # seconds in which many a process has done what it was started for
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
@@ -78,25 +79,26 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 1)
     streams = Streams(message)
     try:
-        try:
-            pid, terminal = starter.start(message, given, streams.theirs)
-        except BrokenPipeError:  # somebody killed it, or what it had made ahead
-            starter = Starter(runtime, load, None, close=[told])
-            pid, terminal = starter.start(message, given, streams.theirs)
+        starter.ask(message, given, streams.theirs)
+    except BrokenPipeError:  # somebody killed it, or what it had made ahead
+        starter = Starter(runtime, load, None, close=[told])
+        starter.ask(message, given, streams.theirs)
+    watch = Watch(message, runtime, streams, clients, *given[1:])  # while the starter is at it
+    try:
+        pid, terminal = starter.answer()
     except StartFailed as failure:
         _try_to_send(control, ("failed", failure.message, failure.exit_code))
         _end_all()
         return 0
+    watch.begin(control, pid, terminal, starter.keeper)
     streams.given()
-    watch = Watch(message, runtime, control, pid, *given[1:])
-    watch.keeper = starter.keeper
-    watch.open(streams, terminal, clients)
     os.close(told)
-    starter.reap()
     if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
+        starter.reap()
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     _quiet()
-    watch.wait()
+    watch.wait(starter.reap)
+    starter.reap()
     return 0
 
 
@@ -153,79 +155,95 @@ class Streams:
 
 
 class Watch:
-    """A started process, until it has ended and everyone who should know knows."""
-
-    keeper: tuple[int, int] | None = None
+    """A process that is being started, and then until it has ended and everyone who should know knows."""
 
     def __init__(
         self,
         message: dict[str, Any],
         runtime: Any,
-        control: Any,
-        pid: int,
+        streams: Streams,
+        clients: list[int],
         order: int,
         root: int = -1,
     ) -> None:
+        """All that can be done before there is a process: the log, the streams, the clients that are attached."""
         self._message = message
         self._runtime = runtime
         self._controls: list[Any] = []
-        self._pid = pid
+        self._pid = 0
+        self._keeper: tuple[int, int] | None = None
         self._order = order  # unread until the end: what has been read takes memory
         self._root = root
-        self._at = time.time_ns()
+        self._at = 0
+        self._started: Any = None
         self._terminal = -1
         self._loop = Loop()
         self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
-        self._started = ("started", pid, os.getpid(), self._at)
         self._directory = -1
         self._listener: Any = None
         if message["directory"]:
             self._directory = os.open(message["directory"], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            self._keep_status("")
-        _try_to_send(control, self._started)
-        self._add_control(control)
+        if streams.output >= 0:
+            self._relay.source(streams.output, 1)
+            self._relay.source(streams.error, 2)
+        if streams.input >= 0:
+            self._relay.sink(streams.input)
+        for fd, wants in zip(clients, message["streams"], strict=True):
+            self._relay.attach(fd, wants)
 
-    def open(self, streams: Streams, terminal: int, clients: list[int]) -> None:
-        """Connect the streams, the clients and whoever may look for us later."""
+    def begin(self, control: Any, pid: int, terminal: int, keeper: tuple[int, int] | None = None) -> None:
+        """The process runs: tell the daemon, then whoever may look for us later.
+
+        A daemon that follows the one that is told waits until our standard input, the lock of launches, is closed.
+        """
+        self._pid = pid
+        self._keeper = keeper
+        self._at = time.time_ns()
+        self._started = ("started", pid, os.getpid(), self._at)
         if terminal >= 0:
             self._terminal = terminal
             self._relay.source(os.dup(terminal), 1)
             self._relay.sink(os.dup(terminal))
             if self._message["size"]:
                 self._resize(*self._message["size"])
-        else:
-            self._relay.source(streams.output, 1)
-            self._relay.source(streams.error, 2)
-            if streams.input >= 0:
-                self._relay.sink(streams.input)
-        for fd, wants in zip(clients, self._message["streams"], strict=True):
-            self._relay.attach(fd, wants)
+        _try_to_send(control, self._started)
+        self._add_control(control)
         if self._directory >= 0:
+            self._keep_status("")
             self._listen()
 
     def turn(self, timeout: float | None = None) -> None:
         """Serve whatever is ready."""
         self._loop.turn(timeout)
 
-    def wait(self) -> None:
-        """Serve until the process has ended and everyone has been told."""
-        self._await_end()
+    def wait(self, settle: Callable[[], None]) -> None:
+        """Serve until the process has ended and everyone has been told.
+
+        ``settle`` is what is left to do of the start. It takes time that a process may need that has just begun, or the
+        daemon, to tell of it, so it comes a little later.
+        """
+        self._await_end(settle)
         init = self._message["kind"] == "start"
-        order = messages.kept(self._order) if init or self.keeper else None
+        order = messages.kept(self._order) if init or self._keeper else None
         starved = init and self._runtime.ended(order)
-        if self.keeper:
-            code = self._runtime.exit_code(order, self.keeper)
+        if self._keeper:
+            code = self._runtime.exit_code(order, self._keeper)
         else:
             code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
         self._end(order, code if code >= 0 else 128 - code, starved)
 
-    def _await_end(self) -> None:
+    def _await_end(self, settle: Callable[[], None]) -> None:
         try:
             ended = os.pidfd_open(self._pid)
         except ProcessLookupError:  # it was short, and not our child
             return
         over: list[int] = []
         self._loop.watch(ended, select.EPOLLIN, over.append)
+        soon = time.monotonic() + _SOON
+        while not over and (left := soon - time.monotonic()) > 0:
+            self.turn(left)
+        if not over:
+            settle()
         while not over:
             self.turn()
         self._loop.forget(ended)
@@ -233,14 +251,14 @@ class Watch:
 
     def _end(self, order: Any, code: int, starved: bool) -> None:
         at = time.time_ns()
-        self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
-        if self._listener:  # whoever looks for us from now on reads the status
-            self._loop.forget(self._listener.fileno())
-            self._listener.close()
         self._relay.drain()
         self._relay.dismiss()
         for control in self._controls:
             _try_to_send(control, ("exit", code, starved, at))
+        self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
+        if self._listener:  # whoever looks for us from now on reads the status; so do those that were not let in
+            self._loop.forget(self._listener.fileno())
+            self._listener.close()
         self._relay.finish(_PATIENCE)
         if self._root >= 0:
             os.close(self._root)

@@ -42,16 +42,19 @@ class Starter:
     keeper: tuple[int, int] | None = None
     """See ``sampan.drivers.runtime``."""
 
-    def start(self, message: dict[str, Any], fds: Sequence[int], stdio: list[int]) -> tuple[int, int]:
-        """The process's pid, and the master of its terminal or -1. ``fds``: the control, the order, the root if any.
+    def ask(self, message: dict[str, Any], fds: Sequence[int], stdio: list[int]) -> None:
+        """Have it start a process. ``fds``: the control, the order, the root if any.
 
         The starter and the process keep the control open until there is a program running, or neither of them. So if
         this monitor is killed, the daemon, at the other end, does not clean up before they are gone as well.
 
-        ``StartFailed`` if it could not be started; ``BrokenPipeError`` if the starter died before it was asked.
+        ``BrokenPipeError`` if the starter died before it was asked.
         """
         wanted = message["kind"], message["module"], message.get("path", ()), message["root"]
         messages.send(self._link, wanted, [*fds, *stdio])
+
+    def answer(self) -> tuple[int, int]:
+        """The process's pid, and the master of its terminal or -1. ``StartFailed`` if it could not be started."""
         try:
             answer, given = messages.receive(self._link)
         except OSError:
@@ -67,11 +70,13 @@ class Starter:
         return answer[1], terminal
 
     def reap(self) -> None:
-        """After the daemon has its answer, for processes take their time to go."""
+        """After the daemon has its answer, for processes take their time to go. Idempotent."""
+        if not self._pid:
+            return
         self._link.close()
-        os.waitpid(self._pid, 0)
-        if self._spare:
-            os.waitpid(self._spare, 0)
+        for pid in filter(None, (self._pid, self._spare)):
+            os.waitpid(pid, 0)
+        self._pid = 0
 
     def give_up(self) -> None:
         """It is not needed: what it has made ahead is gone when this returns."""

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,7 +161,8 @@ class Monitors(Noted):
 
     stream = staticmethod(lambda **wants: _stream(tuple(wants.values())))
 
-    def start(self, launch: Launch, *, timeout: float = 60.0) -> Started:
+    def start(self, launch: Launch, *, timeout: float = 60.0, meanwhile: Callable[[], None] = lambda: None) -> Started:
+        meanwhile()
         for stream in launch.streams:
             stream.theirs.close()
         self.note(f"start {launch.kind}")

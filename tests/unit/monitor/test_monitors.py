@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -110,7 +111,8 @@ def daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
     for status in tmp_path.glob("*/status"):
         about = msgspec.json.decode(status.read_bytes())
         if "exit" not in about and alive(about["monitor"]):
-            os.kill(about["pid"], signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # its end is told first, and then written down
+                os.kill(about["pid"], signal.SIGKILL)
     for each in made:
         each.monitors.close()
 

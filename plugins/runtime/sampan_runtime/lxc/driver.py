@@ -130,6 +130,7 @@ class Lxc(Grouped):
         if not self._groups.controls_devices:
             _forbid_device_nodes(made)
         self._groups.settle(bundle.id, linux.get("cgroupsPath") or "")
+        self._keepers.settle(bundle.id, "")
         early, late = config.sysctls(spec)
         directory = self._lxcpath / bundle.id
         seccomp = linux.get("seccomp")
@@ -160,11 +161,6 @@ class Lxc(Grouped):
             "network": config.network(spec),
             "cgroups": self._groups.directories(bundle.id),
             "keepers": self._keepers.directories(bundle.id),
-            "parents": [
-                *(f"{parent}/{_PIVOT}" for parent in self._keepers.parents),
-                *self._keepers.parents,
-                *self._groups.parents,
-            ],
         }
 
     def exec_order(self, process_: ExecProcess, pid: int, spec: Mapping[str, Any]) -> Order:

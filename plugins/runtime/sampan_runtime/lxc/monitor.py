@@ -140,9 +140,6 @@ def finish(order: dict[str, Any]) -> None:
     for directory in [*order["cgroups"], *order["keepers"]]:
         with suppress(OSError):
             cgroups.remove(directory)
-    for directory in order["parents"]:  # gone if this was the last one
-        with suppress(OSError):
-            os.rmdir(directory)  # noqa: PTH106
 
 
 def _code(status: int) -> int:

@@ -31,6 +31,8 @@ class Groups:
         self._homes = Homes(memory)
         self._found = cgroups.hierarchies() if found is None else dict(found)
         self._probing = threading.Lock()
+        self._counting = threading.Lock()
+        self._wanted: set[str] = set()  # containers that may be making groups, or have them
         self.places = sorted({place for name, place in self._found.items() if name != cgroups.V2})
         self.unified = self._found.get(cgroups.V2)
         if {"devices", "freezer"} <= self._found.keys() and not self._controllers_2:
@@ -52,7 +54,10 @@ class Groups:
         return self.unified is not None
 
     def settle(self, container: str, path: str) -> None:
-        """The container's groups are to be at OCI's ``cgroupsPath``; ``""`` is our own place for them."""
+        """The container's groups are to be at OCI's ``cgroupsPath``; ``""`` is our own place for them. Until they are
+        removed, the group above them stays: other programs than ours make that and then fail to find it."""
+        with self._counting:
+            self._wanted.add(container)
         if path:
             unified = self.unified if self._controllers_2 else None
             self._homes.keep(container, resolve(path, set(self._found.values()), cgroups.own(self._found), unified))
@@ -180,7 +185,10 @@ class Groups:
         for directory in directories:
             cgroups.remove(directory)
         self._homes.forget(container)
-        self._remove_parents_if_empty()
+        with self._counting:
+            self._wanted.discard(container)
+            if not self._wanted:
+                self._remove_parents_if_empty()
 
     def remove_left(self) -> None:
         """What an earlier daemon's inits waited in. To be called before any of this daemon's wait."""
@@ -188,9 +196,13 @@ class Groups:
             remove_left(f"{place}/{self._parent}")
 
     def remove_others(self, running: Collection[str]) -> None:
+        with self._counting:
+            self._wanted.update(running)
         for container in self.known() - set(running):
             self.remove(container)
-        self._remove_parents_if_empty()
+        with self._counting:
+            if not self._wanted:
+                self._remove_parents_if_empty()
 
     def file(self, controller: str, container: str, name: str) -> str:
         """A control file of the controller, wherever this host has it; ``""`` if it has none."""
