@@ -1,7 +1,8 @@
 """The engine's memory: records as JSON in SQLite, written before anything is acknowledged.
 
 One table per noun, ``(id TEXT PRIMARY KEY, body BLOB)``. WAL with ``synchronous=FULL``: when ``put`` returns, the
-record survives the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous).
+record survives the loss of power (https://www.sqlite.org/pragma.html#pragma_synchronous). What would be forgotten at
+the next start anyway need not, and is not waited for: it survives the daemon and no more (``synchronous=NORMAL``).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class State:
         self._lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._set_sync(True)
         found = self._db.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, SCHEMA):
             raise Unavailable(f"{path} was written by another version of sampan (schema {found}, not {SCHEMA})")
@@ -42,8 +43,9 @@ class State:
             self._db.execute(f"PRAGMA user_version={SCHEMA}")
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All of the puts and deletes inside become durable together, or none of them. May be nested.
+    def transaction(self, *, lasting: bool = True) -> Iterator[None]:
+        """All of the puts and deletes inside become durable together, or none of them. May be nested: the outermost
+        says whether they are ``lasting``, that is, survive the loss of power and not only the daemon.
 
         ``Exhausted`` if the disk is full, ``Unavailable`` if the database cannot be written for another reason.
         """
@@ -52,6 +54,8 @@ class State:
                 yield
                 return
             try:
+                if lasting != self._syncs:
+                    self._set_sync(lasting)
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
                 self._db.execute("COMMIT")
@@ -62,18 +66,23 @@ class State:
                     raise self._refusal(error) from error
                 raise
 
+    def _set_sync(self, wanted: bool) -> None:
+        """No change of this has an effect inside a transaction."""
+        self._db.execute(f"PRAGMA synchronous={'FULL' if wanted else 'NORMAL'}")
+        self._syncs = wanted
+
     def _refusal(self, error: sqlite3.OperationalError) -> SampanError:
         if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
             return Exhausted(f"no space is left where {self._path} is: nothing was changed")
         return Unavailable(f"{self._path} cannot be written: {error}")
 
-    def put(self, table: str, ident: str, record: object) -> None:
+    def put(self, table: str, ident: str, record: object, *, lasting: bool = True) -> None:
         body = msgspec.json.encode(record)
-        with self.transaction():
+        with self.transaction(lasting=lasting):
             self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (ident, body))  # noqa: S608
 
-    def delete(self, table: str, ident: str) -> None:
-        with self.transaction():
+    def delete(self, table: str, ident: str, *, lasting: bool = True) -> None:
+        with self.transaction(lasting=lasting):
             self._db.execute(f"DELETE FROM {table} WHERE id = ?", (ident,))  # noqa: S608
 
     def load(self, table: str, kind: type[T]) -> dict[str, T]:

@@ -158,13 +158,14 @@ def _remove_empty(directory: Any) -> None:
 
 
 def forget(parts: Parts, entry: Entry, *, volumes: bool) -> None:
-    """Make the container not exist: durable when this returns. What it left on disk is the cleaner's.
+    """Make the container not exist: durable when this returns, unless the next daemon would do it anyway. What it left
+    on disk is the cleaner's.
 
     ``volumes``: those that nobody named go with it.
     """
     going = keeping.names(entry.record, anonymous=True) if volumes else []
     with parts.volumes.disclaiming(going):
-        parts.state.delete("containers", entry.record.id)
+        parts.state.delete(TABLE, entry.record.id, lasting=not entry.record.host_config["AutoRemove"])
     drop(parts, entry)
 
 

@@ -46,8 +46,9 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     ids: IdMap = SAME
 
     def save(self, record: Container) -> None:
-        """When this returns, the record survives the loss of power."""
-        self.state.put(TABLE, record.id, record)
+        """When this returns, the record survives the loss of power, or if it is to be removed at its end, which is
+        what the next daemon does then, at least the daemon."""
+        self.state.put(TABLE, record.id, record, lasting=not record.host_config["AutoRemove"])
 
     def announce(self, record: Container, action: str, **attributes: str) -> None:
         """Publish an event with Docker's attributes."""

@@ -15,6 +15,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE
 from sampan.errors import SampanError
 
+_SOON = 0.02  # seconds after a start
 _AFTER = (0.01, 0.1, 1.0)  # seconds: the kernel tells before it kills
 
 
@@ -38,9 +39,9 @@ class Starvation:
         self._told: dict[str, int] = {}  # kills in this run
 
     def begin(self, entry: Entry) -> None:
-        """It runs; off the path of the start, which nobody shall wait longer for."""
+        """It runs; off the path of the start, and of what is over soon, which nobody shall wait longer for."""
         pid = entry.record.state.pid
-        self._parts.cleaner.later(lambda: self._watch(entry, pid))
+        self._parts.clock.later(_SOON, lambda: self._parts.cleaner.later(lambda: self._watch(entry, pid)))
 
     def end(self, entry: Entry) -> None:
         """Its run is over."""

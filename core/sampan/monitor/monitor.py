@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SOCKET = "monitor.sock"
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
+_LESS = 10
 _SOON = 0.005  # seconds in which many a process has done what it was started for
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
@@ -255,6 +256,7 @@ class Watch:
         self._relay.dismiss()
         for control in self._controls:
             _try_to_send(control, ("exit", code, starved, at))
+        os.nice(_LESS)  # whoever has been told is in more of a hurry
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         if self._listener:  # whoever looks for us from now on reads the status; so do those that were not let in
             self._loop.forget(self._listener.fileno())

@@ -225,6 +225,9 @@ class Volumes:
     def _marking(self, names: Iterable[str], *, unclaimed: bool) -> Iterator[None]:
         with self._lock:  # before the database's: whoever holds that one must not wait for ours
             found = [volume for name in names if (volume := self._volumes.get(name)) and volume.unclaimed != unclaimed]
+            if not found:
+                yield
+                return
             try:
                 with self._state.transaction():
                     for volume in found:

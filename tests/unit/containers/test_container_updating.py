@@ -128,7 +128,7 @@ def test_a_record_that_cannot_be_written_takes_the_limits_back(home: House, monk
     record = home.create("one", host={"Memory": 8 * MB})
     home.containers.start("one")
 
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise Exhausted("no space is left")
 
     monkeypatch.setattr(home.parts.state, "put", full)
