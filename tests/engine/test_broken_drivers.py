@@ -148,12 +148,16 @@ def test_a_container_that_asks_for_it_is_refused_and_leaves_nothing(
     assert said in done.stderr, done.stderr
     assert "Traceback" not in done.stderr
     assert engine.sampan("ps", "-aq").out == ""
-    extra = engine.leftovers().beyond(before)
-    kept = [
+    kept = tuple(
         f"{engine.root}/{place}/{family}/{words[1]}" for place, family in (("data", "storage"), ("exec", "runtime"))
-    ]
-    extra["files"] = [each for each in extra.get("files", ()) if not each.startswith(tuple(kept))]
-    assert not any(extra.values()), extra
+    )
+
+    def extra() -> dict[str, list[str]]:
+        found = engine.leftovers().beyond(before)
+        found["files"] = [each for each in found.get("files", ()) if not each.startswith(kept)]
+        return {kind: things for kind, things in found.items() if things}
+
+    engine.wait_until(lambda: not extra(), "only what was there before is left")
 
 
 def test_a_network_of_it_refuses_containers_and_can_be_removed(engine: Furnished, nothing_left: None) -> None:

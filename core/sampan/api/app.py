@@ -6,14 +6,14 @@ import asyncio
 import logging
 import sys
 from collections.abc import Awaitable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any
 
 from sampan import __version__
 from sampan.api import failures
 from sampan.api.call import MAX_JSON, Call
 from sampan.api.nouns import routes
-from sampan.api.router import NEWEST, Route, UnknownVersion, split_version
+from sampan.api.router import NEWEST, Handler, Route, UnknownVersion, split_version
 from sampan.api.wire.answer import Answer, Hijack, Reply, Stream, json
 from sampan.api.wire.request import Request
 
@@ -68,10 +68,31 @@ class App:
                 call.content = await body.whole(MAX_JSON)
             if route.is_async:
                 return _as_answer(await route.handler(call))
+            if route.goes_on:
+                first: Future[Answer] = Future()
+                self._workers.submit(_begin, route.handler, call, first)
+                return await asyncio.wrap_future(first)
             loop = asyncio.get_running_loop()
             return _as_answer(await loop.run_in_executor(self._workers, route.handler, call))
         except Exception as error:
             return failures.reply(error)
+
+
+def _begin(handler: Handler, call: Call, first: Future[Answer]) -> None:
+    """Go through a generator; ``first`` gets what it yields."""
+    steps = handler(call)
+    try:
+        answer = next(steps)
+    except Exception as error:
+        first.set_exception(error)
+        return
+    if first.set_running_or_notify_cancel():
+        first.set_result(answer)
+    try:
+        for _ in steps:
+            pass
+    except Exception:
+        log.exception("what was left to do after an answer could not be done")
 
 
 def _as_answer(result: Any) -> Answer:

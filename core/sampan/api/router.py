@@ -1,7 +1,8 @@
 """Finds the handler of a request: declared by decorators in ``nouns/``, one table per process.
 
 A handler takes a :class:`Call` and returns an answer, a JSON value or None (204). A plain function runs in a worker
-thread; a coroutine function, or one declared ``inline`` because it never waits, runs on the event loop.
+thread; a coroutine function, or one declared ``inline`` because it never waits, runs on the event loop. A generator
+runs in a worker thread, too; what it yields first is the answer, and then it goes on for itself.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ _VERSION = re.compile(r"/v(\d{1,4})\.(\d{1,4})(/.*)")
 class Route:
     """``streams``: the handler reads the body itself while it arrives."""
 
-    __slots__ = ("handler", "inline", "is_async", "streams")
+    __slots__ = ("goes_on", "handler", "inline", "is_async", "streams")
 
     def __init__(self, handler: Handler, *, inline: bool, streams: bool) -> None:
         self.handler = handler
         self.inline = inline
         self.streams = streams
         self.is_async = inspect.iscoroutinefunction(handler)
+        self.goes_on = inspect.isgeneratorfunction(handler)
 
 
 class _Template(NamedTuple):

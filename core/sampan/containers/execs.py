@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sampan.containers import attach, capabilities, request, spec, users
-from sampan.containers.monitors import Exit, Launch
+from sampan.containers.monitors import Exit, Launch, Started
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.starting import explained
@@ -73,9 +73,7 @@ class Execs:
     def get(self, ident: str) -> Exec:
         """The exec now. When its process or its monitor is gone but its end was not told yet, waits for that, a moment:
         whoever has seen its streams end is to see its exit code, too."""
-        found = self._execs.get(ident)
-        if found is None:
-            raise NotFound(f"No such exec instance: {ident}")
+        found = self.known(ident)
         if found.running and found.pid and not self._lives(found):
             self._ended[ident].wait(PATIENCE)
         return found
@@ -86,11 +84,20 @@ class Execs:
     def start(
         self, ident: str, *, detach: bool = False, framed: bool | None = None, size: tuple[int, int] | None = None
     ) -> socket.socket | None:
-        """Start it; our end of its streams, None if detached. ``framed`` says whether the client expects Docker's
-        framing; by default it does, unless the process has a terminal.
+        """:meth:`begin` it and wait until it runs."""
+        stream, finish = self.begin(ident, detach=detach, framed=framed, size=size)
+        finish()
+        return stream
+
+    def begin(
+        self, ident: str, *, detach: bool = False, framed: bool | None = None, size: tuple[int, int] | None = None
+    ) -> tuple[socket.socket | None, Callable[[], None]]:
+        """Have it started; our end of its streams, None if detached, and what is to be called to finish the start.
+        ``framed`` says whether the client expects Docker's framing; by default it does, unless the process has a
+        terminal.
 
         Attached, a command that cannot be started, a user or a directory that is not there, is told in the stream and
-        by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``.
+        by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``, now or at the finish.
         """
         made = self.get(ident)
         with self._lock:
@@ -102,25 +109,49 @@ class Execs:
             self._ended[ident] = threading.Event()
         config = made.config
         framed = not config["Tty"] if framed is None else framed
-        ours, streams = None, []
+        ours, streams, last = None, [], None
         try:
             entry = self._active(made.container)
             if not detach:
                 ours, stream = self._parts.monitors.stream(
                     stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"]
                 )
-                streams = [stream]
+                streams, last = [stream], stream.theirs.dup()
             self._announce(made, f"exec_start: {_said(config['Cmd'])}")
             launch = self._launch(entry.record, made, streams, size)
-            made.pid = self._parts.monitors.start(launch).pid
+            answer = self._parts.monitors.ask(launch)
         except Exception as error:
-            if ours:
+            if ours and last:
                 ours.close()
+                last.close()
             failure = self._failed(made, error)
             if detach or not isinstance(error, StartFailed | Invalid):
                 raise
-            return attach.said(failure + "\r\n", tty=not framed)
-        return attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
+            return attach.said(failure + "\r\n", tty=not framed), lambda: None
+        told = attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
+        return told, lambda: self._finish(made, answer, last)
+
+    def _finish(self, made: Exec, answer: Callable[[], Started], last: socket.socket | None) -> None:
+        """``last``: where the client, if there is one, is told what went wrong; its streams end when that is closed."""
+        try:
+            made.pid = answer().pid
+        except Exception as error:
+            failure = self._failed(made, error)
+            if last is None:
+                raise
+            text = f"{failure}\r\n".encode("utf-8", "replace")
+            with suppress(OSError):  # nobody listens any more
+                last.sendall(attach.frame("stdout", text, tty=made.config["Tty"]))
+        finally:
+            if last:
+                last.close()
+
+    def known(self, ident: str) -> Exec:
+        """The exec as it is known here, without any waiting."""
+        found = self._execs.get(ident)
+        if found is None:
+            raise NotFound(f"No such exec instance: {ident}")
+        return found
 
     def detached(self, ident: str) -> None:
         """Whoever was attached has left by the detach keys; the process runs on."""

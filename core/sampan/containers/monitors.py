@@ -167,6 +167,15 @@ class Monitors:
         seconds (then whatever was started is killed with its monitor). What ``meanwhile`` raises is raised when the
         process has been started.
         """
+        answer = self.ask(launch, timeout=timeout)
+        try:
+            meanwhile()
+        finally:
+            started = answer()
+        return started
+
+    def ask(self, launch: Launch, *, timeout: float = 60.0) -> Callable[[], Started]:
+        """Have a process started. What is returned must be called: it waits for the answer, as :meth:`start` does."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         given = [] if launch.root is None else [launch.root]
         given += [stream.theirs.fileno() for stream in launch.streams]
@@ -183,11 +192,7 @@ class Monitors:
             theirs.close()
             for stream in launch.streams:
                 stream.theirs.close()
-        try:
-            meanwhile()
-        finally:
-            started = self._await_start(launch.key, ours, timeout)
-        return started
+        return functools.partial(self._await_start, launch.key, ours, timeout)
 
     def adopt(self, key: str, directory: Path) -> Started | Exit | None:
         """What became of a process that an earlier daemon started: it runs, it ended, or nothing is known."""

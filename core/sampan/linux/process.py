@@ -40,6 +40,16 @@ class _CloneArgs(ctypes.Structure):
     )
 
 
+def clone_args(flags: int, cgroup: int | None = None) -> ctypes.Structure:
+    """For a child whose parent is the caller's, born in the version 2 group that the descriptor ``cgroup`` is of
+    (clone3(2), ``struct clone_args``)."""
+    args = _CloneArgs(flags=flags | CLONE_PARENT)  # with CLONE_PARENT the exit signal is the caller's own
+    if cgroup is not None:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup
+    return args
+
+
 _clone3 = holding_gil.syscall
 _clone3.restype = ctypes.c_long
 
@@ -50,10 +60,7 @@ def clone(flags: int, *, cgroup: int | None = None) -> int:
     Only for a process with a single thread. ``cgroup`` is a descriptor of a cgroup v2 directory in which the child
     is born (clone3(2), CLONE_PARENT and CLONE_INTO_CGROUP). Raises ``OSError``.
     """
-    args = _CloneArgs(flags=flags | CLONE_PARENT)  # with CLONE_PARENT the exit signal is the caller's own
-    if cgroup is not None:
-        args.flags |= CLONE_INTO_CGROUP
-        args.cgroup = cgroup
+    args = clone_args(flags, cgroup)
     pid: int = _clone3(ctypes.c_long(SYS_CLONE3), ctypes.byref(args), ctypes.c_long(ctypes.sizeof(args)))
     if pid < 0:
         number = ctypes.get_errno()

@@ -146,7 +146,8 @@ class Crews:
             try:
                 _close_all_but(self.fd, told)
                 ahead = None if self._usual is None else (self._usual, str(slot))
-                status = monitor.serve(self._sock, told, self._module, load, ahead)
+                warm = rehearsal.warm if ahead is None else None  # it leaves traces in the memory of those that stay
+                status = monitor.serve(self._sock, told, self._module, load, ahead, warm)
             finally:
                 os._exit(status)
         os.close(told)

@@ -39,24 +39,26 @@ _SOON = 0.005  # seconds in which many a process has done what it was started fo
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
 
-def serve(sock: Any, told: int, module: str, load: Callable[[str], Any], ahead: Any) -> int:
+def serve(
+    sock: Any, told: int, module: str, load: Callable[[str], Any], ahead: Any, warm: Callable[[], None] | None
+) -> int:
     """Wait for a launch message on the launcher's ``sock`` and serve it to its end; the process's exit status.
 
     The launcher reads from ``told``: a byte when this monitor has a message, and the end when it has started what it
-    was to start, or has died. ``ahead`` are the arguments for the
-    runtime's ``ready``.
+    was to start, or has died. ``ahead`` are the arguments for the runtime's ``ready``; ``warm`` is called while there
+    is nothing else to do.
     """
     os.setsid()
     _call_me("sampan-monitor")
     _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     starter = Starter(load(module), load, ahead, close=[sock.fileno(), told])
+    if warm:
+        warm()
     message, fds = messages.receive(sock)
     if message is None:  # the daemon has gone
         starter.give_up()
         return 0
     sock.close()
-    with suppress(OSError):  # the launcher may have been killed
-        os.write(told, b"t")
     try:
         return _run(message, fds, load, starter, told)
     except BaseException as error:
@@ -85,6 +87,8 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         starter = Starter(runtime, load, None, close=[told])
         starter.ask(message, given, streams.theirs)
     watch = Watch(message, runtime, streams, clients, *given[1:])  # while the starter is at it
+    with suppress(OSError):  # the launcher may have been killed
+        os.write(told, b"t")
     try:
         pid, terminal = starter.answer()
     except StartFailed as failure:
@@ -93,12 +97,16 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
         return 0
     watch.begin(control, pid, terminal, starter.keeper)
     streams.given()
-    os.close(told)
     if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
         starter.reap()
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     _quiet()
-    watch.wait(starter.reap)
+
+    def settle() -> None:
+        os.close(told)
+        starter.reap()
+
+    watch.wait(settle)
     starter.reap()
     return 0
 
@@ -253,9 +261,9 @@ class Watch:
     def _end(self, order: Any, code: int, starved: bool) -> None:
         at = time.time_ns()
         self._relay.drain()
-        self._relay.dismiss()
         for control in self._controls:
             _try_to_send(control, ("exit", code, starved, at))
+        self._relay.dismiss()
         os.nice(_LESS)  # whoever has been told is in more of a hurry
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         if self._listener:  # whoever looks for us from now on reads the status; so do those that were not let in

@@ -56,12 +56,30 @@ def _descriptors() -> set[int]:
     return {int(name) for name in os.listdir("/proc/self/fd")}  # noqa: PTH208 - names
 
 
-def _round(directory: str) -> None:
+def warm() -> None:
+    """In a monitor that waits: what it will write when it is told, it has copied by then, and copies nothing more."""
+    ends, message, fds = _told(_message(None))
+    streams = monitor.Streams(message)
+    monitor.Watch(message, _Nothing, streams, fds[2:], fds[1]).turn(0)
+    for fd in (*streams.theirs, streams.input, streams.output, streams.error, *fds):
+        os.close(fd)
+    for each in ends:
+        each.close()
+
+
+def _told(message: dict[str, Any]) -> tuple[list[Any], dict[str, Any], list[int]]:
+    """A message as a monitor receives it, with its descriptors; and the sockets that belong to it."""
     daemon, control = messages.pair()
     client, stream = _socket.socketpair()
     order = messages.keep({})
-    messages.send(daemon, _message(directory), [control.fileno(), order, stream.fileno()])
-    message, fds = messages.receive(control)
+    messages.send(daemon, message, [control.fileno(), order, stream.fileno()])
+    os.close(order)
+    received, fds = messages.receive(control)
+    return [daemon, control, client, stream], received, fds
+
+
+def _round(directory: str) -> None:
+    ends, message, fds = _told(_message(directory))
     starter = Starter(_Nothing, lambda _module: _Nothing, None)
     streams = monitor.Streams(message)
     starter.ask(message, fds[:2], streams.theirs)
@@ -72,11 +90,12 @@ def _round(directory: str) -> None:
     watch.turn(0)
     with suppress(ChildProcessError):  # the kernel has reaped it
         starter.reap()
-    for each in (daemon, control, client, stream):
+    for each in ends:
         each.close()
 
 
-def _message(directory: str) -> dict[str, Any]:
+def _message(directory: str | None) -> dict[str, Any]:
+    log = {"path": f"{directory}/log", "max_size": 1 << 20, "max_file": 2, "extra": ""}
     return {
         "key": "rehearsal",
         "kind": "start",
@@ -85,7 +104,7 @@ def _message(directory: str) -> dict[str, Any]:
         "tty": False,
         "stdin": True,
         "stdin_once": True,
-        "log": {"path": f"{directory}/log", "max_size": 1 << 20, "max_file": 2, "extra": ""},
+        "log": log if directory else None,
         "streams": [(True, True, True)],
         "size": None,
         "directory": directory,

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+_LESS = 10
+
+
 class Starter:
     """The monitor's side.
 
@@ -93,7 +96,8 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, moni
                 made.close()
             os._exit(0)
         _answer(link, runtime, load, made, message, fds)
-        link.recv(1)  # until the monitor has had its turn: our end takes the processor's time that it could have
+        link.recv(1)  # until the monitor has had its turn: our end takes the processor's time that it could have,
+        os.nice(_LESS)  # or whoever was told by it
         if message[0] == "start":
             _tell_marks(fds[0])
     finally:

@@ -202,9 +202,13 @@ class Execs:
     def get(self, ident: str) -> Exec:
         return Exec(id=ident, container="a" * 64, config={"Tty": False, "Cmd": ["true"]})
 
-    def start(self, ident: str, *, detach: bool, framed: bool, size: tuple[int, int] | None) -> socket.socket | None:
+    known = get
+
+    def begin(
+        self, ident: str, *, detach: bool, framed: bool, size: tuple[int, int] | None
+    ) -> tuple[socket.socket | None, Callable[[], None]]:
         self._containers.calls.append(("exec", ident, framed, size))
-        return None if detach else self._containers.attach("web")
+        return None if detach else self._containers.attach("web"), lambda: None
 
     def resize(self, ident: str, rows: int, columns: int) -> None:
         self._containers.resize(ident, rows, columns)

@@ -171,6 +171,10 @@ class Monitors(Noted):
             self.end(launch.key, self.next_exit)
         return Started(os.getpid(), 2, time.time_ns())
 
+    def ask(self, launch: Launch) -> Callable[[], Started]:
+        started = self.start(launch)
+        return lambda: started
+
     def end(self, key: str, code: int, **more: Any) -> None:
         if self.running.pop(key, None):
             self.on_exit(key, Exit(code, more.pop("oom", False), time.time_ns(), **more))

@@ -10,7 +10,8 @@ import pytest
 from sampan.containers.monitors import module_path
 
 NATIVE = "sampan_runtime.native.monitor"
-OURS = ("sampan.linux", "sampan.errors", "sampan.monitor", "sampan_runtime.native")
+STEPS = ("sampan_runtime.steps", "sampan_runtime.powers")
+OURS = ("sampan.linux", "sampan.errors", "sampan.monitor", "sampan_runtime.native", *STEPS)
 DEAR = """
 argparse asyncio collections concurrent contextlib copyreg dataclasses datetime email enum functools hashlib heapq http
 importlib.util inspect json keyword locale logging operator pathlib pickle platform random re reprlib selectors shutil

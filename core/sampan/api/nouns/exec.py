@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -28,9 +30,10 @@ def create(call: Call) -> Reply:
 
 
 @routes.post("/exec/{id}/start")
-def start(call: Call) -> Hijack | Reply:
+def start(call: Call) -> Iterator[Hijack | Reply]:
     """Detached: answers when the process runs. Otherwise the connection becomes the process's streams, with Docker's
-    framing unless the client says that it expects a terminal, whatever the process has."""
+    framing unless the client says that it expects a terminal, whatever the process has; and the client may make ready
+    for them while it is being started."""
     body = call.json(letters.EXEC_START, optional=True)
     found = call.engine.execs.get(call.id)
     detach = typed(body.get("Detach") or False, bool)
@@ -38,13 +41,17 @@ def start(call: Call) -> Hijack | Reply:
     given = body.get("ConsoleSize") if raw and call.version >= SIZED else None
     size = given or found.config.get("ConsoleSize")
     size = typed(size, tuple[int, int]) if size else None
-    peer = call.engine.execs.start(found.id, detach=detach, framed=not raw, size=size)
+    peer, finish = call.engine.execs.begin(found.id, detach=detach, framed=not raw, size=size)
     if peer is None:
-        return Reply(200)
-    if not tty:
-        return Hijack(peer, stream_type(call, raw))
-    leave = keys.DetachKeys(keys.parse(found.detach_keys))
-    return Hijack(peer, stream_type(call, raw), leave, partial(call.engine.execs.detached, found.id))
+        finish()
+        yield Reply(200)
+    elif not tty:
+        yield Hijack(peer, stream_type(call, raw))
+        finish()
+    else:
+        leave = keys.DetachKeys(keys.parse(found.detach_keys))
+        yield Hijack(peer, stream_type(call, raw), leave, partial(call.engine.execs.detached, found.id))
+        finish()
 
 
 @routes.post("/exec/{id}/resize")
@@ -54,5 +61,8 @@ def resize(call: Call) -> Reply:
 
 
 @routes.get("/exec/{id}/json")
-def inspect(call: Call) -> Any:
-    return view(call.engine.execs.get(call.id))
+async def inspect(call: Call) -> Any:
+    found = call.engine.execs.known(call.id)
+    if found.running:
+        found = await asyncio.get_running_loop().run_in_executor(call.workers, call.engine.execs.get, call.id)
+    return view(found)

@@ -23,8 +23,9 @@ import msgspec
 from sampan.drivers.errors import Unavailable, Unsupported
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
+from sampan_runtime import steps
 from sampan_runtime.grouped import Grouped, gone
-from sampan_runtime.lxc import config, steps, text
+from sampan_runtime.lxc import config, text
 from sampan_runtime.lxc.policy import policy
 from sampan_runtime.outside import calls
 from sampan_runtime.outside.groups import OutsideGroups

@@ -9,12 +9,11 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]
 import errno
 import os
-import struct
 import termios
 
 from sampan.errors import StartFailed
 from sampan.linux import process
-from sampan_runtime.lxc import steps
+from sampan_runtime import powers, steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,10 +26,6 @@ _SET = 8  # bytes of a set of signals
 _DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _EVERYTHING = 0xFFFFFFFF
 _TTY_GROUP = 5
-_PR_CAPBSET_DROP = 24
-_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE = 47, 2
-_CAPABILITY_VERSION_3 = 0x20080522
-_CAPABILITIES = 41  # up to CHECKPOINT_RESTORE; a kernel that has fewer refuses the others
 _CLOEXEC, _PATH_ONLY = os.O_CLOEXEC, os.O_PATH | os.O_CLOEXEC
 _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
@@ -77,21 +72,9 @@ class Program:
         if order["terminal"]:
             self._steps.attempt(calls.fchown, 0, order["uid"], _TTY_GROUP)
         for number, soft, hard in order["rlimits"]:
-            limits = struct.pack("=QQ", *(each & (1 << 64) - 1 for each in (soft, hard)))
-            self._steps.attempt(calls.prlimit64, 0, number, limits, 0)
-        sets = order["capabilities"]
-        for number in range(_CAPABILITIES):
-            if not sets["bounding"] >> number & 1:
-                self._steps.attempt(calls.prctl, _PR_CAPBSET_DROP, number, 0, 0, 0)
-        add(calls.prctl, process.PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        groups = order["groups"]
-        add(calls.setgroups, len(groups), struct.pack(f"={len(groups)}I", *groups))
-        add(calls.setresgid, *[order["gid"]] * 3)
-        add(calls.setresuid, *[order["uid"]] * 3)
-        add(calls.capset, struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), _capability_sets(sets))
-        for number in range(_CAPABILITIES):
-            if sets["ambient"] >> number & 1:
-                add(calls.prctl, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, number, 0, 0)
+            self._steps.attempt(calls.prlimit64, 0, number, powers.limit(soft, hard), 0)
+        powers.limit_bounding(self._steps, calls, order["capabilities"]["bounding"])
+        powers.give_up(self._steps, calls, order)
         if order["no_new_privileges"]:
             add(calls.prctl, process.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         add(calls.prctl, process.PR_SET_PDEATHSIG, _signal.SIGKILL)  # a change of credentials clears it
@@ -154,12 +137,6 @@ def of_exec(order: dict[str, Any], home: bytes) -> Program:
     made.become()
     made.execute(home)
     return made
-
-
-def _capability_sets(sets: dict[str, int]) -> bytes:
-    """``struct __user_cap_data_struct``, twice: the lower halves, then the upper ones (capset(2))."""
-    kinds = [sets[name] for name in ("effective", "permitted", "inheritable")]
-    return struct.pack("=6I", *(each & _EVERYTHING for each in kinds), *(each >> 32 for each in kinds))
 
 
 def _bad_directory(path: bytes, number: int) -> StartFailed:

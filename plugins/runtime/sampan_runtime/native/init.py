@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _TTY_GROUP = 5
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
-_DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PASSWD_LIMIT = 1 << 20
 _LAST_SIGNAL = 64
 
@@ -201,7 +201,7 @@ def _rehearse(usual: dict[str, Any], made: ready.Ready) -> None:
     capabilities.set_all(having, having, 0)
     _enter(b"/")
     with suppress(StartFailed):
-        _find(b"none", _DEFAULT_PATH)
+        _find(b"none", DEFAULT_PATH)
 
 
 def _init(order: dict[str, Any], things: Things, report: Any) -> None:
@@ -287,11 +287,16 @@ def _set_oom_score(order: dict[str, Any]) -> None:
 
 
 def _use(stdio: Sequence[int], uid: int) -> None:
-    """Pipes become the user's, who could not open ``/dev/stdout`` again otherwise; nothing else is ours to give."""
+    own(stdio, uid)
     for number, fd in enumerate(stdio):
-        if uid and stat.S_ISFIFO(os.fstat(fd).st_mode):
-            os.fchown(fd, uid, -1)
         os.dup2(fd, number)
+
+
+def own(stdio: Sequence[int], uid: int) -> None:
+    """Pipes become the user's, who could not open ``/dev/stdout`` again otherwise; nothing else is ours to give."""
+    for fd in stdio if uid else ():
+        if stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.fchown(fd, uid, -1)
 
 
 _TIOCSPTLCK = 0x40045431
@@ -303,6 +308,16 @@ def _make_terminal(order: dict[str, Any], report: Any) -> None:
 
     The slave is opened through the master (ioctl_tty(2), TIOCGPTPEER), so no name inside the container is trusted.
     """
+    master, slave = open_terminal(order)
+    messages.send(report, ("terminal",), [master])
+    os.close(master)
+    for number in range(3):
+        os.dup2(slave, number)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+def open_terminal(order: dict[str, Any]) -> tuple[int, int]:
+    """Its master and its slave."""
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
     slave = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
@@ -311,11 +326,7 @@ def _make_terminal(order: dict[str, Any], report: Any) -> None:
         fcntl.ioctl(
             master, termios.TIOCSWINSZ, struct.pack("HHHH", *(min(each, _LARGEST) for each in order["size"]), 0, 0)
         )
-    messages.send(report, ("terminal",), [master])
-    os.close(master)
-    for number in range(3):
-        os.dup2(slave, number)
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    return master, slave
 
 
 def _bind_console() -> None:
@@ -420,7 +431,7 @@ def _enter(cwd: bytes) -> None:
 
 
 def _execute(args: list[bytes], environment: dict[bytes, bytes]) -> None:
-    path = _find(args[0], environment.get(b"PATH", _DEFAULT_PATH))
+    path = _find(args[0], environment.get(b"PATH", DEFAULT_PATH))
     try:
         os.execve(path, args, environment)  # noqa: S606
     except OSError as error:

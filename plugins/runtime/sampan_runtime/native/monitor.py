@@ -8,7 +8,7 @@ from sampan.errors import StartFailed
 from sampan.linux import bpf, cgroups, messages, namespaces, process
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
-from sampan_runtime.native import init
+from sampan_runtime.native import init, spawning
 from sampan_runtime.native.standby import Standby, set_limits
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def prepare() -> None:
     for name in ("mount", "umount2", "setns", "unshare", "prctl", "sethostname", "setdomainname", "syscall"):
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
+    spawning.prepare()
 
 
 def ready(usual: dict[str, Any], slot: str) -> Standby | None:
@@ -115,13 +116,16 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
         namespaces.setns(target, order["flags"] & namespaces.CLONE_NEWPID)
         return _clone(0, born_in, init.run_remapped_exec, order, target, stdio)
     tasks = init.go_ahead(order, target)
-    return _clone(0, born_in, init.run_exec, order, tasks, stdio)
+    pid, terminal = spawning.spawn(order, tasks, stdio, born_in)
+    return (pid, terminal) if pid else _clone(0, born_in, init.run_exec, order, tasks, stdio)
 
 
 def warm() -> None:
     """In a starter that waits for an exec: touch what it will touch, with an order of the usual size."""
-    order: dict[str, Any] = {"env": {b"HOME": b"/"}, "tasks": [], "oom_score_adj": None}
-    order["flags"] = namespaces.CLONE_NEWUTS
+    order: dict[str, Any] = {"tasks": [], "oom_score_adj": None, "flags": namespaces.CLONE_NEWUTS}
+    order.update(args=[b"true"], env={b"HOME": b"/", b"PATH": init.DEFAULT_PATH}, cwd=b"/", umask=0o022, rlimits=[])
+    order.update(uid=0, gid=0, groups=[0], seccomp=b"", no_new_privileges=False, terminal=False)
+    order["capabilities"] = dict.fromkeys(("effective", "permitted", "inheritable", "ambient"), 0)
     order["words"] = [os.urandom(12).hex() for _ in range(60)]
     fd = messages.keep(order)
     messages.kept(fd)
@@ -133,6 +137,7 @@ def warm() -> None:
     ours.close()
     process.start_time(os.getpid())
     init.warm(order)
+    spawning.warm(order)
 
 
 def ended(order: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from sampan_runtime.lxc import steps
+from sampan_runtime import steps
 
 MACHINE = os.uname().machine
 pytestmark = pytest.mark.skipif(MACHINE not in steps.MACHINES, reason=f"there is no such program for {MACHINE}")
@@ -91,3 +91,49 @@ def test_it_is_an_executable_file_whose_stack_and_table_are_not_executed(machine
     heads = [struct.unpack_from("<IIQQQQQQ", program, 64 + at * 56) for at in range(3)]
     assert [flags for _, flags, *_ in heads] == [5, 6, 6], "instructions, data, stack"
     assert all(offset + size <= len(program) for _, _, offset, _, _, size, *_ in heads)
+
+
+def spawned(made: steps.Steps) -> int:
+    """The exit status of the process that a child of ours has had made for us; -1 if it came back."""
+    enter = steps.function(MACHINE)
+    read, write = os.pipe()
+    starter = os.fork()
+    if starter == 0:
+        os.write(write, b"%d" % made.spawn(CALLS, enter, 0, None))
+        os._exit(0)
+    os.waitpid(starter, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        pid = int(pipe.read())
+    _, status = os.waitpid(pid or -1, 0)
+    return os.waitstatus_to_exitcode(status) if pid else -1
+
+
+def test_it_is_carried_out_in_the_memory_of_who_asks_for_it() -> None:
+    made = steps.Steps()
+    long = b"x" * 100_000
+    made.call(CALLS.umask, 0o027)
+    script = b'test "$(umask)" = 0027 && test ${#1} = 100000 && test "$ODD" = "a=b" && exit 7'
+    made.call(CALLS.execve, b"/bin/sh", [b"sh", b"-c", script, b"sh", long], [b"ODD=a=b"])
+    assert spawned(made) == 7
+
+
+def test_who_asked_hears_that_it_came_back() -> None:
+    made = steps.Steps()
+    made.call(CALLS.chdir, b"/no/such/directory")
+    made.call(CALLS.execve, b"/bin/true", [b"true"], [])
+    assert spawned(made) == -1
+    made = steps.Steps()
+    for path in (b"/no/such/program", b"/etc"):
+        made.attempt(CALLS.execve, path, [b"x"], [])
+    assert spawned(made) == -1
+
+
+@pytest.mark.parametrize("machine", sorted(steps.MACHINES))
+def test_a_file_and_a_function_have_the_same_turns(machine: str) -> None:
+    made = steps.Steps()
+    calls = steps.Calls(machine)
+    made.call(calls.write, 1, b"x", 1)
+    turns = steps._TURNS[machine]
+    assert turns in made.program(calls, machine)
+    assert not len(turns) % 4 or machine == "x86_64"
