@@ -105,7 +105,7 @@ def test_each_is_named_with_what_is_wrong_with_it(engine: Furnished) -> None:
     found, table = engine.drivers(), engine.sampan("drivers").out
     for family, name, _, reason in PACKAGES:
         said = found[family, name]
-        assert said["usable"] == (not reason), said
+        assert said["usable"] == (not reason), (name, said["reason"])
         assert reason in said["reason"], said
         assert (said["package"], said["version"]) == (f"broken_{name.replace('-', '_')}", "1.0")
         [line] = [line for line in table.splitlines() if line.split()[:2] == [family, name]]

@@ -19,6 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _ALL = 0xFFFFFFFF
+_SIGCHLD = 17
 
 
 class _CloneArgs(ctypes.Structure):
@@ -40,10 +41,11 @@ class _CloneArgs(ctypes.Structure):
     )
 
 
-def clone_args(flags: int, cgroup: int | None = None) -> ctypes.Structure:
-    """For a child whose parent is the caller's, born in the version 2 group that the descriptor ``cgroup`` is of
-    (clone3(2), ``struct clone_args``)."""
-    args = _CloneArgs(flags=flags | CLONE_PARENT)  # with CLONE_PARENT the exit signal is the caller's own
+def clone_args(flags: int, cgroup: int | None = None, *, sibling: bool = True) -> ctypes.Structure:
+    """For a child whose parent is the caller's, or the caller itself, born in the version 2 group that the descriptor
+    ``cgroup`` is of (clone3(2), ``struct clone_args``)."""
+    # With CLONE_PARENT the exit signal is the caller's own.
+    args = _CloneArgs(flags=flags | CLONE_PARENT) if sibling else _CloneArgs(flags=flags, exit_signal=_SIGCHLD)
     if cgroup is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup

@@ -126,6 +126,7 @@ def _answer(
     _, kept, *rest = fds  # the first is the daemon's: it is closed with all others when we go
     root = rest.pop(0) if has_root else -1
     stdio = (rest[0], rest[1], rest[2]) if rest else (-1, -1, -1)
+    unused = None
     try:
         sys.path[:0] = [entry for entry in path if entry not in sys.path]  # it may be anybody's
         wanted = load(module)
@@ -135,8 +136,7 @@ def _answer(
         elif made and wanted is runtime:
             pid, terminal, *keeper = wanted.start(order, root, stdio, made, kept)
         else:
-            if made:
-                made.close()
+            unused = made  # another runtime made it
             pid, terminal, *keeper = wanted.start(order, root, stdio)
         spare = made.pid if made and made.pid != pid else 0
         watched, listener = keeper[0] if keeper else (0, -1)
@@ -147,6 +147,9 @@ def _answer(
     except BaseException as error:
         complain(module, error)
         messages.send(link, ("failed", f"the runtime failed: {type(error).__name__}: {error}", 128))
+    finally:
+        if unused:
+            unused.close()
 
 
 def _tell_marks(control: int) -> None:

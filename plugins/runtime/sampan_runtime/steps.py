@@ -23,13 +23,12 @@ import os
 import struct
 
 from sampan.linux import process
+from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    Function = Callable[[int, int, int], int]
 
 _PAGE = 0x1000
 _CODE = 0x400000  # where the program is loaded: its head and instructions
@@ -41,6 +40,8 @@ _RESULT, _STORE = 7, 10
 _ZEROS = (0,) * 7  # arguments that a call does not have, and a result
 _MASK = (1 << 64) - 1
 _CLONE_VM, _CLONE_VFORK = 0x100, 0x4000
+_EVERYTHING = 0xFFFFFFFF
+_POLLIN = 1
 
 # The table's address is loaded, in a file,
 _FILE_BEGINS = {
@@ -144,6 +145,14 @@ class Steps:
         """The same, and whether it succeeds does not matter."""
         return self.call(number, *arguments, fails_to=len(self._entries) + 1)
 
+    def close_all(self, calls: Calls, *, unless_dead: int) -> None:
+        """Close all descriptors but 0, 1 and 2, and end if the process ``unless_dead`` has died: its death may have
+        come before this process could ask to hear of it (PR_SET_PDEATHSIG(2const))."""
+        # If it has, its pidfd can be read, and ppoll gives 1, which are no flags for close_range(2).
+        asked = struct.pack("=ihh", os.pidfd_open(unless_dead), _POLLIN, 0)
+        news = self.call(calls.ppoll, asked, 1, bytes(16), 0, _WORD)
+        self.call(calls.close_range, 3, _EVERYTHING, news)
+
     def fatal(self, entry: int) -> bool:
         """Does the program end if this one fails?"""
         return self._entries[entry][2] < 0
@@ -153,24 +162,27 @@ class Steps:
         code = _FILE_BEGINS[machine] + _TURNS[machine]
         return _elf(code, self._table(calls, _DATA, 3), _ELF_MACHINES[machine])
 
-    def spawn(self, calls: Calls, enter: Function, flags: int, cgroup: int | None) -> int:
-        """Have :func:`function`'s ``enter`` make a process, as :func:`sampan.linux.process.clone` does, that carries
-        out the table in our memory. Its pid, or 0 if it came back without having executed a program."""
+    def spawn(self, cgroup: int | None = None, *, sibling: bool = True) -> tuple[int, bool]:
+        """Make a process, as :func:`sampan.linux.process.clone` does, or a child of the caller's, that carries out the
+        table in our memory. Its pid, and whether it has executed a program; if not, it has come back and ended.
+
+        Only where :func:`prepare` has found that it is possible.
+        """
+        assert shared.enter
         count = len(self._entries)
-        room = self.lay_out(calls)
+        room = self.lay_out()
         at = ctypes.addressof(room)
-        asked = process.clone_args(flags | _CLONE_VM | _CLONE_VFORK, cgroup)
-        pid = enter(ctypes.addressof(asked), ctypes.sizeof(asked), at)
+        asked = process.clone_args(_CLONE_VM | _CLONE_VFORK, cgroup, sibling=sibling)
+        pid = shared.enter(ctypes.addressof(asked), ctypes.sizeof(asked), at)
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid), "clone3")
-        came_back = ctypes.string_at(at + count * _ENTRY + _RESULT * _WORD, _WORD) != bytes(_WORD)
-        return 0 if came_back else pid
+        return pid, ctypes.string_at(at + count * _ENTRY + _RESULT * _WORD, _WORD) == bytes(_WORD)
 
-    def lay_out(self, calls: Calls) -> ctypes.Array[ctypes.c_char]:
+    def lay_out(self) -> ctypes.Array[ctypes.c_char]:
         """The table in our memory."""
         room = ctypes.create_string_buffer(self._most())
         at = ctypes.addressof(room)
-        table = self._table(calls, at, -1)
+        table = self._table(shared.calls, at, -1)
         ctypes.memmove(at, table, len(table))
         return room
 
@@ -284,6 +296,7 @@ _NUMBERS = {
     "setsid": (112, 157),
     "ppoll": (271, 73),
     "seccomp": (317, 277),
+    "fcntl": (72, 25),
     "exit_group": (231, 94),
 }
 
@@ -300,9 +313,27 @@ def file(program: bytes) -> int:
     return readable
 
 
-def function(machine: str) -> Function:
-    """The instructions where this process and its children can call them. ``OSError`` where that is forbidden."""
-    code = _FUNCTION_BEGINS[machine] + _TURNS[machine]
+class Shared:
+    """What the processes that come of this one share: the instructions where they can be called, if that is possible,
+    and the numbers for their tables."""
+
+    enter: Callable[[int, int, int], int] | None = None
+    calls: Calls
+
+
+shared = Shared()
+
+
+def prepare() -> None:
+    """Once, before the others are forked."""
+    machine = os.uname().machine
+    if shared.enter is None and machine in MACHINES:
+        shared.calls = Calls(machine)
+        with suppress(OSError):  # there are hosts where nothing is executed that is in no file
+            shared.enter = _mapped(_FUNCTION_BEGINS[machine] + _TURNS[machine])
+
+
+def _mapped(code: bytes) -> Callable[[int, int, int], int]:
     fd = file(code)
     try:
         address = _mmap(None, len(code), _PROT_READ | _PROT_EXEC, _MAP_PRIVATE, fd, 0)
@@ -311,8 +342,7 @@ def function(machine: str) -> Function:
     if address == _MAP_FAILED:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "mmap")
-    made: Function = ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(address)
-    return made
+    return ctypes.PYFUNCTYPE(ctypes.c_long, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_size_t)(address)
 
 
 _mmap = libc.mmap

@@ -198,7 +198,14 @@ def test_a_size_that_no_terminal_has_does_no_harm(daemon: Daemon, size: tuple[in
 
 def test_a_terminal_that_its_process_let_go_of_can_still_be_resized(daemon: Daemon) -> None:
     key, started, client = daemon.launch("sh", "-c", "exec <&- >&- 2>&-; sleep 1000", tty=True)
-    until(lambda: not any("/dev/pts/" in os.readlink(each) for each in Path(f"/proc/{started.pid}/fd").iterdir()))  # noqa: PTH115
+
+    def let_go() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # it is just letting go
+            fds = Path(f"/proc/{started.pid}/fd").iterdir()
+            return not any("/dev/pts/" in os.readlink(each) for each in fds)  # noqa: PTH115
+        return False
+
+    until(let_go)
     select.select([client], [], [], 0.05)
     daemon.monitors.resize(key, 10, 10)
     again = daemon.monitors.attach(key, stdin=False, stdout=True, stderr=False)

@@ -37,7 +37,7 @@ def order(*args: str, **changed: Any) -> dict[str, Any]:
 
 def spawn(wanted: dict[str, Any], out: int, monitor: int = 0) -> int:
     """The pid that a starter of ours got, which is our child; 0 if it got none. ``monitor`` stands for us."""
-    spawning.prepare()
+    steps.prepare()
     read, write = os.pipe()
     starter = os.fork()
     if starter == 0:

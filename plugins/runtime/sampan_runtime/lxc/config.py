@@ -14,9 +14,10 @@ from typing import Any
 from sampan.drivers.errors import Invalid, Unsupported
 from sampan.drivers.types import INIT
 from sampan.linux import capabilities
+from sampan_runtime.control import limits
 from sampan_runtime.lxc import text
-from sampan_runtime.native import limits, rootfs
 from sampan_runtime.native import order as orders
+from sampan_runtime.native import rootfs
 
 NAMESPACES = {"mount": "mnt", "uts": "uts", "ipc": "ipc", "pid": "pid", "network": "net", "cgroup": "cgroup"}
 """What LXC calls the namespaces of the OCI specification."""

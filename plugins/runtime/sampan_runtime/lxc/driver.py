@@ -24,7 +24,7 @@ from sampan.drivers.errors import Unavailable, Unsupported
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
 from sampan_runtime import steps
-from sampan_runtime.grouped import Grouped, gone
+from sampan_runtime.control.grouped import Grouped, gone
 from sampan_runtime.lxc import config, text
 from sampan_runtime.lxc.policy import policy
 from sampan_runtime.outside import calls
@@ -45,10 +45,6 @@ class _Groups(OutsideGroups):
         unified = self._found.get(cgroups.V2)
         if unified and not self.unified:
             self.places = sorted({*self.places, unified})
-
-    @property
-    def parents(self) -> list[str]:
-        return [f"{place}/{self._parent}" for place in [*self.places, *([self.unified] if self.unified else [])]]
 
     def _remove_parents_if_empty(self) -> None:
         for parent in self.parents:

@@ -11,11 +11,12 @@ from typing import Any
 
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, namespaces, process
-from sampan_runtime.grouped import Grouped, gone, signal_one_of
+from sampan_runtime.control.grouped import Grouped, gone, signal_one_of
+from sampan_runtime.control.groups import Groups
 from sampan_runtime.native import order as orders
 from sampan_runtime.native import rootfs
 from sampan_runtime.native.filters import Filters
-from sampan_runtime.native.groups import Groups
+from sampan_runtime.native.standby import PREFIX, remove_left
 
 _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 
@@ -25,7 +26,7 @@ class Native(Grouped):
 
     @cached_property
     def _groups(self) -> Groups:
-        return Groups(self.host.instance, self.host.exec_root / "cgroups")
+        return Groups(self.host.instance, self.host.exec_root / "cgroups", nobodys=PREFIX)
 
     @cached_property
     def _filters(self) -> Filters:
@@ -64,7 +65,8 @@ class Native(Grouped):
         return made
 
     def usual(self, spec: Mapping[str, Any]) -> Order:
-        self._groups.remove_left()
+        for parent in self._groups.parents:
+            remove_left(parent)
         made = orders.from_spec(spec, Path("/"), None)
         made["hierarchies"] = self._hierarchies
         made.update(self._groups.order("usual", (spec.get("linux") or {}).get("resources") or {}))

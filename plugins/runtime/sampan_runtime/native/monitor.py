@@ -8,6 +8,7 @@ from sampan.errors import StartFailed
 from sampan.linux import bpf, cgroups, messages, namespaces, process
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
+from sampan_runtime import steps
 from sampan_runtime.native import init, spawning
 from sampan_runtime.native.standby import Standby, set_limits
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def prepare() -> None:
     for name in ("mount", "umount2", "setns", "unshare", "prctl", "sethostname", "setdomainname", "syscall"):
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
-    spawning.prepare()
+    steps.prepare()
 
 
 def ready(usual: dict[str, Any], slot: str) -> Standby | None:

@@ -10,12 +10,10 @@ import _signal  # type: ignore[import-not-found]
 import ctypes
 import os
 import resource
-import select
 import struct
 import termios
 
 from sampan.linux import process
-from sampan.linux.suppress import suppress
 from sampan_runtime import powers, steps
 from sampan_runtime.native import init
 
@@ -23,28 +21,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_EVERYTHING = 0xFFFFFFFF
 _SET_MODE_FILTER = 1
 _INSTRUCTION = 8  # sizeof(struct sock_filter)
-_SET = 8  # bytes of a set of signals
-
-_enter: Any = None
-_calls: Any = None
-
-
-def prepare() -> None:
-    """Once, for all processes that come of this one. Where it is not possible, nothing is spawned."""
-    global _enter, _calls
-    machine = os.uname().machine
-    if machine in steps.MACHINES:
-        _calls = steps.Calls(machine)
-        with suppress(OSError):
-            _enter = steps.function(machine)
 
 
 def spawn(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int], cgroup: int | None) -> tuple[int, int]:
     """The process's pid, when it has executed its program, and its terminal or -1. The pid is 0 if it has not."""
-    if _enter is None:
+    if not steps.shared.enter:
         return 0, -1
     terminal = slave = -1
     if order["terminal"]:
@@ -52,22 +35,22 @@ def spawn(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int], 
         stdio = (slave, slave, slave)
     else:
         init.own(stdio, order["uid"])
-    pid = _steps(order, tasks, stdio).spawn(_calls, _enter, 0, cgroup)
-    for fd in (slave, -1 if pid else terminal):
+    pid, executed = _steps(order, tasks, stdio).spawn(cgroup)
+    for fd in (slave, -1 if executed else terminal):
         if fd >= 0:
             os.close(fd)
-    return pid, terminal
+    return pid if executed else 0, terminal
 
 
 def warm(order: dict[str, Any]) -> None:
     """Touch ahead what is touched for a process: see ``sampan.monitor.starter``."""
-    if _enter is not None:
-        _steps(order, [0] * 9, (0, 0, 0)).lay_out(_calls)
+    if steps.shared.enter:
+        _steps(order, [0] * 9, (0, 0, 0)).lay_out()
         process.clone_args(0)
 
 
 def _steps(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int]) -> steps.Steps:
-    made, calls = steps.Steps(), _calls
+    made, calls = steps.Steps(), steps.shared.calls
     add = made.call
     add(calls.prctl, process.PR_SET_PDEATHSIG, _signal.SIGKILL)
     made.attempt(calls.setsid)
@@ -75,10 +58,7 @@ def _steps(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int])
         add(calls.write, fd, b"0", 1)
     for number, fd in enumerate(stdio):
         add(calls.dup3, fd, number, 0)
-    # If the monitor has died before it could take us along, there is something to be read: 1, which are no flags for
-    # close_range(2).
-    news = add(calls.ppoll, struct.pack("=ihh", os.pidfd_open(os.getppid()), select.POLLIN, 0), 1, bytes(16), 0, _SET)
-    add(calls.close_range, 3, _EVERYTHING, news)
+    made.close_all(calls, unless_dead=os.getppid())
     if order["terminal"]:
         add(calls.ioctl, 0, termios.TIOCSCTTY, 0)
     add(calls.umask, order["umask"])
@@ -109,7 +89,8 @@ def _steps(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int])
 def _filter(made: steps.Steps, program: bytes) -> None:
     """Its text is the order's, which lives longer than this."""
     address = ctypes.cast(ctypes.c_char_p(program), ctypes.c_void_p).value or 0
-    made.call(_calls.seccomp, _SET_MODE_FILTER, 0, struct.pack("=HxxxxxxQ", len(program) // _INSTRUCTION, address))
+    described = struct.pack("=HxxxxxxQ", len(program) // _INSTRUCTION, address)  # struct sock_fprog
+    made.call(steps.shared.calls.seccomp, _SET_MODE_FILTER, 0, described)
 
 
 def _within(ceiling: int, soft: int, hard: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ import msgspec
 from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
-from sampan_runtime.grouped import Grouped, gone, signal_one_of
+from sampan_runtime.control.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.oci import fitting
 from sampan_runtime.outside import calls
 from sampan_runtime.outside.groups import OutsideGroups

@@ -21,6 +21,7 @@ from sampan.errors import StartFailed
 from sampan.linux import cgroups, mounts, paths, process, tracing
 from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
+from sampan_runtime import steps
 from sampan_runtime.oci import failures
 from sampan_runtime.outside import places, programs
 
@@ -37,6 +38,7 @@ _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 def prepare() -> None:
     for name in ("mount", "umount2", "unshare", "prctl", "ptrace", "syscall"):
         getattr(libc, name)  # the first use of a C function after a fork would cost half a millisecond
+    steps.prepare()
 
 
 def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tuple[int, int]:

@@ -7,8 +7,8 @@ import os
 
 from sampan.drivers.errors import SampanError
 from sampan.linux import cgroups
-from sampan_runtime.native import changing
-from sampan_runtime.native.groups import Groups
+from sampan_runtime.control import changing
+from sampan_runtime.control.groups import Groups
 
 _FILES = {
     ("memory", "limit"): ("memory", "memory.limit_in_bytes", "memory.max"),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]
+import fcntl
 import os
 import select
 
 from sampan.linux import process
 from sampan.linux.suppress import suppress
+from sampan_runtime import steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ def start(argv: Sequence[str | bytes], stdio: Sequence[int] = (), *, first: Call
     ``stdio`` are its descriptors 0, 1 and 2, /dev/null by default; it gets no others. It leads a session. ``first`` is
     called in the new process. Whether it could be executed shows in its exit status: 127 if not.
     """
+    if steps.shared.enter and not first:
+        pid, executed = _spawned(argv, stdio)
+        if executed:
+            return pid
+        os.waitpid(pid, 0)
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -42,6 +49,28 @@ def start(argv: Sequence[str | bytes], stdio: Sequence[int] = (), *, first: Call
         os.execv(argv[0], list(argv))  # noqa: S606
     finally:
         os._exit(127)
+
+
+def _spawned(argv: Sequence[str | bytes], stdio: Sequence[int]) -> tuple[int, bool]:
+    """The same without a copy of the caller (``steps``), which is a process that starts programs and nothing else: the
+    signals that it ignores, it ignores no more."""
+    _default_signals()
+    made, calls = steps.Steps(), steps.shared.calls
+    made.call(calls.prctl, process.PR_SET_PDEATHSIG, _signal.SIGKILL)
+    made.call(calls.setsid)
+    null = -1 if stdio else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    # Away from 0 to 2 first, for one may have the number that another is to get.
+    moved = [made.call(calls.fcntl, fd, fcntl.F_DUPFD, 3) for fd in stdio or [null] * 3]
+    for number, fd in enumerate(moved):
+        made.call(calls.dup3, fd, number, 0)
+    made.close_all(calls, unless_dead=os.getpid())
+    variables = [os.fsencode(f"{name}={value}") for name, value in os.environ.items()]
+    made.attempt(calls.execve, os.fsencode(argv[0]), [os.fsencode(word) for word in argv], variables)
+    try:
+        return made.spawn(sibling=False)
+    finally:
+        if null >= 0:
+            os.close(null)
 
 
 def end_of(pid: int, patience: float) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sampan.drivers.types import Stats
 from sampan.linux import cgroups
-from sampan_runtime.native.groups import Groups
+from sampan_runtime.control.groups import Groups
 
 _UNLIMITED = 1 << 62  # version 1 says "no limit" with the largest number of whole pages
 _TICK_NS = 10_000_000  # USER_HZ is 100 on every architecture that Linux runs containers on (time(7))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sampan_runtime.native.homes import Homes, resolve
+from sampan_runtime.control.homes import Homes, resolve
 
 ONE, TWO = "1" * 64, "2" * 64
 

@@ -13,9 +13,8 @@ from typing import Any
 
 from sampan.drivers.errors import Unavailable
 from sampan.linux import bpf, cgroups
-from sampan_runtime.native import changing, devices, limits
-from sampan_runtime.native.homes import Homes, resolve
-from sampan_runtime.native.standby import PREFIX, remove_left
+from sampan_runtime.control import changing, devices, limits
+from sampan_runtime.control.homes import Homes, resolve
 
 _FREEZE_PATIENCE = 10.0  # seconds
 
@@ -24,10 +23,20 @@ class Groups:
     """The groups ``sampan-INSTANCE/ID`` in every hierarchy of this host, or where the spec's ``cgroupsPath`` wants
     them. Thread-safe: it holds only names. ``memory`` is a directory for those that are elsewhere.
 
-    Each runtime has its own parent group: ``kind`` is the end of its name. ``found`` are the hierarchies to be used."""
+    Each runtime has its own parent group: ``kind`` is the end of its name. ``found`` are the hierarchies to be used.
+    Groups there whose names begin with ``nobodys`` are no container's."""
 
-    def __init__(self, instance: str, memory: Path, kind: str = "", found: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        instance: str,
+        memory: Path,
+        kind: str = "",
+        found: Mapping[str, str] | None = None,
+        *,
+        nobodys: str = "",
+    ) -> None:
         self._parent = f"sampan-{instance}" + (f"-{kind}" if kind else "")
+        self._nobodys = nobodys
         self._homes = Homes(memory)
         self._found = cgroups.hierarchies() if found is None else dict(found)
         self._probing = threading.Lock()
@@ -133,10 +142,10 @@ class Groups:
     def known(self) -> set[str]:
         """The ids of all containers of this instance that have a group anywhere."""
         found = self._homes.known()
-        for place in [*self.places, *([self.unified] if self.unified else [])]:
-            with contextlib.suppress(FileNotFoundError), os.scandir(f"{place}/{self._parent}") as entries:
-                found.update(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(PREFIX))
-        return found
+        for parent in self.parents:
+            with contextlib.suppress(FileNotFoundError), os.scandir(parent) as entries:
+                found.update(entry.name for entry in entries if entry.is_dir())
+        return {name for name in found if not (self._nobodys and name.startswith(self._nobodys))}
 
     def processes(self, container: str) -> list[int]:
         return cgroups.processes(self.directories(container)[-1])
@@ -190,10 +199,9 @@ class Groups:
             if not self._wanted:
                 self._remove_parents_if_empty()
 
-    def remove_left(self) -> None:
-        """What an earlier daemon's inits waited in. To be called before any of this daemon's wait."""
-        for place in self.places:
-            remove_left(f"{place}/{self._parent}")
+    @property
+    def parents(self) -> list[str]:
+        return [f"{place}/{self._parent}" for place in [*self.places, *([self.unified] if self.unified else [])]]
 
     def remove_others(self, running: Collection[str]) -> None:
         with self._counting:
@@ -222,9 +230,9 @@ class Groups:
                     os.kill(pid, 9)
 
     def _remove_parents_if_empty(self) -> None:
-        for place in [*self.places, *([self.unified] if self.unified else [])]:
+        for parent in self.parents:
             with contextlib.suppress(OSError):
-                os.rmdir(f"{place}/{self._parent}")  # noqa: PTH106
+                os.rmdir(parent)  # noqa: PTH106
 
     def _oom_file(self, container: str) -> str:
         if "memory" in self._found:

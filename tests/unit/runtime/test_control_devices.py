@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from sampan.drivers.errors import Invalid
 from sampan.linux import bpf, cgroups
-from sampan_runtime.native import devices
+from sampan_runtime.control import devices
 
 BLOCK, CHARACTER = 1, 2
 MKNOD, READ, WRITE = 1, 2, 4

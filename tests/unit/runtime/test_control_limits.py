@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sampan_runtime.native import limits
+from sampan_runtime.control import limits
 
 MB = 1 << 20
 DISK = {"major": 8, "minor": 0, "rate": 1000}

@@ -9,8 +9,8 @@ from sampan.drivers import RuntimeDriver
 from sampan.drivers.errors import NotFound
 from sampan.drivers.types import Stats
 from sampan.linux import starvation
-from sampan_runtime.native import stats
-from sampan_runtime.native.groups import Groups
+from sampan_runtime.control import stats
+from sampan_runtime.control.groups import Groups
 
 
 class Grouped(RuntimeDriver):

@@ -10,7 +10,7 @@ import pytest
 
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.linux import cgroups
-from sampan_runtime.native import changing
+from sampan_runtime.control import changing
 
 Rule = Callable[[dict[str, str]], int]
 
