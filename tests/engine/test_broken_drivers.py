@@ -91,8 +91,16 @@ class Furnished(Engine):
         (info / "entry_points.txt").write_text(f"[sampan.{family}]\n{name} = {module}:Driver\n")
 
     def drivers(self) -> dict[tuple[str, str], dict[str, Any]]:
-        found = json.loads(self.sampan("drivers", "--format", "json").out)
-        return {(each["family"], each["name"]): each for each in found}
+        """Asked for again where good ones took too long: a busy disk is not what is looked for here."""
+        good = {(family, name) for family, name, _, reason in PACKAGES if not reason}
+        for _ in range(3):
+            found = {(each["family"], each["name"]): each for each in json.loads(self._drivers())}
+            if not any("within 5 seconds" in found[each]["reason"] for each in good):
+                break
+        return found
+
+    def _drivers(self) -> str:
+        return self.sampan("drivers", "--format", "json").out
 
 
 @pytest.fixture(scope="module")
