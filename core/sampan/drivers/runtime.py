@@ -43,8 +43,8 @@ The monitor's half defines five functions::
         reads the order once more. It uses the handle if it suits the order, or closes it. ``slot`` is a name that is
         nobody else's until then, and then another's: what a killed starter leaves, the slot's next one removes.
     warm() -> None                                                                                         (optional)
-        Called in a starter that waits for the order of an exec: touch what ``exec`` will touch, for a page's first
-        change after a fork takes its time. Changes nothing else.
+        Called in a starter that waits for the order of an exec, or of a start where there is no ``ready``: touch what
+        these will touch, for a page's first change after a fork takes its time. Changes nothing else.
     exec(order: dict, stdio: tuple[int, int, int]) -> tuple[int, int]
         The same for one more process in a running container.
     exit_code(order: dict, keeper: tuple[int, int]) -> int                                                 (optional)

@@ -98,7 +98,7 @@ def _run(message: dict[str, Any], fds: list[int], load: Callable[[str], Any], st
     watch.begin(control, pid, terminal, starter.keeper)
     streams.given()
     if getattr(runtime, "SUBREAPER", False):  # what the process leaves behind is not ours: we would not reap it
-        starter.reap()
+        starter.reap()  # whose child it may be until then
         process.prctl(process.PR_SET_CHILD_SUBREAPER, 0)
     _quiet()
 

@@ -105,16 +105,12 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, moni
 
 
 def _make_ahead(runtime: Any, ahead: Any) -> Any:
-    if ahead is None:
+    with suppress(OSError):  # what is wrong shows again, and is told, when a process is started
+        if ahead is not None and hasattr(runtime, "ready"):
+            return runtime.ready(*ahead)
         if hasattr(runtime, "warm"):
             runtime.warm()
-        return None
-    if not hasattr(runtime, "ready"):
-        return None
-    try:
-        return runtime.ready(*ahead)
-    except OSError:
-        return None  # what is wrong shows again, and is told, when a container is started
+    return None
 
 
 def _answer(

@@ -55,22 +55,33 @@ def _spawned(argv: Sequence[str | bytes], stdio: Sequence[int]) -> tuple[int, bo
     """The same without a copy of the caller (``steps``), which is a process that starts programs and nothing else: the
     signals that it ignores, it ignores no more."""
     _default_signals()
+    null = -1 if stdio else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        return _steps(argv, stdio or [null] * 3).spawn(sibling=False)
+    finally:
+        if null >= 0:
+            os.close(null)
+
+
+def _steps(argv: Sequence[str | bytes], stdio: Sequence[int]) -> steps.Steps:
     made, calls = steps.Steps(), steps.shared.calls
     made.call(calls.prctl, process.PR_SET_PDEATHSIG, _signal.SIGKILL)
     made.call(calls.setsid)
-    null = -1 if stdio else os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     # Away from 0 to 2 first, for one may have the number that another is to get.
-    moved = [made.call(calls.fcntl, fd, fcntl.F_DUPFD, 3) for fd in stdio or [null] * 3]
+    moved = [made.call(calls.fcntl, fd, fcntl.F_DUPFD, 3) for fd in stdio]
     for number, fd in enumerate(moved):
         made.call(calls.dup3, fd, number, 0)
     made.close_all(calls, unless_dead=os.getpid())
     variables = [os.fsencode(f"{name}={value}") for name, value in os.environ.items()]
     made.attempt(calls.execve, os.fsencode(argv[0]), [os.fsencode(word) for word in argv], variables)
-    try:
-        return made.spawn(sibling=False)
-    finally:
-        if null >= 0:
-            os.close(null)
+    return made
+
+
+def warm(argv: Sequence[str | bytes]) -> None:
+    """Touch ahead what is touched for a program."""
+    _default_signals()
+    if steps.shared.enter:
+        _steps(argv, (0, 0, 0)).lay_out()
 
 
 def end_of(pid: int, patience: float) -> int:
