@@ -1,4 +1,4 @@
-"""What happens to the records when there is no space for them."""
+"""What becomes of records: when there is no space for them, and when they need not last."""
 
 from __future__ import annotations
 
@@ -28,3 +28,21 @@ def test_what_has_no_room_is_refused_and_changes_nothing(tmp_path: Path) -> None
     again = State(tmp_path / "engine.db")
     assert again.load("meta", str) == {"small": "later"}, "the refused transaction took the next one along"
     again.close()
+
+
+def test_what_need_not_last_is_there_for_the_next_daemon_all_the_same(tmp_path: Path) -> None:
+    """Only the disk is not waited for; whoever was killed has left it with the kernel."""
+    killed = State(tmp_path / "engine.db")
+
+    def waits() -> bool:
+        return bool(killed._db.execute("PRAGMA synchronous").fetchone()[0] == 2)
+
+    killed.put("meta", "passing", "here", lasting=False)
+    assert not waits()
+    with killed.transaction():
+        killed.put("meta", "staying", "here", lasting=False)
+        assert waits(), "the outermost says"
+    again = State(tmp_path / "engine.db")
+    assert again.load("meta", str) == {"passing": "here", "staying": "here"}
+    again.close()
+    killed.close()
