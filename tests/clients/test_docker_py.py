@@ -111,8 +111,10 @@ def test_a_log_and_what_is_said_afterwards_fit_together(docker_py: Any, shell: s
         stream = boat.attach_socket(params={"stdout": 1, "stream": 1, "logs": 1})._sock
         stream.settimeout(20)
         said = b""
+        until = time.monotonic() + 20
         while said.count(b"\n") < 3 or int(said[-100:].split(b"\r\n")[-2]) < known + 3000:
             said += stream.recv(1 << 20)
+            assert time.monotonic() < until, (known, len(said), said[:50], said[-50:])
         stream.shutdown(socket.SHUT_RDWR)  # docker-py holds more of it than this
         numbers = [int(line) for line in said.split(b"\r\n")[1:-1]]  # files that go are not read from their beginning
         assert numbers == list(range(numbers[0], numbers[-1] + 1))
