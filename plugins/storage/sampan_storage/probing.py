@@ -27,12 +27,23 @@ def probe_directory(data_root: Path) -> Iterator[Path]:
     for other in parent.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError), _locked(other):
             shutil.rmtree(other, ignore_errors=True)
-    path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    with _locked(path):
+    with contextlib.ExitStack() as held:
+        path = _own(parent, held)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def _own(parent: Path, held: contextlib.ExitStack) -> Path:
+    """A new one, locked until ``held`` is closed. Before it is, somebody may take it for one that was left, and remove
+    it: then another is made."""
+    while True:
+        path = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
+        with contextlib.suppress(BlockingIOError, FileNotFoundError):
+            held.enter_context(_locked(path))
+            if path.is_dir():
+                return path
 
 
 @contextlib.contextmanager
