@@ -79,15 +79,16 @@ class App:
 
 
 def _begin(handler: Handler, call: Call, first: Future[Answer]) -> None:
-    """Go through a generator; ``first`` gets what it yields."""
+    """Go through a generator; ``first`` gets what it yields. One that nobody waits for any more is not begun."""
+    if not first.set_running_or_notify_cancel():
+        return
     steps = handler(call)
     try:
         answer = next(steps)
     except Exception as error:
         first.set_exception(error)
         return
-    if first.set_running_or_notify_cancel():
-        first.set_result(answer)
+    first.set_result(answer)
     try:
         for _ in steps:
             pass

@@ -25,7 +25,7 @@ from sampan.linux import messages, process
 from sampan.linux.suppress import suppress
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
-from sampan.monitor.starter import Starter, complain
+from sampan.monitor.starter import LESS, Starter, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 _SOCKET = "monitor.sock"
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
-_LESS = 10
 _SOON = 0.005  # seconds in which many a process has done what it was started for
 _PATIENCE = 10.0  # seconds that a client may take to read the rest after the end
 
@@ -44,8 +43,8 @@ def serve(
 ) -> int:
     """Wait for a launch message on the launcher's ``sock`` and serve it to its end; the process's exit status.
 
-    The launcher reads from ``told``: a byte when this monitor has a message, and the end when it has started what it
-    was to start, or has died. ``ahead`` are the arguments for the runtime's ``ready``; ``warm`` is called while there
+    The launcher reads from ``told``: a byte when this monitor has a message and its starter is at it, and the end when
+    it has settled, or has died. ``ahead`` are the arguments for the runtime's ``ready``; ``warm`` is called while there
     is nothing else to do.
     """
     os.setsid()
@@ -264,7 +263,7 @@ class Watch:
         for control in self._controls:
             _try_to_send(control, ("exit", code, starved, at))
         self._relay.dismiss()
-        os.nice(_LESS)  # whoever has been told is in more of a hurry
+        os.nice(LESS)
         self._keep_status(f',"exit":{code},"oom":{"true" if starved else "false"},"finished":{at}')
         if self._listener:  # whoever looks for us from now on reads the status; so do those that were not let in
             self._loop.forget(self._listener.fileno())

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-_LESS = 10
+LESS = 10
+"""How much nicer a process becomes when whoever it has told its news is in more of a hurry (setpriority(2))."""
 
 
 class Starter:
@@ -97,7 +98,7 @@ def _serve(link: Any, runtime: Any, load: Callable[[str], Any], ahead: Any, moni
             os._exit(0)
         _answer(link, runtime, load, made, message, fds)
         link.recv(1)  # until the monitor has had its turn: our end takes the processor's time that it could have,
-        os.nice(_LESS)  # or whoever was told by it
+        os.nice(LESS)  # or whoever was told by it
         if message[0] == "start":
             _tell_marks(fds[0])
     finally:

@@ -188,7 +188,7 @@ class Steps:
 
     def _most(self) -> int:
         """Bytes that are enough for a table with all that its entries point to."""
-        texts = [each for _, arguments, _ in self._entries for each in arguments if isinstance(each, (bytes, list))]
+        texts = [each for _, arguments, _ in self._entries for each in arguments if not isinstance(each, int | Slot)]
         return sum(
             len(each) + 1 if isinstance(each, bytes) else sum(map(len, each)) + (len(each) + 2) * (_WORD + 1)
             for each in texts
