@@ -234,6 +234,54 @@ class AlwaysRoutes(Bridge):
 
 
 @breaks(
+    "the way out can be taken from an endpoint",
+    call="route",
+    caught_by="test_the_way_out_moves_from_one_endpoint_to_another_and_back",
+)
+class OnlyGivesWaysOut(Bridge):
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        if endpoint.default_route:
+            super().route(network, endpoint, sandbox)
+
+
+@breaks(
+    "an endpoint can become the way out",
+    call="route",
+    caught_by="test_the_way_out_moves_from_one_endpoint_to_another_and_back",
+)
+class OnlyTakesWaysOut(Bridge):
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        if not endpoint.default_route:
+            super().route(network, endpoint, sandbox)
+
+
+@breaks(
+    "an endpoint may be told twice that it is no way out",
+    call="route",
+    caught_by="test_the_way_out_moves_from_one_endpoint_to_another_and_back",
+)
+class TakesAWayOutOnce(Bridge):
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        told = self.__dict__.setdefault("told", {})
+        if not endpoint.default_route and told.get(endpoint.id) is False:
+            raise NotFound("there is no route to the world")
+        told[endpoint.id] = endpoint.default_route
+        super().route(network, endpoint, sandbox)
+
+
+@breaks(
+    "taking the way out leaves the other routes",
+    call="route",
+    caught_by="test_the_way_out_moves_from_one_endpoint_to_another_and_back",
+)
+class FlushesRoutes(Bridge):
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        if not endpoint.default_route:
+            inside(sandbox, "route", "flush", "dev", endpoint.interface)
+        super().route(network, endpoint, sandbox)
+
+
+@breaks(
     "a taken name is a conflict", call="join", caught_by="test_a_taken_interface_name_is_a_conflict_and_leaves_nothing"
 )
 class CallsATakenNameInvalid(Bridge):

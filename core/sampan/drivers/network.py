@@ -7,8 +7,16 @@ them into links, routes and firewall entries, and keeps nothing that it could no
     create_network(network)
         join(network, endpoint, sandbox) ──► publish(network, endpoint, ports)
                                              unpublish(network, endpoint, ports)
+                                         ──► route(network, endpoint, sandbox)
         leave(network, endpoint)
     remove_network(network)
+
+For who knows libnetwork's operations: ``join`` is to create an endpoint and to join it, ``leave`` to leave and to
+delete it. To program an endpoint's external connectivity is ``route``, with ``default_route``, and ``publish``; to
+revoke it is ``unpublish``, and ``route`` without.
+
+A container has one way out at a time. When it is connected to one more network, or disconnected, another endpoint may
+become it: the engine takes the ports back there and publishes them here, and calls ``route`` for both.
 
 Every create has a remove that may be called twice, or for something that was never made, or half made. After the
 daemon was killed anywhere, ``restore`` is called once, before anything else, with all that is known: the driver makes
@@ -89,12 +97,14 @@ class NetworkDriver(ABC):
         """Remove all that ``create_network`` made. Idempotent."""
         return
 
-    def join(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+    def join(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> Sequence[str] | None:
         """Put the endpoint's interface, addresses and routes into the sandbox (None: the host's own namespace).
 
-        If it fails, nothing of it is left. ``Conflict`` if the interface name is taken in the sandbox.
+        If it fails, nothing of it is left. ``Conflict`` if the interface name is taken in the sandbox. A driver to
+        which the engine gives no addresses (``NetworkFeatures.addresses``) may find some itself: it returns them
+        (``address/prefix``, IPv4 first), and they are in the endpoint's spec from then on. Others return None.
         """
-        return
+        return None
 
     def leave(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
         """Remove the endpoint; ``sandbox`` is None if it is gone or going, and its links with it. Idempotent."""
@@ -109,6 +119,14 @@ class NetworkDriver(ABC):
 
     def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
         """Take the ports back. Idempotent."""
+        return
+
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        """The endpoint, which stays joined, is the container's way out from now on, or is it no longer: make the
+        default routes through its interface what ``endpoint.default_route`` says. Idempotent.
+
+        The endpoint that was the way out is told first. Default routes through other interfaces are not its concern.
+        """
         return
 
     def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:

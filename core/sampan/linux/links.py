@@ -27,7 +27,7 @@ from sampan.linux.netlink import (
 
 _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
-_NEWROUTE, _GETROUTE = 24, 26
+_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 26, 27, 28, 29
@@ -41,6 +41,7 @@ _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
+_RT_SCOPE_NOWHERE = 255  # when something is removed: whatever its scope
 
 IFF_UP = 0x1
 NAME_MAX = 15
@@ -169,6 +170,12 @@ def route(index: int, gateway: str, destination: str = "") -> Message:
     body += attribute(_RTA_GATEWAY, via.packed) if via else b""
     what = f"adding the route to {destination or 'the world'} by way of {gateway or 'the link'}"
     return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, what)
+
+
+def no_default_route(index: int, version: int) -> Message:
+    """Remove a default route through the link from the main table; ``NotFound`` if there is none."""
+    head = _RTMSG.pack(_family(version), 0, 0, 0, _RT_TABLE_MAIN, 0, _RT_SCOPE_NOWHERE, 0, 0)
+    return Message(_DELROUTE, 0, head + number(_RTA_OIF, index), "removing the route to the world")
 
 
 def link(netlink: Netlink, name: str) -> Link | None:

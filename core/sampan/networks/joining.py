@@ -7,6 +7,7 @@ left to a thread, and only then are the addresses given back.
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import secrets
 import threading
@@ -16,9 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from sampan.drivers import NetworkDriver
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
+from sampan.errors import Internal
 from sampan.networks.addresses import Addresses, mac_of
 from sampan.networks.ports import Ports, Wish
 from sampan.types import Container, Endpoint, Network
@@ -128,8 +132,10 @@ class Joiner:
         )
         where = " ".join((spec.interface, *given))
         with step(f"join the network {network.name}", "endpoint", where, network.driver):
-            place.driver.join(network, spec, sandbox)
+            own = place.driver.join(network, spec, sandbox)
         undo.push(place.driver.leave, network, spec, sandbox)
+        if own and not place.driver.features().addresses:
+            spec = msgspec.structs.replace(spec, addresses=_checked(own, network))
         endpoint.spec, endpoint.ports = spec, []
         undo.push(_forget, endpoint)
 
@@ -180,6 +186,15 @@ class Joiner:
 
 def _name(place: Place) -> str:
     return place.network.spec.name
+
+
+def _checked(own: Sequence[str], network: NetworkSpec) -> tuple[str, ...]:
+    """The addresses that a driver gave by itself."""
+    try:
+        return tuple(str(ipaddress.ip_interface(address)) for address in own)
+    except ValueError:
+        what = f"network driver {network.driver!r} gave an endpoint of {network.name!r} the addresses {own!r}"
+        raise Internal(f"{what}, which should look like 10.5.0.2/24") from None
 
 
 def _told(bindings: Sequence[PortBinding]) -> str:

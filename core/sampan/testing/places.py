@@ -6,6 +6,8 @@ import ipaddress
 import itertools
 from typing import Any
 
+import msgspec
+
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Subnet
@@ -65,6 +67,11 @@ class Place:
 
     def unpublish(self) -> None:
         self.net.driver.unpublish(self.net.spec, self.endpoint, self.ports)
+
+    def route(self, *, default: bool) -> None:
+        """Tell the driver that this is, or is not, the container's way out."""
+        self.endpoint = msgspec.structs.replace(self.endpoint, default_route=default)
+        self.net.driver.route(self.net.spec, self.endpoint, self.sandbox.path)
 
     def leave(self) -> None:
         self.net.driver.leave(self.net.spec, self.endpoint, self.sandbox.path)

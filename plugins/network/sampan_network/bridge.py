@@ -105,6 +105,17 @@ class Bridge(NetworkDriver):
     def leave(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
         _gone(self._host(), self.link_name(endpoint))
 
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        if sandbox is None or self._sealed(network):
+            return
+
+        def inside() -> None:
+            with Netlink() as inner:
+                _route(inner, network, endpoint)
+
+        with step("give or take its default route", "link", endpoint.interface):
+            netns.inside(sandbox, inside)
+
     def publish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
         elements = [(port, _published(endpoint, port)) for port in ports]
         for port, element in elements:
@@ -250,10 +261,31 @@ def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, 
             raise NotFound(f"the link {name!r} vanished from the sandbox while it was made")
         batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
         if way_out and endpoint.default_route:
-            families = {":" in address for address in endpoint.addresses}
-            gateways = {":" in one.gateway: one.gateway for one in reversed(network.subnets) if one.gateway}
-            batch += [links.route(link.index, gateways[family]) for family in families if family in gateways]
+            batch += _default_routes(network, endpoint, link)
         inner.run(*batch)
+
+
+def _default_routes(network: NetworkSpec, endpoint: EndpointSpec, link: links.Link) -> list[Message]:
+    """For each IP version, by way of the gateway of the subnet that the endpoint's address is from."""
+    messages = []
+    for address in map(ipaddress.ip_interface, endpoint.addresses):
+        homes = (one for one in network.subnets if one.gateway and address in ipaddress.ip_network(one.subnet))
+        if home := next(homes, None):
+            messages.append(links.route(link.index, home.gateway))
+    return messages
+
+
+def _route(inner: Netlink, network: NetworkSpec, endpoint: EndpointSpec) -> None:
+    link = links.link(inner, endpoint.interface)
+    if link is None:
+        raise NotFound(f"the link {endpoint.interface!r} of network {network.name!r} is not in the sandbox any more")
+    if endpoint.default_route:
+        inner.run(*_default_routes(network, endpoint, link))
+        return
+    versions = {ipaddress.ip_interface(address).version for address in endpoint.addresses}
+    for failure in inner.attempt(*(links.no_default_route(link.index, version) for version in sorted(versions))):
+        if failure is not None and not isinstance(failure, NotFound):
+            raise failure
 
 
 def _bridge_mac(network: NetworkSpec) -> str:
