@@ -57,6 +57,7 @@ NETWORK: dict[str, Entry] = {
     "connect": ("network", "connect", "Connect a container to a network"),
     "create": ("network", "create", "Make a network"),
     "disconnect": ("network", "disconnect", "Disconnect a container from a network"),
+    "graph": ("graph.command", "graph", "Draw who is on which network, with addresses and ports"),
     "inspect": ("network", "inspect", "Show everything about networks, as JSON"),
     "ls": ("network", "ls", "List networks"),
     "prune": ("network", "prune", "Remove all networks that nothing uses"),
