@@ -6,7 +6,7 @@ The built-in drivers are not guarded: they are held to the contracts by types an
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ _RETURNS: dict[str, type[Any]] = {
     "exec_order": Mapping,
     "processes": list,
     "stats": Stats,
+    "examine": Sequence,
 }
 """By call; the others return nothing that anybody looks at."""
 

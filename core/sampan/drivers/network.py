@@ -43,6 +43,7 @@ from sampan.drivers.types import (
     CONTRACT_VERSION,
     Check,
     EndpointSpec,
+    Finding,
     Host,
     NetworkFeatures,
     NetworkSpec,
@@ -128,6 +129,16 @@ class NetworkDriver(ABC):
         The endpoint that was the way out is told first. Default routes through other interfaces are not its concern.
         """
         return
+
+    def examine(
+        self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
+    ) -> Sequence[Finding]:
+        """What ``sampan doctor`` asks: is all that this driver made on the host for the network, for one endpoint and
+        its published ports still there, and does the host let packets through? Changes nothing.
+
+        In the order in which a packet on its way out of the endpoint would meet it. What is fine is told, too.
+        """
+        return ()
 
     def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:
         """Make the kernel agree with these networks (by id) and endpoints of this driver, after any crash."""

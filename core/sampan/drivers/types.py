@@ -130,6 +130,19 @@ class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
     host_port: int
 
 
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at one thing found: ``sampan doctor`` shows these.
+
+    ``about`` names the thing in a few words (``bridge sampan0``), ``says`` is one sentence about it, ``remedy`` another
+    one about what to do. ``note``: nothing is broken, but somebody may miss something; ``wrong``: something is.
+    """
+
+    about: str
+    says: str
+    mark: Literal["fine", "note", "wrong"] = "fine"
+    remedy: str = ""
+
+
 # ── runtime ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -24,11 +24,12 @@ import msgspec
 from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
 from sampan.drivers.steps import step
-from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, NetworkSpec, PortBinding
+from sampan.drivers.types import Check, EndpointSpec, Finding, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
 from sampan.linux import conntrack, links, netns, sysctl
 from sampan.linux.netlink import Message, Netlink
 from sampan_network import probe
+from sampan_network.examining import Made, examine
 from sampan_network.firewall import Element, Firewall, network_elements
 from sampan_network.settings import LARGEST_MTU, SMALLEST_MTU, Settings, parse
 
@@ -120,8 +121,7 @@ class Bridge(NetworkDriver):
         elements = [(port, _published(endpoint, port)) for port in ports]
         for port, element in elements:
             if self._firewall.value(element.set, element.key) not in (None, element.value):
-                host = f"[{port.host_ip}]" if ":" in port.host_ip else port.host_ip
-                raise Conflict(f"Bind for {host}:{port.host_port} failed: port is already allocated")
+                raise Conflict(f"Bind for {_place(port)} failed: port is already allocated")
         with step("add to the firewall", "nft element", ", ".join(f"{one.set} {one.key}" for _, one in elements)):
             self._firewall.add(element for _, element in elements)
         _forget_flows(ports)
@@ -150,6 +150,22 @@ class Bridge(NetworkDriver):
                 self._rejoin(networks[one.network], one, present)
         if not elements:
             self._firewall.remove_table()
+
+    def examine(
+        self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
+    ) -> Sequence[Finding]:
+        sealed = self._sealed(network)
+        lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
+        made = Made(
+            network=network.name,
+            bridge=self.bridge_name(network),
+            link=self.link_name(endpoint) if endpoint else "",
+            sealed=sealed,
+            gateways=[] if sealed else [f"{gateway}/{length}" for gateway, length in lengths],
+            elements=list(self._elements(network)),
+            ports=[(_told(port), _published(endpoint, port)) for port in ports] if endpoint else [],
+        )
+        return examine(self._host(), self._firewall, made)
 
     def bridge_name(self, network: NetworkSpec) -> str:
         return parse(network).bridge or f"s{self.prefix}{self.host.instance[:_INSTANCE]}-{network.id[:_ID]}"
@@ -315,6 +331,14 @@ def _published(endpoint: EndpointSpec, port: PortBinding) -> Element:
     if port.host_ip in ("0.0.0.0", "::"):
         return Element(f"anyports{version}", key, value)
     return Element(f"ports{version}", f"{port.host_ip} . {key}", value)
+
+
+def _place(port: PortBinding) -> str:
+    return f"[{port.host_ip}]:{port.host_port}" if ":" in port.host_ip else f"{port.host_ip}:{port.host_port}"
+
+
+def _told(port: PortBinding) -> str:
+    return f"{_place(port)}/{port.protocol}"
 
 
 def _forget_flows(ports: Sequence[PortBinding]) -> None:

@@ -145,6 +145,15 @@ class Firewall:
         with self._lock:
             return self._wanted.get((name, key))
 
+    def present(self, element: Element) -> bool:
+        """Does the kernel know it, whatever we believe?"""
+        with self._lock:
+            try:
+                self._open().run(f"get element {self.table} {element.set} {{ {element.key} }}")
+            except NotFound:
+                return False
+            return True
+
     def replace(self, elements: Iterable[Element]) -> None:
         """Just these from now on: what is missing is put back, rules included, and what is unknown goes, at once."""
         with self._lock:
