@@ -70,6 +70,10 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     ``names``: containers on a user-defined network of this driver find one another by name.
     ``single``: only the one network that the engine makes at its first start may exist (host, none).
     ``internal``: its networks lead nowhere, whether the user said so or not; other networks carry the way out.
+    ``macs``: an endpoint's link has the MAC address that the engine gives; without it the engine gives none.
+    ``parent``: the driver option by which a network names a link of the host to stand on. Its containers are in that
+    link's network: their gateway is out there, and they and the host need not reach one another.
+    ``isolates``: its networks are kept apart, and nobody outside reaches what was not published.
     """
 
     sandbox: Literal["own", "host"]
@@ -78,6 +82,9 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     names: bool = False
     single: bool = False
     internal: bool = False
+    macs: bool = True
+    parent: str = ""
+    isolates: bool = True
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):

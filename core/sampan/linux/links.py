@@ -29,10 +29,11 @@ _NEWLINK, _DELLINK, _GETLINK = 16, 17, 18
 _NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
 _NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_AF_SPEC, _IFLA_GROUP, _IFLA_NET_NS_FD, _IFLA_EXT_MASK = 26, 27, 28, 29
 _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_INFO_PEER = 1
+_MACVLAN_MODE, _IPVLAN_MODE, _IPVLAN_FLAGS, _VLAN_ID = 1, 1, 2, 1
 _BRPORT_HAIRPIN, _BRPORT_ISOLATED = 4, 33
 _INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -48,6 +49,11 @@ NAME_MAX = 15
 """Bytes in a link's name (IFNAMSIZ without the final zero)."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
+"""The kernel's numbers for what ip-link(8) calls by these names."""
 
 _IFINFO = struct.Struct("=BxHiII")  # struct ifinfomsg
 _IFADDR = struct.Struct("=BBBBi")  # struct ifaddrmsg
@@ -102,6 +108,54 @@ def bridge(name: str, *, mac: str, group: int, mtu: int) -> Message:
         nested(_IFLA_LINKINFO, text(_INFO_KIND, "bridge")),
     ]
     return Message(_NEWLINK, _NEW, b"".join(body), f"making the bridge {name!r}")
+
+
+def macvlan(
+    name: str, parent: int, namespace: int, *, mode: str, group: int, mtu: int | None = None, mac: str = ""
+) -> Message:
+    """A link with a MAC address of its own on the link with the index ``parent``, down, in another namespace."""
+    data = nested(_INFO_DATA, number(_MACVLAN_MODE, MACVLAN_MODES[mode]))
+    return _upper("macvlan", name, parent, namespace, data, group=group, mtu=mtu, mac=mac)
+
+
+def ipvlan(
+    name: str, parent: int, namespace: int, *, mode: str, flag: str, group: int, mtu: int | None = None
+) -> Message:
+    """A link with the MAC address of the link with the index ``parent``, down, in another namespace.
+
+    The mode is that of all such links on the parent: the kernel changes the others', too.
+    """
+    numbers = ((_IPVLAN_MODE, IPVLAN_MODES[mode]), (_IPVLAN_FLAGS, IPVLAN_FLAGS[flag]))
+    data = nested(_INFO_DATA, *(attribute(kind, struct.pack("=H", value)) for kind, value in numbers))
+    return _upper("ipvlan", name, parent, namespace, data, group=group, mtu=mtu)
+
+
+def vlan(name: str, parent: int, ident: int, *, group: int) -> Message:
+    """What comes tagged with the VLAN ``ident`` over the link with the index ``parent``, as a link, up."""
+    body = [
+        _info(up=True),
+        text(_IFLA_IFNAME, name),
+        number(_IFLA_GROUP, group),
+        number(_IFLA_LINK, parent),
+        nested(
+            _IFLA_LINKINFO,
+            text(_INFO_KIND, "vlan"),
+            nested(_INFO_DATA, attribute(_VLAN_ID, struct.pack("=H", ident))),
+        ),
+    ]
+    return Message(_NEWLINK, _NEW, b"".join(body), f"making the VLAN link {name!r}")
+
+
+def sink(name: str, *, kind: str, group: int) -> Message:
+    """A link, up, that leads nowhere and never brings anything: ``dummy``, or ``ifb``, which without a redirection
+    is the same."""
+    body = [
+        _info(up=True),
+        text(_IFLA_IFNAME, name),
+        number(_IFLA_GROUP, group),
+        nested(_IFLA_LINKINFO, text(_INFO_KIND, kind)),
+    ]
+    return Message(_NEWLINK, _NEW, b"".join(body), f"making the {kind} link {name!r}")
 
 
 def change(name: str, *, mtu: int | None = None, group: int | None = None, up: bool = True) -> Message:
@@ -215,6 +269,23 @@ def routes(netlink: Netlink) -> list[Network]:
         if table == _RT_TABLE_MAIN and kind == _RTN_UNICAST and destination and length:
             found.append(ipaddress.ip_network((destination, length), strict=False))
     return found
+
+
+def _upper(
+    kind: str, name: str, parent: int, namespace: int, data: bytes, *, group: int, mtu: int | None, mac: str = ""
+) -> Message:
+    """A link that stands on another one, which is here, and is itself in the namespace with that descriptor."""
+    body = [
+        _info(),
+        text(_IFLA_IFNAME, name),
+        number(_IFLA_GROUP, group),
+        number(_IFLA_LINK, parent),
+        number(_IFLA_NET_NS_FD, namespace),
+        *([number(_IFLA_MTU, mtu)] if mtu else []),
+        *_mac(mac),
+        nested(_IFLA_LINKINFO, text(_INFO_KIND, kind), data),
+    ]
+    return Message(_NEWLINK, _NEW, b"".join(body), f"making the {kind} link {name!r}")
 
 
 def _info(*, index: int = 0, up: bool | None = None) -> bytes:

@@ -126,7 +126,7 @@ class Joiner:
             container=container.id,
             interface=f"eth{index}",
             addresses=given,
-            mac=endpoint.requested_mac or mac_of(given),
+            mac=endpoint.requested_mac or (mac_of(given) if place.driver.features().macs else ""),
             default_route=default,
             options=endpoint.driver_options,
         )

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -28,8 +28,9 @@ import pytest
 
 from sampan.drivers import NetworkDriver
 from sampan.drivers.types import CONTRACT_VERSION, Host, NetworkFeatures, NetworkSpec, PortBinding
-from sampan.errors import Conflict, Invalid
+from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.testing import wires
+from sampan.testing.beyond import WORLD, Beyond, BeyondTests
 from sampan.testing.places import Net, Place, awake
 from sampan.testing.wires import Namespace, Server, ask, links, rules, silent
 
@@ -39,7 +40,7 @@ HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 
 
 @pytest.mark.usefixtures("sampan_root")
-class NetworkDriverTests:
+class NetworkDriverTests(BeyondTests):
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
 
     family: ClassVar[str] = "network"
@@ -75,12 +76,16 @@ class NetworkDriverTests:
             yield outside
 
     @pytest.fixture
-    def make(self, driver: NetworkDriver) -> Callable[..., Net]:
+    def make(self, driver: NetworkDriver, beyond: Mapping[int, Beyond]) -> Callable[..., Net]:
         """``make(number, internal=…, ipv6=…)`` creates a network."""
+        parent = driver.features().parent
 
-        def make(number: int = 1, **options: Any) -> Net:
-            net = Net(driver, number, **options)
-            driver.validate(net.spec)
+        def make(number: int = 1, **wishes: Any) -> Net:
+            net = Net(driver, number, options={parent: beyond[number].parent} if parent else {}, **wishes)
+            try:
+                driver.validate(net.spec)
+            except Unsupported as error:
+                pytest.skip(str(error))
             driver.create_network(net.spec)
             return net
 
@@ -273,7 +278,12 @@ class NetworkDriverTests:
             assert silent(outside, HOST_ADDRESS, 80)
 
     def test_an_internal_network_leads_nowhere(
-        self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace, world: Namespace
+        self,
+        features: NetworkFeatures,
+        make: Callable[..., Net],
+        outside: Namespace,
+        world: Namespace,
+        beyond: Mapping[int, Beyond],
     ) -> None:
         self.need(features.addresses, "addresses")
         place = awake(make(internal=True).join())
@@ -282,8 +292,11 @@ class NetworkDriverTests:
         gateway = place.net.spec.subnets[0].gateway
         world.ip("address", "add", f"{gateway}/32", "dev", "lo")
         place.sandbox.ip("route", "add", "default", "via", gateway)
-        with Server(outside, 80), Server(world, 81):
+        with Server(outside, 80), Server(world, 81), contextlib.ExitStack() as servers:
+            for other in beyond.values():
+                servers.enter_context(Server(other, 80))
             for protocol in ("tcp", "udp"):
+                assert silent(place.sandbox, WORLD, 80, protocol=protocol)
                 assert silent(place.sandbox, OUTSIDE_ADDRESS, 80, protocol=protocol)
                 assert silent(place.sandbox, HOST_ADDRESS, 81, protocol=protocol)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -17,33 +18,51 @@ from sampan.testing.wires import Namespace, Server, ask
 class Net:
     """One network and the containers on it, made through the driver."""
 
-    def __init__(self, driver: NetworkDriver, number: int, *, internal: bool = False, ipv6: bool = False) -> None:
-        has = driver.features().addresses
+    def __init__(
+        self,
+        driver: NetworkDriver,
+        number: int,
+        *,
+        internal: bool = False,
+        ipv6: bool = False,
+        second: bool = False,
+        options: Mapping[str, str] | None = None,
+    ) -> None:
+        """``second``: two IPv4 subnets, and addresses from the second."""
+        self._features = driver.features()
+        has = self._features.addresses
         subnets = [Subnet(subnet=f"10.2{number}.0.0/16", gateway=f"10.2{number}.0.1")] if has else []
+        subnets += [Subnet(subnet=f"10.3{number}.0.0/16", gateway=f"10.3{number}.0.1")] if has and second else []
         subnets += [Subnet(subnet=f"fd00:{number}::/64", gateway=f"fd00:{number}::1")] if has and ipv6 else []
         self.driver = driver
         self.number = number
         self.spec = NetworkSpec(
-            id=f"{number:x}c" * 32, name=f"net{number}", driver="under-test", subnets=tuple(subnets), internal=internal
+            id=f"{number:x}c" * 32,
+            name=f"net{number}",
+            driver="under-test",
+            subnets=tuple(subnets),
+            internal=internal,
+            options=dict(options or {}),
         )
+        self._giving = subnets[1:] if second else subnets
         self._next = itertools.count(2)
 
     def endpoint(self, *, interface: str = "eth0", default_route: bool = True) -> EndpointSpec:
         index = next(self._next)
-        subnets = [ipaddress.ip_network(subnet.subnet) for subnet in self.spec.subnets]
+        subnets = [ipaddress.ip_network(subnet.subnet) for subnet in self._giving]
         addresses = [f"{subnet[index]}/{subnet.prefixlen}" for subnet in subnets]
         return EndpointSpec(
             id=f"{self.number:x}{index:03x}" * 16,
             container=f"{index:04x}" * 16,
             interface=interface,
             addresses=tuple(addresses),
-            mac=f"02:42:0a:{self.number:02x}:00:{index:02x}",
+            mac=f"02:42:0a:{self.number:02x}:00:{index:02x}" if self._features.macs else "",
             default_route=default_route,
         )
 
     def join(self, sandbox: Namespace | None = None, **wishes: Any) -> Place:
         place = Place(self, self.endpoint(**wishes), sandbox or Namespace())
-        self.driver.join(self.spec, place.endpoint, place.sandbox.path)
+        place.join()
         return place
 
 
@@ -55,6 +74,12 @@ class Place:
         self.endpoint = endpoint
         self.sandbox = sandbox
         self.ports: list[PortBinding] = []
+
+    def join(self) -> None:
+        """Addresses that the driver itself gives are the endpoint's from then on, as in the engine."""
+        given = self.net.driver.join(self.net.spec, self.endpoint, self.sandbox.path)
+        if given is not None:
+            self.endpoint = msgspec.structs.replace(self.endpoint, addresses=tuple(given))
 
     @property
     def address(self) -> str:

@@ -1,0 +1,87 @@
+"""Inside a sandbox: the addresses of an endpoint, and the routes that make it the container's way out."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from sampan.drivers.types import EndpointSpec, NetworkSpec
+from sampan.errors import NotFound
+from sampan.linux import links, netns, sysctl
+from sampan.linux.netlink import Message, Netlink
+
+_WORLD = {4: "0.0.0.0/0", 6: "::/0"}
+
+
+class Way(NamedTuple):
+    """A default route of one IP version; without a ``gateway`` everything is on the link itself."""
+
+    version: int
+    gateway: str = ""
+
+
+def gateways(network: NetworkSpec, endpoint: EndpointSpec) -> list[Way]:
+    """By way of the gateways of those subnets that the endpoint's addresses are from."""
+    ways: dict[int, Way] = {}
+    for address in map(ipaddress.ip_interface, endpoint.addresses):
+        homes = (one for one in network.subnets if one.gateway and address in ipaddress.ip_network(one.subnet))
+        if home := next(homes, None):
+            ways.setdefault(address.version, Way(address.version, home.gateway))
+    return list(ways.values())
+
+
+def furnish(namespace: int, endpoint: EndpointSpec, ways: Sequence[Way]) -> None:
+    """Set the endpoint's link up, with its addresses and, if it is the way out, the default routes; one batch."""
+    name = endpoint.interface
+
+    def enter() -> Netlink:
+        if any(":" in address for address in endpoint.addresses):
+            sysctl.write(f"net/ipv6/conf/{name}/accept_dad", "0")
+            sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
+        return Netlink()
+
+    with netns.inside(namespace, enter) as inner:
+        link = _found(inner, name)
+        batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
+        inner.run(*batch, *(_route(link, way) for way in ways if endpoint.default_route))
+
+
+def reroute(sandbox: Path, endpoint: EndpointSpec, ways: Sequence[Way]) -> None:
+    """Make the default routes through the endpoint's link what ``endpoint.default_route`` says."""
+    with netns.inside(sandbox, Netlink) as inner:
+        link = _found(inner, endpoint.interface)
+        if endpoint.default_route:
+            inner.run(*(_route(link, way) for way in ways))
+            return
+        for failure in inner.attempt(*(links.no_default_route(link.index, way.version) for way in ways)):
+            if failure is not None and not isinstance(failure, NotFound):
+                raise failure
+
+
+def remove(sandbox: Path | int, name: str, *, kind: str, group: int) -> None:
+    """Remove the link of that name, kind and group; where there is none, or no sandbox, nothing happens."""
+    try:
+        with netns.inside(sandbox, Netlink) as inner:
+            link = links.link(inner, name)
+            if link and link.kind == kind and link.group == group:
+                inner.run(links.remove(name))
+    except (FileNotFoundError, NotFound):
+        return
+
+
+def descriptor(sandbox: Path) -> int:
+    return os.open(sandbox, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _route(link: links.Link, way: Way) -> Message:
+    return links.route(link.index, way.gateway, _WORLD[way.version])
+
+
+def _found(inner: Netlink, name: str) -> links.Link:
+    link = links.link(inner, name)
+    if link is None:
+        raise NotFound(f"the link {name!r} is not in the sandbox any more")
+    return link

@@ -1,0 +1,38 @@
+"""Values of options that users give their networks (``docker network create -o KEY=VALUE``), checked.
+
+Each function gives the value, or raises ``Invalid``, which names option, value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from sampan.drivers.types import NetworkSpec
+from sampan.errors import Invalid
+from sampan.linux.links import NAME_MAX
+
+MTU = "com.docker.network.driver.mtu"
+SMALLEST_MTU, LARGEST_MTU = 68, 65535
+_LINK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
+
+
+def check_known(network: NetworkSpec, known: Collection[str]) -> None:
+    if unknown := sorted(network.options.keys() - set(known)):
+        named = ", ".join(sorted(known))
+        raise Invalid(f"network driver {network.driver!r} knows no option {unknown[0]!r}; it knows {named}")
+
+
+def mtu(network: NetworkSpec) -> int:
+    """In bytes; 0 where the user does not say."""
+    value = network.options.get(MTU, "0")
+    if value.isascii() and value.isdecimal() and (int(value) == 0 or SMALLEST_MTU <= int(value) <= LARGEST_MTU):
+        return int(value)
+    raise Invalid(f"option {MTU}={value!r} is not allowed: a number from {SMALLEST_MTU} to {LARGEST_MTU} is")
+
+
+def link(key: str, value: str) -> str:
+    """The name of a link."""
+    if len(value) <= NAME_MAX and _LINK.fullmatch(value):
+        return value
+    raise Invalid(f"option {key}={value!r} is not allowed: 1 to {NAME_MAX} letters, digits and '_.-@' are")
