@@ -109,6 +109,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
     requested_ipv6: str = ""
     requested_mac: str = ""
     driver_options: dict[str, str] = {}
+    links: list[str] = []
     spec: EndpointSpec | None = None
     ports: list[PortBinding] = []
 

@@ -145,7 +145,7 @@ def _check_sysctls(host: HostConfig) -> None:
 def _refuse(host: HostConfig) -> None:
     for given, what in (
         (host.Cgroup, "the cgroup of another container"),
-        (host.Links, "links: use a network of your own"),
+        (host.NetworkMode in ("", "default", "bridge") and host.Links, "links: use a network of your own"),
     ):
         if given:
             raise Unsupported(f"not supported yet: {what}")

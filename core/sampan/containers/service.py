@@ -244,6 +244,7 @@ class Containers:
                 self._parts.registry.release(new)
                 raise
             self._parts.registry.release(old)
+            self._parts.networks.renamed(entry.record)
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
 
     def update(self, reference: str, body: Mapping[str, Any]) -> builtins.list[str]:

@@ -179,6 +179,7 @@ class Starter:
                 bundle,
                 gateway=self._parts.networks.gateway(record),
                 defaults={"dns": network.dns, "dns_search": network.dns_search},
+                named=self._parts.networks.has_names(record),
                 owner=self._parts.ids_of(record).root,
             )
         return hostfiles.places(bundle)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +38,24 @@ def inside(namespace: Path | str | int, work: Callable[[], T]) -> T:
         return work()
 
     return _in_thread(enter)
+
+
+@contextmanager
+def visiting(namespace: int) -> Iterator[None]:
+    """Have the calling thread itself inside for a moment. Only for threads that are nobody else's: should it not find
+    back, it raises, and must end.
+
+    It takes ten microseconds, where :func:`inside` takes a hundred.
+    """
+    home = current()
+    try:
+        setns(namespace, CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
 
 
 def create(prepare: Callable[[], None]) -> int:

@@ -20,6 +20,7 @@ from sampan.linux.idmaps import SAME, IdMap
 from sampan.networks import defaults
 from sampan.networks.joining import Joiner, Place
 from sampan.networks.making import Maker
+from sampan.networks.naming import Naming
 from sampan.networks.ports import Ports
 from sampan.networks.records import Records
 from sampan.networks.request import PREDEFINED, read
@@ -49,6 +50,7 @@ class Networks:
         self._joiner = Joiner(self._ports, lambda network: defaults.publish_addresses(self._config.network, network))
         self._sandboxes = Sandboxes(config.exec_root / "netns", config.exec_root / "userns", ids)
         self._planner = Planner(self.get, self._features)
+        self._naming = Naming(config.network, self._records, self._features)
         self.in_use: Callable[[str], list[Container]] = lambda _ident: []
 
     def open(self, running: Sequence[Container]) -> None:
@@ -57,6 +59,7 @@ class Networks:
         self._sandboxes.open({one.id: one.state.pid for one in running if self._own_sandbox(one)})
         joined = [entry for container in running for entry in self._remember(container)]
         self._restore(joined)
+        self._naming.reopen(running, self._sandboxes.path)
         for wanted in defaults.networks(self._config.network):
             try:
                 self._make_default(wanted)
@@ -65,6 +68,7 @@ class Networks:
 
     def close(self) -> None:
         """Containers stay connected. If there are none, what networks have in the kernel goes, until the next open."""
+        self._naming.close()
         self._joiner.close()
         self._sandboxes.close()
         if self._records.anybody():
@@ -149,6 +153,7 @@ class Networks:
                 self._records.enter(place.network.spec.id, container.id, container.name)
                 undo.push(self._records.leave, place.network.spec.id, container.id)
             self._joiner.join(container, places, sandbox, wishes)
+            self._naming.enter(undo, container, sandbox)
         for place in places:
             self._event("connect", place.network, container)
         return sandbox
@@ -156,6 +161,7 @@ class Networks:
     def detach(self, container: Container) -> None:
         """Take a container that has ended off its networks. Idempotent; links go in the background."""
         places = self._places(container, lost=True)
+        self._naming.leave(container)
         self._joiner.leave(container, places)
         for endpoint in container.endpoints.values():  # those whose network or driver is lost
             self._ports.release(container.id, endpoint.ports)
@@ -168,6 +174,17 @@ class Networks:
     def sandbox(self, container_id: str) -> Path:
         """The sandbox of a running container, for another one to live in."""
         return self._sandboxes.existing(container_id)
+
+    def has_names(self, container: Container) -> bool:
+        """Has the running container a name server at 127.0.0.11?"""
+        return self._naming.serves(container)
+
+    def renamed(self, container: Container) -> None:
+        """The container has another name now, by which others find it, too, if it runs."""
+        for endpoint in container.endpoints.values():
+            if container.id in self._records.members(endpoint.network):
+                self._records.enter(endpoint.network, container.id, container.name)
+        self._naming.renamed(container)
 
     def user_namespace(self, container_id: str) -> Path:
         """The user namespace that was made with a container's sandbox, until it is detached."""

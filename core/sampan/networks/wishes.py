@@ -76,6 +76,7 @@ class Planner:
             requested_ipv6=v6,
             requested_mac=mac.lower(),
             driver_options=dict(given.get("DriverOpts") or {}),
+            links=[str(link) for link in given.get("Links") or ()],
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from sampan.containers import config, hostfiles, mounts, spec
 from sampan.containers.users import User
 from sampan.drivers.types import EndpointSpec
+from sampan.networks.names import resolvconf
 from sampan.types import Container, Endpoint
 
 ROOT = User(0, 0, (0, 10), "/root")
@@ -165,18 +166,19 @@ def test_hosts() -> None:
     ]
 
 
-def test_resolv(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolv(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     text = "nameserver 127.0.0.1\nnameserver 192.0.2.1 # ours\nsearch a b\noptions rotate\n"
-    monkeypatch.setattr(hostfiles, "_read", lambda path: text)
-    host = container().host_config
+    (tmp_path / "resolv.conf").write_text(text)
+    monkeypatch.setattr(resolvconf, "HOSTS_OWN", tmp_path / "resolv.conf")
 
-    def resolv(host: dict[str, Any], **more: Any) -> list[str]:
-        given = {"resolver": "", "defaults": {}, "of_host": False, **more}
-        return hostfiles.resolv(host, **given).splitlines()
+    def resolv(host: dict[str, Any] | None = None, defaults: Any = None, *, named: bool = False) -> list[str]:
+        return hostfiles.resolv(container(host or {}), defaults or {}, named=named).splitlines()
 
-    assert resolv(host) == ["nameserver 192.0.2.1", "search a b", "options rotate"]
-    assert "nameserver 127.0.0.1" in resolv(host, of_host=True)
-    assert resolv(host, resolver="127.0.0.11")[0] == "nameserver 127.0.0.11"
-    assert "options rotate ndots:0" in resolv(host, resolver="127.0.0.11")
-    own = container({"Dns": ["9.9.9.9"], "DnsSearch": ["."], "DnsOptions": ["timeout:1"]}).host_config
+    assert resolv() == ["nameserver 192.0.2.1", "search a b", "options rotate"]
+    assert "nameserver 127.0.0.1" in resolv({"NetworkMode": "host"})
+    assert resolv(named=True)[:3] == ["nameserver 127.0.0.11", "search a b", "options rotate ndots:0"]
+    assert "# ExtServers: [host(127.0.0.1) host(192.0.2.1)]" in resolv(named=True)
+    own = {"Dns": ["9.9.9.9"], "DnsSearch": ["."], "DnsOptions": ["timeout:1"]}
     assert resolv(own) == ["nameserver 9.9.9.9", "options timeout:1"]
+    assert resolv({**own, "DnsOptions": ["ndots:2"]}, named=True)[:2] == ["nameserver 127.0.0.11", "options ndots:2"]
+    assert resolv(defaults={"dns": ["9.9.9.9"], "dns_search": ["c"]})[:2] == ["nameserver 9.9.9.9", "search c"]

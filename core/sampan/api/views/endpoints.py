@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Callable
 from typing import Any
 
+from sampan.networks.names import directory
 from sampan.types import Container, Endpoint, Network
 
 DEFAULT = ("bridge", "host", "none")
@@ -20,7 +21,7 @@ def settings(container: Container, endpoint: Endpoint, find: FindNetwork) -> dic
     v6, v6_bits = _address(spec.addresses if spec else (), 6)
     return {
         "IPAMConfig": _wish(endpoint),
-        "Links": None,
+        "Links": list(endpoint.links) or None,
         "Aliases": list(endpoint.aliases) or None,
         "MacAddress": spec.mac if spec else endpoint.requested_mac,
         "DriverOpts": endpoint.driver_options or None,
@@ -130,5 +131,4 @@ def _dns_names(container: Container, endpoint: Endpoint) -> list[str] | None:
     """The names under which the container is found there; the default networks have none."""
     if endpoint.network_name in DEFAULT:
         return None
-    hostname = container.config.get("Hostname") or ""
-    return list(dict.fromkeys(filter(None, [container.name, *endpoint.aliases, container.id[:12], hostname])))
+    return directory.names(container, endpoint)
