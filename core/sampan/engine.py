@@ -21,6 +21,7 @@ from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
 from sampan.containers.usual import usual
+from sampan.diagnosis import Diagnosis
 from sampan.errors import Conflict, SampanError
 from sampan.events import EventBus
 from sampan.images.service import Images
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 
 class Engine:
     """One engine on one data root. Nothing is touched before :meth:`open`; after it, the services are there:
-    ``images``, ``networks``, ``volumes``, ``containers``, ``execs``."""
+    ``images``, ``networks``, ``volumes``, ``containers``, ``execs``, ``diagnosis``."""
 
     instance: str
     state: State
@@ -46,6 +47,7 @@ class Engine:
     monitors: Monitors
     containers: Containers
     execs: Execs
+    diagnosis: Diagnosis
 
     def __init__(self, config: Config) -> None:
         self.ids = subids.find(config)
@@ -78,7 +80,9 @@ class Engine:
         self.networks = Networks(config, self.state, self.events, self.drivers, ids=self.ids)
         self.volumes = Volumes(config, self.state, self.events, ids=self.ids)
         self.monitors = self._make_monitors()
-        self.containers = Containers(self._parts())
+        parts = self._parts()
+        self.containers = Containers(parts)
+        self.diagnosis = Diagnosis(parts)
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
         self.networks.in_use = self.containers.on_network

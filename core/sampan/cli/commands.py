@@ -99,6 +99,7 @@ COMMANDS: dict[str, Entry] = {
     "ps": CONTAINER["ls"],
     "compare": ("compare.command", "compare", "Run a container under several drivers, side by side"),
     "daemon": ("daemon", "daemon", "Run the engine: all that the other commands talk to"),
+    "doctor": ("doctor", "doctor", "Find what is wrong with this host and engine"),
     "drivers": ("drivers", "drivers", "List the storage, network and runtime drivers"),
     "events": SYSTEM["events"],
     "explain": ("explain", "explain", "Show how a container was made, step by step, with times"),
@@ -115,6 +116,9 @@ COMMANDS: dict[str, Entry] = {
 }
 
 BELOW: dict[str, dict[str, Entry]] = {
+    "doctor": {
+        "port": ("doctor", "port", "Find out why a container's port is not reachable"),
+    },
     "drivers": {
         "new": ("authors", "new", "Write a project for a driver of one's own"),
         "test": ("authors", "test", "Run the conformance kit on an installed driver"),

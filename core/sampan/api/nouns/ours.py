@@ -12,6 +12,8 @@ from sampan.api.nouns import routes
 from sampan.api.views import images
 from sampan.api.views import ours as views
 from sampan.api.wire.answer import Reply, json
+from sampan.errors import Invalid
+from sampan.networks.ports import PROTOCOLS
 
 _FROM_HOST = Shape("programs reference")
 
@@ -38,6 +40,29 @@ def explain(call: Call) -> Any:
 def isolation(call: Call) -> Any:
     """What a running container's process really has of this machine."""
     return msgspec.to_builtins(call.engine.containers.isolation(call.id))
+
+
+@routes.get("/sampan/doctor")
+def doctor(call: Call) -> Any:
+    """What is fine with host and engine, and what is not."""
+    return views.examined(call.engine.diagnosis.host())
+
+
+@routes.get("/sampan/containers/{id}/doctor")
+def doctor_port(call: Call) -> Any:
+    """``port=80`` or ``port=80/udp``: is it reachable, and if not, why?"""
+    port, protocol = _port(call.query.text("port"))
+    return views.walked(call.engine.diagnosis.port(call.id, port, protocol))
+
+
+def _port(text: str) -> tuple[int, str]:
+    number, _, protocol = text.partition("/")
+    protocol = (protocol or "tcp").lower()
+    if not (number.isascii() and number.isdecimal() and 0 < int(number) < 65536) or protocol not in PROTOCOLS:
+        raise Invalid(
+            f"invalid port {text!r}: write a number from 1 to 65535, and /udp or /sctp behind it if it is not TCP"
+        )
+    return int(number), protocol
 
 
 @routes.post("/sampan/images/from-host")
