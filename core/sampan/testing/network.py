@@ -32,6 +32,7 @@ from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.testing import wires
 from sampan.testing.beyond import WORLD, Beyond, BeyondTests
 from sampan.testing.places import Net, Place, awake
+from sampan.testing.ways import WayOutTests
 from sampan.testing.wires import Namespace, Server, ask, links, rules, silent
 
 INSTANCE = "5a3b9c01"
@@ -40,7 +41,7 @@ HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 
 
 @pytest.mark.usefixtures("sampan_root")
-class NetworkDriverTests(BeyondTests):
+class NetworkDriverTests(BeyondTests, WayOutTests):
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
 
     family: ClassVar[str] = "network"
@@ -196,33 +197,6 @@ class NetworkDriverTests(BeyondTests):
         assert found == set(place.endpoint.addresses)
         assert link["address"] == place.endpoint.mac
         assert "UP" in link["flags"]
-
-    def test_only_the_endpoint_with_the_way_out_has_a_default_route(
-        self, features: NetworkFeatures, make: Callable[..., Net]
-    ) -> None:
-        self.need(features.addresses and not features.internal, "a way out")
-        net = make()
-        ways = [net.join(default_route=way).sandbox.ip("route", "show", "default") for way in (True, False)]
-        assert [bool(way) for way in ways] == [True, False]
-
-    def test_the_way_out_moves_from_one_endpoint_to_another_and_back(
-        self, driver: NetworkDriver, make: Callable[..., Net]
-    ) -> None:
-        """Whoever is told twice does nothing the second time; what is no default route stays."""
-        features = driver.features()
-        self.need(features.addresses and not features.internal, "a way out")
-        nets = [make(1, ipv6=True), make(2, ipv6=True)]
-        one = nets[0].join()
-        other = nets[1].join(one.sandbox, interface="eth1", default_route=False)
-        rest = other_routes(one.sandbox)
-        for old, new in ((one, other), (other, one)):
-            for _ in range(2):
-                old.route(default=False)
-            assert default_routes(one.sandbox) == {}
-            for _ in range(2):
-                new.route(default=True)
-            assert default_routes(one.sandbox) == {4: [new.endpoint.interface], 6: [new.endpoint.interface]}
-            assert other_routes(one.sandbox) == rest
 
     def test_a_taken_interface_name_is_a_conflict_and_leaves_nothing(
         self, features: NetworkFeatures, make: Callable[..., Net], world: Namespace
@@ -508,26 +482,6 @@ class NetworkDriverTests(BeyondTests):
         with ThreadPoolExecutor(6) as threads:
             assert all(threads.map(live, range(len(endpoints))))
         assert (set(links(world)), rules()) == before
-
-    # ── skipping ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    def need(self, has: bool, what: str) -> None:
-        if not has:
-            pytest.skip(f"this driver does not have {what}")
-
-    def need_own_sandbox(self, driver: NetworkDriver) -> None:
-        self.need(driver.features().sandbox == "own", "sandboxes of their own")
-
-
-def default_routes(sandbox: Namespace) -> dict[int, list[str]]:
-    """By which interfaces the world is reached, by IP version."""
-    found = {number: sandbox.ip(f"-{number}", "route", "show", "default") for number in (4, 6)}
-    return {number: [route["dev"] for route in routes] for number, routes in found.items() if routes}
-
-
-def other_routes(sandbox: Namespace) -> set[tuple[str, str]]:
-    routes = [*sandbox.ip("-4", "route", "show"), *sandbox.ip("-6", "route", "show")]
-    return {(one["dst"], one["dev"]) for one in routes if one["dst"] != "default"}
 
 
 def nft(*commands: str) -> None:
