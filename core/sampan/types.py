@@ -100,7 +100,10 @@ class Mount(msgspec.Struct, kw_only=True):
 
 
 class Endpoint(msgspec.Struct, kw_only=True):
-    """A container's connection to a network. ``spec`` is filled while the container runs; the rest is the wish."""
+    """A container's connection to a network. ``spec`` is filled while the container runs; the rest is the wish.
+
+    ``links`` are ``NAME`` or ``NAME:ALIAS``; of several networks that lead out, the one with the highest
+    ``gw_priority`` is the container's way."""
 
     network: str
     network_name: str
@@ -110,6 +113,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
     requested_mac: str = ""
     driver_options: dict[str, str] = {}
     links: list[str] = []
+    gw_priority: int = 0
     spec: EndpointSpec | None = None
     ports: list[PortBinding] = []
 
@@ -155,7 +159,8 @@ class State(msgspec.Struct, kw_only=True):
 
 class Container(msgspec.Struct, kw_only=True):
     """A container. ``config`` and ``host_config`` are Docker's ``Config`` and ``HostConfig`` objects, complete:
-    every key that the API promises is there, with Docker's defaults, in Docker's spelling."""
+    every key that the API promises is there, with Docker's defaults, in Docker's spelling. ``rerouting``: its way out
+    is being moved from one network to another; a daemon that finds this makes its default routes right."""
 
     id: str
     name: str
@@ -171,6 +176,7 @@ class Container(msgspec.Struct, kw_only=True):
     runtime: str
     platform: str = "linux"
     endpoints: dict[str, Endpoint] = {}
+    rerouting: bool = False
     mounts: list[Mount] = []
     state: State = msgspec.field(default_factory=State)
     restart_count: int = 0
@@ -179,12 +185,15 @@ class Container(msgspec.Struct, kw_only=True):
 
 
 class Network(msgspec.Struct, kw_only=True):
-    """A network. ``spec`` is what its driver sees; the rest is bookkeeping."""
+    """A network. ``spec`` is what its driver sees; the rest is bookkeeping. ``picked`` are those of its subnets that
+    the engine chose."""
 
     spec: NetworkSpec
     created: str
     labels: dict[str, str] = {}
+    ipv4: bool = True
     ipv6: bool = False
+    picked: list[str] = []
     attachable: bool = False
 
 

@@ -19,6 +19,9 @@ RECURSIVE: Version = (1, 44)
 PLATFORM: Version = (1, 41)
 """Older clients cannot ask for a platform."""
 
+PRIORITY: Version = (1, 48)
+"""Older clients cannot say which network is the way out, nor do without IPv4."""
+
 
 def adapt(body: dict[str, Any], version: Version) -> None:
     """Change the body of a create request, which may be malformed, in place. Raises ``Invalid``."""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, creation, isolation, keeping, logs, processes, updating
+from sampan.containers import adoption, attach, connecting, creation, isolation, keeping, logs, processes, updating
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
@@ -250,6 +250,13 @@ class Containers:
     def update(self, reference: str, body: Mapping[str, Any]) -> builtins.list[str]:
         """Other limits, another restart policy: ``body`` is the Engine API's. Returns warnings."""
         return updating.update(self._parts, self._parts.registry.find(reference), body)
+
+    def connect(self, reference: str, network: str, settings: Mapping[str, Any]) -> None:
+        """Put it on one more network; ``settings`` are the Engine API's ``EndpointSettings``."""
+        connecting.connect(self._parts, self._parts.registry.find(reference), network, settings)
+
+    def disconnect(self, reference: str, network: str, *, force: bool = False) -> None:
+        connecting.disconnect(self._parts, self._parts.registry.find(reference), network, force=force)
 
     def remove(self, reference: str, *, force: bool = False, volumes: bool = False, by: str = "") -> None:
         """``Conflict`` if it runs, unless ``force``. ``volumes``: those that nobody named go, too."""

@@ -24,6 +24,7 @@ from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Internal
 from sampan.networks.addresses import Addresses, mac_of
+from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
 from sampan.types import Container, Endpoint, Network
 from sampan.undo import Undo
@@ -31,24 +32,6 @@ from sampan.undo import Undo
 log = logging.getLogger(__name__)
 
 _GRACE = 0.1  # seconds in which the kernel removes the links of a sandbox by itself, many at a time
-
-
-class Place(NamedTuple):
-    """One endpoint of a container with all that it takes to join it."""
-
-    endpoint: Endpoint
-    network: Network
-    driver: NetworkDriver
-    addresses: Addresses
-
-    @property
-    def leads_out(self) -> bool:
-        features = self.driver.features()
-        return features.addresses and not self.network.spec.internal
-
-    @property
-    def publishes(self) -> bool:
-        return self.driver.features().publish and not self.network.spec.internal
 
 
 class Left(NamedTuple):
@@ -75,13 +58,12 @@ class Joiner:
 
     def join(self, container: Container, places: Sequence[Place], sandbox: Path | None, wishes: Sequence[Wish]) -> None:
         """Join all endpoints and publish all ports, or nothing; fills ``endpoint.spec`` and ``endpoint.ports``."""
-        way_out = min((place for place in places if place.leads_out), key=_name, default=None)
-        publisher = way_out if way_out and way_out.publishes else next((p for p in places if p.publishes), None)
+        way = way_out(places)
         with Undo() as undo:
             for index, place in enumerate(places):
-                self._join(undo, container, place, index, sandbox, default=place is way_out)
-                if place is publisher and wishes:
-                    self._publish(undo, container, place, wishes)
+                self.enter(undo, container, place, f"eth{index}", sandbox, default=place.name in way.through)
+                if place.name == way.publisher and wishes:
+                    self.publish(undo, container, place, wishes)
 
     def leave(self, container: Container, places: Sequence[Place]) -> None:
         """Close the ports now, and leave the rest to the thread. The sandbox is already gone or going."""
@@ -113,9 +95,10 @@ class Joiner:
         if self._thread:
             self._thread.join(5.0)
 
-    def _join(
-        self, undo: Undo, container: Container, place: Place, index: int, sandbox: Path | None, *, default: bool
+    def enter(
+        self, undo: Undo, container: Container, place: Place, interface: str, sandbox: Path | None, *, default: bool
     ) -> None:
+        """Join one endpoint: fills its spec. ``default``: it is the container's way out."""
         endpoint, network = place.endpoint, place.network.spec
         given: tuple[str, ...] = ()
         if place.driver.features().addresses:
@@ -124,7 +107,7 @@ class Joiner:
         spec = EndpointSpec(
             id=secrets.token_hex(32),
             container=container.id,
-            interface=f"eth{index}",
+            interface=interface,
             addresses=given,
             mac=endpoint.requested_mac or (mac_of(given) if place.driver.features().macs else ""),
             default_route=default,
@@ -139,16 +122,55 @@ class Joiner:
         endpoint.spec, endpoint.ports = spec, []
         undo.push(_forget, endpoint)
 
-    def _publish(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> None:
-        spec = place.endpoint.spec
+    def exit(self, undo: Undo, place: Place, sandbox: Path, *, force: bool) -> None:
+        """Take one endpoint out of a sandbox that lives on."""
+        network, spec = place.network.spec, place.endpoint.spec
         if spec is None:
             return
+        undo.push(place.driver.join, network, spec, sandbox)
+        try:
+            with step(f"leave the network {network.name}", "endpoint", spec.interface, network.driver):
+                place.driver.leave(network, spec, sandbox)
+        except Exception:
+            if not force:
+                raise
+            log.exception("container %s leaves %s by force", spec.container[:12], network.name)
+            return  # its addresses stay taken: they may still be in use
+        undo.push(place.addresses.take, spec.addresses)
+        place.addresses.release(spec.addresses)
+
+    def reserve(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> Sequence[PortBinding]:
+        """The host's ports for these wishes; nothing is published yet."""
         bindings = self._ports.reserve(container.id, wishes, self._publish_addresses(place.network))
         undo.push(self._ports.release, container.id, bindings)
-        with step("publish ports", "port", _told(bindings), place.network.spec.driver):
-            place.driver.publish(place.network.spec, spec, bindings)
-        undo.push(place.driver.unpublish, place.network.spec, spec, bindings)
-        place.endpoint.ports = bindings
+        return bindings
+
+    def free(self, undo: Undo, container: Container, bindings: Sequence[PortBinding]) -> None:
+        self._ports.release(container.id, bindings)
+        undo.push(self._ports.take, container.id, bindings)
+
+    def publish(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> None:
+        if place.endpoint.spec is None:
+            return
+        bindings = self.reserve(undo, container, place, wishes)
+        self.program(undo, place, bindings)
+        place.endpoint.ports = list(bindings)
+
+    def program(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
+        network, spec = place.network.spec, place.endpoint.spec
+        if not bindings or spec is None:
+            return
+        with step("publish ports", "port", _told(bindings), network.driver):
+            place.driver.publish(network, spec, bindings)
+        undo.push(place.driver.unpublish, network, spec, bindings)
+
+    def revoke(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
+        network, spec = place.network.spec, place.endpoint.spec
+        if not bindings or spec is None:
+            return
+        undo.push(place.driver.publish, network, spec, bindings)  # if it fails half-way, too
+        with step("take ports back", "port", _told(bindings), network.driver):
+            place.driver.unpublish(network, spec, bindings)
 
     def _unpublish(
         self, container: Container, place: Place, spec: EndpointSpec, bindings: Sequence[PortBinding]
@@ -182,10 +204,6 @@ class Joiner:
             with self._change:
                 self._at_work -= 1
                 self._change.notify_all()
-
-
-def _name(place: Place) -> str:
-    return place.network.spec.name
 
 
 def _checked(own: Sequence[str], network: NetworkSpec) -> tuple[str, ...]:

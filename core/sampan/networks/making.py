@@ -32,16 +32,23 @@ class Maker:
         if request.subnets and not features.addresses:
             raise Invalid(f"network driver {name!r} gives no addresses: {request.name} can have no subnet")
         subnets.check_free(request.subnets, self._records.subnets())
+        ranges = self._completed(request) if features.addresses else ()
         spec = NetworkSpec(
             id=secrets.token_hex(32),
             name=request.name,
             driver=name,
-            subnets=self._completed(request) if features.addresses else (),
+            subnets=ranges,
             internal=request.internal or features.internal,
             options=request.options,
         )
         return Network(
-            spec=spec, created=_now(), labels=request.labels, ipv6=request.ipv6, attachable=request.attachable
+            spec=spec,
+            created=_now(),
+            labels=request.labels,
+            ipv4=request.ipv4,
+            ipv6=request.ipv6,
+            attachable=request.attachable,
+            picked=[one.subnet for one in ranges if one not in request.subnets],
         )
 
     def default(self, wanted: defaults.Default) -> Network:

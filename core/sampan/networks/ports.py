@@ -49,6 +49,26 @@ def read(exposed: Mapping[str, Any], bindings: Mapping[str, Any], publish_all: b
     return wishes
 
 
+def pinned(wishes: Iterable[Wish], bindings: Iterable[PortBinding]) -> list[Wish]:
+    """The wishes, each with the very port of the host that it has been given."""
+    left = list(bindings)
+    result = []
+    for wish in wishes:
+        for one in left:
+            same = (one.protocol, one.container_port) == (wish.protocol, wish.port)
+            if (
+                same
+                and wish.host_ip in ("", one.host_ip)
+                and (not wish.first or wish.first <= one.host_port <= wish.last)
+            ):
+                result.append(wish._replace(first=one.host_port, last=one.host_port))
+                left = [each for each in left if each.host_port != one.host_port or each.protocol != one.protocol]
+                break
+        else:
+            result.append(wish)
+    return result
+
+
 class Ports:
     """Which ports of the host belong to which container. Thread-safe."""
 

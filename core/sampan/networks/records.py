@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 
 from sampan.drivers.types import Subnet
@@ -22,6 +23,8 @@ class Records:
         self._networks: dict[str, Network] = {}
         self._addresses: dict[str, Addresses] = {}
         self._members: dict[str, dict[str, str]] = {}
+        self._lock = threading.Lock()  # nobody enters a network that is going
+        self._going: set[str] = set()
 
     def load(self) -> None:
         self._networks = self._state.load(_TABLE, Network)
@@ -54,6 +57,7 @@ class Records:
     def remove(self, ident: str) -> None:
         self._state.delete(_TABLE, ident)
         self._networks.pop(ident, None)
+        self._going.discard(ident)
         self._addresses.pop(ident, None)
         self._members.pop(ident, None)
 
@@ -66,7 +70,23 @@ class Records:
         return self._members.get(ident, {}).copy()
 
     def enter(self, ident: str, container: str, name: str) -> None:
-        self._members.setdefault(ident, {})[container] = name
+        """``NotFound`` if the network is gone, or on its way."""
+        with self._lock:
+            if ident in self._going or ident not in self._networks:
+                raise NotFound(f"network {ident} not found")
+            self._members.setdefault(ident, {})[container] = name
+
+    def retire(self, ident: str) -> Mapping[str, str]:
+        """Let nobody enter any more; if somebody is there, who it is, and all stays as it was."""
+        with self._lock:
+            members = self.members(ident)
+            if not members:
+                self._going.add(ident)
+            return members
+
+    def keep(self, ident: str) -> None:
+        """It has not gone after all."""
+        self._going.discard(ident)
 
     def leave(self, ident: str, container: str) -> bool:
         """Was it there?"""

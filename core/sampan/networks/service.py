@@ -14,13 +14,15 @@ from sampan.drivers import NetworkDriver
 from sampan.drivers.network import Joined
 from sampan.drivers.steps import step
 from sampan.drivers.types import NetworkFeatures
-from sampan.errors import Conflict, Forbidden, NotFound, SampanError
+from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.networks import defaults
-from sampan.networks.joining import Joiner, Place
+from sampan.networks.connecting import Connector
+from sampan.networks.joining import Joiner
 from sampan.networks.making import Maker
 from sampan.networks.naming import Naming
+from sampan.networks.places import Place
 from sampan.networks.ports import Ports
 from sampan.networks.records import Records
 from sampan.networks.request import PREDEFINED, read
@@ -28,7 +30,7 @@ from sampan.networks.sandbox import Sandboxes, Users
 from sampan.networks.wishes import CONTAINER, Planner, read_ports
 from sampan.plugins import Drivers
 from sampan.state import State
-from sampan.types import Container, Network
+from sampan.types import Container, Endpoint, Network
 from sampan.undo import Undo
 
 log = logging.getLogger(__name__)
@@ -51,7 +53,9 @@ class Networks:
         self._sandboxes = Sandboxes(config.exec_root / "netns", config.exec_root / "userns", ids)
         self._planner = Planner(self.get, self._features)
         self._naming = Naming(config.network, self._records, self._features)
+        self._connector = Connector(self._joiner, lambda container: self.save(container))
         self.in_use: Callable[[str], list[Container]] = lambda _ident: []
+        self.save: Callable[[Container], None] = lambda _container: None
 
     def open(self, running: Sequence[Container]) -> None:
         """Load the records, make kernel and drivers agree with them and with what runs, make the default networks."""
@@ -60,6 +64,11 @@ class Networks:
         joined = [entry for container in running for entry in self._remember(container)]
         self._restore(joined)
         self._naming.reopen(running, self._sandboxes.path)
+        for container in running:
+            if container.rerouting:
+                self._connector.put_routes_right(
+                    container, self._places(container, lost=True), self._sandboxes.path(container.id)
+                )
         for wanted in defaults.networks(self._config.network):
             try:
                 self._make_default(wanted)
@@ -103,13 +112,17 @@ class Networks:
             spec = network.spec
             if spec.name in PREDEFINED:
                 raise Forbidden(f"{spec.name} is a pre-defined network and cannot be removed")
-            if members := self._records.members(spec.id):
+            if members := self._records.retire(spec.id):
                 named = ", ".join(f'name:"{name}" id:"{ident[:_SHORT]}"' for ident, name in members.items())
                 what = f"network {spec.name} id {spec.id} has active endpoints ({named})"
                 raise Forbidden(f"error while removing network: {what}")
-            self._joiner.settle()
-            self._driver(network).remove_network(spec)
-            self._records.remove(spec.id)
+            try:
+                self._joiner.settle()
+                self._driver(network).remove_network(spec)
+                self._records.remove(spec.id)
+            except BaseException:
+                self._records.keep(spec.id)
+                raise
         self._event("destroy", network)
 
     def prune(self) -> Sequence[str]:
@@ -140,8 +153,6 @@ class Networks:
         Fills the ``spec`` and ``ports`` of its endpoints. None if it has no sandbox of its own.
         """
         places = self._places(container)
-        if not places:
-            return None
         wishes = read_ports(container.host_config, container.config)
         with Undo() as undo:
             sandbox = None
@@ -170,6 +181,48 @@ class Networks:
         for place in places:
             if self._records.leave(place.network.spec.id, container.id):
                 self._event("disconnect", place.network, container)
+
+    def wish(self, container: Container, network: Network, settings: Mapping[str, Any]) -> Endpoint:
+        """The endpoint on one more network that a container is to have; nothing is allocated yet."""
+        return self._planner.joining(container, self._mode(container.host_config), network, settings)
+
+    def connect(self, container: Container, endpoint: Endpoint) -> None:
+        """Put a running container on one more network, now: all or nothing, and durable."""
+        network = self.get(endpoint.network)
+        new = Place(endpoint, network, self._driver(network), self._records.addresses(network))
+        places = self._places(container, lost=True)
+        wishes = read_ports(container.host_config, container.config)
+        with Undo() as undo:
+            self._records.enter(network.spec.id, container.id, container.name)
+            undo.push(self._records.leave, network.spec.id, container.id)
+            self._connector.connect(undo, container, places, new, self._sandboxes.existing(container.id), wishes)
+        self._event("connect", network, container)
+
+    def disconnect(self, container: Container, name: str, *, force: bool = False) -> None:
+        """Take a running container off the network of that name: all or nothing, and durable."""
+        self.check_leaves(name)
+        places = self._places(container, lost=True)
+        gone = next((place for place in places if place.name == name), None)
+        others = [place for place in places if place is not gone]
+        if gone is None:
+            raise NotFound(f"network {name} not found")
+        sandbox = self._sandboxes.existing(container.id)
+        wishes = read_ports(container.host_config, container.config)
+        self._connector.disconnect(container, others, gone, sandbox, wishes, force)
+        self._records.leave(gone.network.spec.id, container.id)
+        self._event("disconnect", gone.network, container)
+
+    def check_leaves(self, name: str) -> None:
+        """``Invalid`` if it is a network that nobody can leave."""
+        network = self._records.by_name(name)
+        if network is not None and self._features(network).sandbox != "own":
+            what = "container was created in host network mode"
+            raise Invalid(f"cannot disconnect container from host network - {what}")
+
+    def told_leaving(self, container: Container, name: str) -> None:
+        """A container that does not run has been taken off a network."""
+        if (network := self._records.by_name(name)) is not None:
+            self._event("disconnect", network, container)
 
     def sandbox(self, container_id: str) -> Path:
         """The sandbox of a running container, for another one to live in."""
@@ -200,7 +253,7 @@ class Networks:
 
     def _own_sandbox(self, container: Container) -> bool:
         mode = self._mode(container.host_config)
-        if mode.startswith(CONTAINER) or not container.endpoints:
+        if mode.startswith(CONTAINER):
             return False
         networks = [self._records.by_id(endpoint.network) for endpoint in container.endpoints.values()]
         try:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sampan.drivers.types import NetworkFeatures
-from sampan.errors import Conflict, Invalid
+from sampan.errors import Conflict, Invalid, NotFound
 from sampan.networks import ports
-from sampan.networks.addresses import Addresses
-from sampan.types import Endpoint, Network
+from sampan.types import Container, Endpoint, Network
 
 CONTAINER = "container:"
+_SETTINGS = "invalid endpoint settings:\n"
+_SHARES = "container sharing network namespace with another container or host cannot be connected to any other network"
+_ALONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
 
 
@@ -40,7 +42,30 @@ class Planner:
             settings[network.spec.id] = (network, dict(given or {}) or settings.get(network.spec.id, (network, {}))[1])
         networks = [network for network, _ in settings.values()]
         self._check_together(networks)
-        return {network.spec.name: self._endpoint(network, given) for network, given in settings.values()}
+        return {network.spec.name: self._planned(network, given) for network, given in settings.values()}
+
+    def joining(self, container: Container, mode: str, network: Network, given: Mapping[str, Any]) -> Endpoint:
+        """An endpoint for one more network of a container that exists. Refusals are Docker's."""
+        if mode.startswith(CONTAINER) or self._in_host(container):
+            raise Invalid(_SHARES)
+        if self._features(network).sandbox != "own":
+            raise Invalid("cannot connect container to host network - container must be created in host network mode")
+        networks = [self._find(each) for each in container.endpoints]
+        if networks and any(self._features(each).single for each in (network, *networks)):
+            raise Invalid(_ALONE)
+        return self._endpoint(network, given)
+
+    def _in_host(self, container: Container) -> bool:
+        try:
+            return any(self._features(self._find(each)).sandbox != "own" for each in container.endpoints)
+        except NotFound:
+            return False
+
+    def _planned(self, network: Network, given: Mapping[str, Any]) -> Endpoint:
+        try:
+            return self._endpoint(network, given)
+        except Invalid as error:
+            raise Invalid(f"invalid config for network {network.spec.name}: {error.message}") from None
 
     def _first_settings(self, wanted: Mapping[str, Any], mode: str, config: Mapping[str, Any]) -> dict[str, Any]:
         given = dict(wanted.get(mode) or wanted.get("default") or {})
@@ -59,15 +84,16 @@ class Planner:
         v6 = _address(str(ipam.get("IPv6Address") or ""), 6)
         own = not spec.default and not self._features(network).single
         if (v4 or v6) and not own:
-            raise Invalid("user specified IP address is supported on user defined networks only")
+            raise Invalid(f"{_SETTINGS}user specified IP address is supported on user defined networks only")
         for address in filter(None, (v4, v6)):
-            Addresses(spec).check(address)
+            _check_configured(network, address)
         aliases = [str(alias) for alias in given.get("Aliases") or ()]
         if aliases and not own:
-            raise Invalid("network-scoped alias is supported only for containers in user defined networks")
+            what = "network-scoped alias is supported only for containers in user defined networks"
+            raise Invalid(f"{_SETTINGS}{what}")
         mac = str(given.get("MacAddress") or "")
         if mac and not _MAC.fullmatch(mac):
-            raise Invalid(f"invalid MAC address {mac!r}: six bytes like 02:42:ac:11:00:02 are needed")
+            raise Invalid(f"{_SETTINGS}invalid MAC address {mac}: six bytes like 02:42:ac:11:00:02 are needed")
         return Endpoint(
             network=spec.id,
             network_name=spec.name,
@@ -77,6 +103,7 @@ class Planner:
             requested_mac=mac.lower(),
             driver_options=dict(given.get("DriverOpts") or {}),
             links=[str(link) for link in given.get("Links") or ()],
+            gw_priority=_priority(given.get("GwPriority")),
         )
 
 
@@ -84,6 +111,23 @@ def read_ports(host_config: Mapping[str, Any], config: Mapping[str, Any]) -> lis
     """The ports that a container wants published."""
     exposed, bindings = config.get("ExposedPorts") or {}, host_config.get("PortBindings") or {}
     return ports.read(exposed, bindings, bool(host_config.get("PublishAllPorts")))
+
+
+def _check_configured(network: Network, address: str) -> None:
+    """As Docker: who wants an address of his own must have said from which subnet."""
+    spec = network.spec
+    subnets = [subnet.subnet for subnet in spec.subnets if subnet.subnet not in network.picked]
+    if not subnets:
+        what = "user specified IP address is supported only when connecting to networks with user configured subnets"
+        raise Invalid(f"{_SETTINGS}{what}")
+    if not any(ipaddress.ip_address(address) in ipaddress.ip_network(subnet) for subnet in subnets):
+        raise Invalid(f"{_SETTINGS}no configured subnet or ip-range contain the IP address {address}")
+
+
+def _priority(value: object) -> int:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31):
+        return value or 0
+    raise Invalid(f"{_SETTINGS}invalid GwPriority {value!r}: a whole number is needed")
 
 
 def _address(text: str, version: int) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sampan.api import letters
+from sampan.api import ages, letters
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.query import Filters
 from sampan.api.times import nanoseconds
 from sampan.api.views import networks as views
 from sampan.api.wire.answer import Reply, json
-from sampan.errors import Invalid, SampanError, Unsupported
+from sampan.errors import Invalid, SampanError
 from sampan.types import Network
 
 DEFAULT = ("bridge", "host", "none")
@@ -63,16 +63,31 @@ def prune(call: Call) -> Any:
 
 @routes.post("/networks/{id}/connect")
 def connect(call: Call) -> None:
-    _change(call, "connect")
+    body = call.json(letters.NETWORK_CONNECT)
+    settings = _settings(body)
+    if call.version < ages.PRIORITY:
+        settings.pop("GwPriority", None)
+    call.engine.containers.connect(_container(body), call.id, settings)
 
 
 @routes.post("/networks/{id}/disconnect")
 def disconnect(call: Call) -> None:
-    _change(call, "disconnect")
+    body = call.json(letters.NETWORK_DISCONNECT)
+    call.engine.containers.disconnect(_container(body), call.id, force=bool(body.get("Force")))
 
 
-def _change(call: Call, verb: str) -> None:
-    raise Unsupported(f"{verb}ing a container's networks after it was created is not supported by this engine yet")
+def _container(body: Mapping[str, Any]) -> str:
+    reference = body.get("Container")
+    if not isinstance(reference, str) or not reference:
+        raise Invalid("no container is named: Container must be a name or an id")
+    return reference
+
+
+def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
+    settings = body.get("EndpointConfig") or {}
+    if not isinstance(settings, dict):
+        raise Invalid("EndpointConfig must be an object")
+    return dict(settings)
 
 
 def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:

@@ -25,7 +25,7 @@ def settings(container: Container, endpoint: Endpoint, find: FindNetwork) -> dic
         "Aliases": list(endpoint.aliases) or None,
         "MacAddress": spec.mac if spec else endpoint.requested_mac,
         "DriverOpts": endpoint.driver_options or None,
-        "GwPriority": 0,
+        "GwPriority": endpoint.gw_priority,
         "NetworkID": endpoint.network,
         "EndpointID": spec.id if spec else "",
         "Gateway": _gateway(network, v4),

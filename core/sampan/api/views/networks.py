@@ -18,7 +18,7 @@ def network(network: Network, containers: Iterable[Container] = ()) -> dict[str,
         "Created": or_never(network.created),
         "Scope": "local",
         "Driver": "null" if spec.driver == "none" else spec.driver,
-        "EnableIPv4": True,
+        "EnableIPv4": network.ipv4,
         "EnableIPv6": network.ipv6,
         "IPAM": {
             "Driver": "default",
