@@ -153,6 +153,7 @@ def inspect(args: Args) -> int:
     "NETWORK CONTAINER",
     Flag("alias", "One more name on that network", str, many=True),
     Flag("driver-opt", "Option of the driver (key=value)", str, many=True),
+    Flag("gw-priority", "The network with the highest one is the way out", int, default=0),
     Flag("ip", "IPv4 address", str, default=""),
     Flag("ip6", "IPv6 address", str, default=""),
     Flag("link", "Make another container known by name", str, many=True),
@@ -170,6 +171,7 @@ def connect(args: Args) -> None:
         "Aliases": args.alias,
         "Links": args.link,
         "DriverOpts": strict_pairs(args.driver_opt, "driver-opt"),
+        "GwPriority": args.gw_priority,
     }
     body = {"Container": container, "EndpointConfig": {key: value for key, value in endpoint.items() if value}}
     open_client(args).post(f"/networks/{network}/connect", None, body)

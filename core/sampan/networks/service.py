@@ -239,6 +239,11 @@ class Networks:
                 self._records.enter(endpoint.network, container.id, container.name)
         self._naming.renamed(container)
 
+    def sandbox_of(self, container: Container) -> str:
+        """Where a running container's own network namespace is; ``""`` if it has none, or does not run."""
+        own = container.state.pid and self._own_sandbox(container)
+        return str(self._sandboxes.path(container.id)) if own else ""
+
     def user_namespace(self, container_id: str) -> Path:
         """The user namespace that was made with a container's sandbox, until it is detached."""
         return self._sandboxes.users(container_id)

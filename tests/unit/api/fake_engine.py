@@ -181,6 +181,9 @@ class Images:
 
 
 class Networks:
+    def sandbox_of(self, container: Container) -> str:
+        return f"/netns/{container.id}" if container.state.pid else ""
+
     def __init__(self) -> None:
         subnet = Subnet(subnet="172.17.0.0/16", gateway="172.17.0.1")
         spec = NetworkSpec(id=NETWORK, name="bridge", driver="bridge", subnets=(subnet,))

@@ -57,7 +57,8 @@ def inspect(call: Call) -> Any:
     container = engine.containers.get(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
-    entry = views.inspect(container, find_network(engine), execs, files, size, _root(engine, container))
+    sandbox = engine.networks.sandbox_of(container)
+    entry = views.inspect(container, find_network(engine), execs, files, size, _root(engine, container), sandbox)
     if call.version < (1, 45):
         with_short_id(entry["NetworkSettings"]["Networks"], container.id)
     return entry

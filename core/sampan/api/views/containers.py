@@ -54,9 +54,10 @@ def inspect(
     paths: Mapping[str, str],
     sizes: Sizes | None,
     root: Mapping[str, str],
+    sandbox: str = "",
 ) -> dict[str, Any]:
     """``ContainerInspectResponse``. ``paths`` are those of the files that the engine makes for the container, ``root``
-    is what its storage driver tells."""
+    is what its storage driver tells; ``sandbox`` is the path of its network namespace."""
     entry: dict[str, Any] = {
         "Id": container.id,
         "Created": or_never(container.created),
@@ -80,7 +81,7 @@ def inspect(
         "GraphDriver": {"Name": container.storage_driver, "Data": dict(root)},
         "Mounts": mounts(container),
         "Config": container.config,
-        "NetworkSettings": endpoints.network_settings(container, find),
+        "NetworkSettings": endpoints.network_settings(container, find, sandbox),
     }
     if sizes:
         entry["SizeRw"], entry["SizeRootFs"] = sizes

@@ -38,14 +38,16 @@ def settings(container: Container, endpoint: Endpoint, find: FindNetwork) -> dic
     }
 
 
-def network_settings(container: Container, find: FindNetwork) -> dict[str, Any]:
-    """``NetworkSettings``; the addresses at its top repeat those of the default network, as they always did."""
+def network_settings(container: Container, find: FindNetwork, sandbox: str) -> dict[str, Any]:
+    """``NetworkSettings``; the addresses at its top repeat those of the default network, as they always did.
+
+    ``sandbox`` is the path of its network namespace, ``""`` if it has none of its own now."""
     networks = {name: settings(container, endpoint, find) for name, endpoint in container.endpoints.items()}
     top = networks.get("bridge", {})
     return {
         "Bridge": "",
-        "SandboxID": container.id if any(e.spec for e in container.endpoints.values()) else "",
-        "SandboxKey": "",
+        "SandboxID": container.id if sandbox else "",
+        "SandboxKey": sandbox,
         "Ports": port_map(container),
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
