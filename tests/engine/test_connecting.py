@@ -101,10 +101,13 @@ def test_a_running_container_gets_a_place_on_one_more_network(engine: Engine, bo
         "IPv6Address": "fd62::77/64",
     }
     run = ["run", "--rm", "--network", LATE, engine.image()]
-    for url in ("http://10.62.0.77/", "http://[fd62::77]/"):
+    assert "10.62.0.77" in inside(engine, boat, "cat", "/etc/hosts")
+    assert "nameserver 127.0.0.11" in inside(engine, boat, "cat", "/etc/resolv.conf")
+    for url in ("http://10.62.0.77/", "http://[fd62::77]/", "http://ferry/"):
         assert engine.docker(*run, *get(url)).out == told(engine, boat)["Config"]["Hostname"]
     engine.docker("network", "disconnect", LATE, boat).ok()
     assert links(engine, boat) == ["eth0", "lo"]
+    assert "10.62.0.77" not in inside(engine, boat, "cat", "/etc/hosts")
     assert list(settings(engine, boat)["Networks"]) == ["bridge"]
     assert json.loads(engine.docker("network", "inspect", LATE).out)[0]["Containers"] == {}
     events = engine.events("type=network", f"network={LATE}")

@@ -5,14 +5,18 @@ One that runs is changed at once; of one that does not, only the record is, and 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from sampan.containers import hostfiles
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Forbidden, NotFound
 from sampan.types import Container, Endpoint, Status
+
+log = logging.getLogger(__name__)
 
 
 def connect(parts: Parts, entry: Entry, reference: str, settings: Mapping[str, Any]) -> None:
@@ -29,6 +33,7 @@ def connect(parts: Parts, entry: Entry, reference: str, settings: Mapping[str, A
         endpoint = parts.networks.wish(record, network, settings)
         if runs:
             parts.networks.connect(record, endpoint)
+            _tell_files(parts, record, come=endpoint)
         else:
             _keep(parts, record, {**record.endpoints, name: endpoint})
 
@@ -48,7 +53,9 @@ def disconnect(parts: Parts, entry: Entry, reference: str, *, force: bool) -> No
         if name not in record.endpoints:
             raise Conflict(f"container {record.id} is not connected to {'' if runs else 'the '}network {name}")
         if runs:
+            gone = record.endpoints[name]
             parts.networks.disconnect(record, name, force=force)
+            _tell_files(parts, record, gone=gone)
             return
         parts.networks.check_leaves(name)
         _keep(parts, record, {each: endpoint for each, endpoint in record.endpoints.items() if each != name})
@@ -60,6 +67,22 @@ def _check(entry: Entry) -> None:
     if entry.gone or entry.record.state.status in (Status.REMOVING, Status.DEAD):
         what = "is marked for removal and cannot be connected or disconnected to the network"
         raise Conflict(f"Container {ident} {what}")
+
+
+def _tell_files(parts: Parts, record: Container, come: Endpoint | None = None, gone: Endpoint | None = None) -> None:
+    """``/etc/hosts`` and ``/etc/resolv.conf``. That they could not be written is no reason to go back."""
+    defaults = {"dns": parts.config.network.dns, "dns_search": parts.config.network.dns_search}
+    try:
+        hostfiles.update(
+            record,
+            parts.bundle(record.id),
+            come=come.spec.addresses if come and come.spec else (),
+            gone=gone.spec.addresses if gone and gone.spec else (),
+            named=parts.networks.has_names(record),
+            defaults=defaults,
+        )
+    except OSError as error:
+        log.warning("the files of container %s do not tell of its networks: %s", record.name, error)
 
 
 def _keep(parts: Parts, record: Container, endpoints: dict[str, Endpoint]) -> None:

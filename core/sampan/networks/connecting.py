@@ -49,8 +49,8 @@ class Connector:
         everything = (*places, new)
         way = way_out(everything)
         moves = bool(_moving(places, way))
+        undo.push(self._save, container)
         if moves:
-            undo.push(self._save, container)
             _set(undo, container, rerouting=True)
             self._save(container)
         interface = _free_name(places)

@@ -22,7 +22,7 @@ import msgspec
 from sampan.drivers import NetworkDriver
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
-from sampan.errors import Internal
+from sampan.errors import Conflict, Exhausted, Internal
 from sampan.networks.addresses import Addresses, mac_of
 from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
@@ -102,7 +102,7 @@ class Joiner:
         endpoint, network = place.endpoint, place.network.spec
         given: tuple[str, ...] = ()
         if place.driver.features().addresses:
-            given = place.addresses.allocate([endpoint.requested_ipv4, endpoint.requested_ipv6])
+            given = self._allocate(place)
             undo.push(place.addresses.release, given)
         spec = EndpointSpec(
             id=secrets.token_hex(32),
@@ -171,6 +171,17 @@ class Joiner:
         undo.push(place.driver.publish, network, spec, bindings)  # if it fails half-way, too
         with step("take ports back", "port", _told(bindings), network.driver):
             place.driver.unpublish(network, spec, bindings)
+
+    def _allocate(self, place: Place) -> tuple[str, ...]:
+        """What is taken may be so only because who had it has just left: a container that is restarted, say."""
+        wanted = (place.endpoint.requested_ipv4, place.endpoint.requested_ipv6)
+        try:
+            return place.addresses.allocate(wanted)
+        except (Conflict, Exhausted):
+            if not self._left and not self._at_work:
+                raise
+            self.settle()
+            return place.addresses.allocate(wanted)
 
     def _unpublish(
         self, container: Container, place: Place, spec: EndpointSpec, bindings: Sequence[PortBinding]

@@ -195,7 +195,9 @@ class Networks:
         with Undo() as undo:
             self._records.enter(network.spec.id, container.id, container.name)
             undo.push(self._records.leave, network.spec.id, container.id)
-            self._connector.connect(undo, container, places, new, self._sandboxes.existing(container.id), wishes)
+            sandbox = self._sandboxes.existing(container.id)
+            self._connector.connect(undo, container, places, new, sandbox, wishes)
+            self._naming.enter(undo, container, sandbox)
         self._event("connect", network, container)
 
     def disconnect(self, container: Container, name: str, *, force: bool = False) -> None:
@@ -208,7 +210,11 @@ class Networks:
             raise NotFound(f"network {name} not found")
         sandbox = self._sandboxes.existing(container.id)
         wishes = read_ports(container.host_config, container.config)
-        self._connector.disconnect(container, others, gone, sandbox, wishes, force)
+        with Undo() as undo:
+            undo.push(self._naming.enter, Undo(), container, sandbox)
+            self._naming.leave_network(container, gone.network.spec.id)
+            self._connector.disconnect(container, others, gone, sandbox, wishes, force)
+        self._naming.enter(Undo(), container, sandbox)  # it may have no way out any more
         self._records.leave(gone.network.spec.id, container.id)
         self._event("disconnect", gone.network, container)
 
