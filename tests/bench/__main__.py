@@ -22,6 +22,7 @@ import cli_runs
 import crowds
 import driven_runtimes
 import idle_memory
+import networks
 from machine import describe
 from reporting import Part, as_json, show
 from scratch import Scratch
@@ -33,7 +34,11 @@ PARTS: dict[str, Callable[[Scratch, int], Part]] = {
     "d": idle_memory.measure,
     "e": driven_runtimes.measure,
     "f": crowds.measure,
+    "g": networks.throughput,
+    "h": networks.times,
 }
+NAMES = {"networks": ["g", "h"]}
+"""Parts that belong together."""
 
 
 def main() -> int:
@@ -48,7 +53,7 @@ def main() -> int:
         scratch = stack.enter_context(Scratch(quiet=options.quiet))
         print(describe(scratch), flush=True)
         try:
-            for letter in options.only:
+            for letter in [each for name in options.names for each in NAMES[name]] or options.only:
                 parts[letter] = PARTS[letter](scratch, options.runs)
                 print("\n" + show(letter, parts[letter]), flush=True)
         except KeyboardInterrupt:
@@ -72,9 +77,11 @@ def _options() -> argparse.Namespace:
         "--only",
         type=lambda text: [letter for letter in PARTS if letter in text.split(",")] or parser.error("only what?"),
         default=list(PARTS),
-        metavar="a,b,c,d,e,f",
-        help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program; f: crowds",
+        metavar="a,b,c,d,e,f,g,h",
+        help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program; f: crowds; "
+        "g: throughput of networks; h: what networks take",
     )
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="only these: networks is g and h")
     parser.add_argument("-n", "--runs", type=int, default=11, help="runs of each measurement (default: 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not tell what is being done meanwhile")

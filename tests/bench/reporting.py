@@ -35,8 +35,31 @@ class Added(Goal):
         return (ours - theirs) * 1000
 
 
+class Within(Goal):
+    """What ours may take at most, in milliseconds, whatever the others take."""
+
+    def ratio(self, ours: float, theirs: float) -> float:
+        return ours * 1000
+
+
+class More(Goal):
+    """Where more is better: ours divided by theirs."""
+
+    def ratio(self, ours: float, theirs: float) -> float:
+        return ours / theirs
+
+
 def at_least(rival: str, factor: float) -> Goal:
     return Goal(rival, f"≥ {factor:g}", lambda ratio: ratio >= factor)
+
+
+def more(rival: str, factor: float) -> Goal:
+    """Of a throughput."""
+    return More(rival, f"≥ {factor:g}", lambda ratio: ratio >= factor, ours_first=True)
+
+
+def within(milliseconds: float) -> Goal:
+    return Within(OURS, f"≤ {milliseconds:g} ms", lambda taken: taken <= milliseconds)
 
 
 def at_most(rival: str, share: float) -> Goal:
@@ -56,7 +79,7 @@ class Row:
 
 @dataclass
 class Part:
-    """One table. ``unit`` is ``ms`` (figures in seconds) or ``kB``; ``notes`` stand below it."""
+    """One table. ``unit`` is ``ms`` (figures in seconds), ``kB`` or ``Gbit/s``; ``notes`` stand below it."""
 
     title: str
     unit: str
@@ -81,7 +104,7 @@ def _cells(row: Row, subjects: Iterable[str], unit: str) -> list[str]:
         return [*cells, "", ""]
     ratio = row.goal.ratio(middle[OURS], middle[row.goal.rival])
     pair = (OURS, row.goal.rival) if row.goal.ours_first else (row.goal.rival, OURS)
-    name = row.goal.sign.join(pair)
+    name = OURS if row.goal.rival == OURS else row.goal.sign.join(pair)
     mark = "reached" if row.goal.reached(ratio) else "NOT reached"
     return [*cells, f"{name} {ratio:.2f}", f"{row.goal.text} {mark}" if row.goal.text else ""]
 
@@ -89,7 +112,9 @@ def _cells(row: Row, subjects: Iterable[str], unit: str) -> list[str]:
 def _figure(value: float | None, unit: str) -> str:
     if value is None:
         return "–"
-    return f"{value * 1000:.1f}" if unit == "ms" else f"{value:.0f}"
+    if unit == "ms":
+        return f"{value * 1000:.2f}" if value < 0.001 else f"{value * 1000:.1f}"
+    return f"{value:.1f}" if unit == "Gbit/s" else f"{value:.0f}"
 
 
 def _line(cells: list[str], widths: list[int]) -> str:

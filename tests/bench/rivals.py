@@ -22,7 +22,7 @@ class Dockerd:
     def __init__(self, directory: Path, run: Path, net: Net, name: str) -> None:
         self._directory = directory
         self._run = run
-        self._net = net
+        self.net = net
         self._name = name
         self.host = f"unix://{directory}/s"
         self.socket = directory / "s"
@@ -41,7 +41,7 @@ class Dockerd:
         base = self._directory
         log = (base / "log").open("wb")
         command = [
-            *self._net.enter(self._net.inside),
+            *self.net.enter(self.net.inside),
             "dockerd",
             *("--config-file", f"{base}/daemon.json", "--pidfile", f"{base}/pid", "--host", self.host),
             *("--data-root", f"{base}/data", "--exec-root", str(self._run)),
