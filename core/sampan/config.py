@@ -16,7 +16,17 @@ import msgspec
 
 from sampan import decode
 from sampan.errors import Invalid, NotFound
-from sampan.quantities import AbsolutePath, Address, HostAddress, LinkName, LogSize, SubnetAddress
+from sampan.quantities import (
+    AbsolutePath,
+    Address,
+    HostAddress,
+    LinkName,
+    LogSize,
+    MemorySize,
+    OptionalPath,
+    SubnetAddress,
+    Url,
+)
 
 DEFAULT_FILE = Path("/etc/sampan/config.yaml")
 
@@ -91,6 +101,28 @@ class HooksConfig(_Section, frozen=True):
     patience: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
 
 
+class RegistryHost(_Section, frozen=True):
+    """How one registry is reached. ``mirrors`` are asked first when something is pulled."""
+
+    mirrors: list[Url] = []
+    insecure: bool = False
+    ca_file: OptionalPath = ""
+
+
+class RegistriesConfig(_Section, frozen=True):
+    """``patience``: seconds of silence after which a registry is given up; ``attempts``: per blob or manifest, those
+    that got further not counted; ``piece``: a larger blob is pushed in pieces of so many bytes. ``hosts``: by
+    ``HOST[:PORT]``, as in the names of images."""
+
+    downloads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    uploads: Annotated[int, msgspec.Meta(ge=1, le=64)] = 5
+    attempts: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    patience: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 30.0
+    piece: MemorySize = 32 << 20
+    certificates: AbsolutePath = Path("/etc/docker/certs.d")
+    hosts: dict[str, RegistryHost] = {}
+
+
 class Config(_Section, frozen=True):
     data_root: AbsolutePath = Path("/var/lib/sampan")
     exec_root: AbsolutePath = Path("/run/sampan")
@@ -104,6 +136,7 @@ class Config(_Section, frozen=True):
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
     hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
+    registries: RegistriesConfig = msgspec.field(default_factory=RegistriesConfig)
 
 
 def load(path: Path | None = None) -> Config:

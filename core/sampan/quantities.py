@@ -81,6 +81,18 @@ def link_name(value: Any) -> str:
     return text
 
 
+def url(value: Any) -> str:
+    """A registry's address with its scheme and without a path, such as ``https://mirror.example:5000``."""
+    match = re.fullmatch(r"(https?)://([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?/?", _text(value))
+    if not match:
+        raise ValueError
+    return match[0].rstrip("/")
+
+
+def optional_path(value: Any) -> str:
+    return str(absolute_path(value)) if _text(value) else ""
+
+
 def _text(value: Any, *also: type) -> str:
     if isinstance(value, bool) or not isinstance(value, (str, *also)):
         raise ValueError
@@ -88,6 +100,7 @@ def _text(value: Any, *also: type) -> str:
 
 
 LogSize = Annotated[int, Notation(log_size, "a size such as 512k, 20m or 1g")]
+MemorySize = Annotated[int, Notation(size, "a size such as 512k, 32m or 1g")]
 AbsolutePath = Annotated[Path, Notation(absolute_path, "an absolute path without ..")]
 HostAddress = Annotated[str, Notation(host, "unix:///path/to.sock or tcp://ADDRESS:PORT")]
 Address = Annotated[str, Notation(address, "an IPv4 or IPv6 address")]
@@ -95,3 +108,5 @@ SubnetAddress = Annotated[str, Notation(subnet, "a subnet such as 172.30.0.0/16,
 LinkName = Annotated[
     str, Notation(link_name, "an interface name of 1 to 15 characters without spaces, colons or slashes")
 ]
+Url = Annotated[str, Notation(url, "a URL such as https://mirror.example:5000, without a path")]
+OptionalPath = Annotated[str, Notation(optional_path, "an absolute path without .., or nothing")]

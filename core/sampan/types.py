@@ -68,7 +68,9 @@ class Image(msgspec.Struct, kw_only=True):
     """An image. ``id`` is the digest of its configuration (``sha256:…``), which is kept as a blob of that digest.
 
     ``config`` is the OCI image configuration as parsed. ``references`` are normalised (``docker.io/library/x:tag``).
-    ``size`` is the sum of the unpacked layers' bytes. ``removed``: the user has removed it by force while a stopped
+    ``size`` is the sum of the unpacked layers' bytes. ``manifest`` is the digest of the one that it was pulled with,
+    kept as a blob, so that it can be pushed as it came; ``pushed`` of the one that was made when an image of ours was
+    first pushed. ``removed``: the user has removed it by force while a stopped
     container stands on its layers; it is shown nowhere and goes with the last such container.
     """
 
@@ -82,6 +84,8 @@ class Image(msgspec.Struct, kw_only=True):
     parent: str = ""
     tagged_at: str = ""
     removed: bool = False
+    manifest: str = ""
+    pushed: str = ""
 
 
 class Mount(msgspec.Struct, kw_only=True):

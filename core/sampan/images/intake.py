@@ -55,6 +55,10 @@ class Intake:
         layers = [Layer(diff_id=diff_id, digest=diff_id) for diff_id in config["rootfs"].get("diff_ids") or []]
         return self._build(data, config, layers, lease, _untold)
 
+    def pulled(self, data: bytes, layers: list[Layer], lease: Lease) -> Image:
+        """An image from a registry: its configuration, and layers that are blobs already."""
+        return self._build(data, manifests.config(data, len(layers)), layers, lease, _untold)
+
     def onto(self, parent: Image, data: bytes, layers: list[Layer], lease: Lease) -> Image:
         """The same for one that stands on another image's layers."""
         return replace(self._build(data, manifests.config(data), layers, lease, _untold), parent=parent.id)
@@ -77,7 +81,8 @@ class Intake:
             for image, names in prepared:
                 known = self._records.by_id(image.id)
                 if known is not None:
-                    image = replace(known, layers=image.layers, size=image.size, removed=False)
+                    manifest = image.manifest or known.manifest
+                    image = replace(known, layers=image.layers, size=image.size, removed=False, manifest=manifest)
                 self._records.put(image)
                 for name in names:
                     before = self._records.point(name, image.id)

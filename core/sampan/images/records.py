@@ -100,6 +100,18 @@ class Records:
             self.put(replace(image, references=sorted({*image.references, name}), tagged_at=now()))
             return before
 
+    def point_digest(self, name: str, ident: str) -> bool:
+        """The same for ``NAME@DIGEST``, under which an image was pulled or pushed; False if it was so before."""
+        with self.transaction():
+            if name in self._images[ident].repo_digests:
+                return False
+            for image in self.every():
+                if name in image.repo_digests:
+                    self.put(replace(image, repo_digests=[each for each in image.repo_digests if each != name]))
+            image = self._images[ident]
+            self.put(replace(image, repo_digests=sorted({*image.repo_digests, name})))
+            return True
+
     def used(self) -> Used:
         """The blobs and layers that the records speak for."""
         images = self.every()
@@ -117,7 +129,8 @@ class Records:
 
 def blobs_of(image: Image) -> list[str]:
     """Digests of the blobs that an image consists of."""
-    return [image.id, *(layer.digest for layer in image.layers if layer.digest)]
+    layers = (layer.digest for layer in image.layers)
+    return [digest for digest in (image.id, *layers, image.manifest, image.pushed) if digest]
 
 
 def chains_of(image: Image) -> list[str]:

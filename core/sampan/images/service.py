@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from sampan.errors import Invalid, Unsupported
@@ -18,12 +19,15 @@ from sampan.images.intake import Intake
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
 from sampan.images.records import Records, familiar_names
+from sampan.images.references import Reference
+from sampan.images.registry.partials import Partials
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Image, Layer
 
 if TYPE_CHECKING:
     from sampan.config import Config
+    from sampan.images.registry.service import Registries
     from sampan.plugins import Drivers
 
 Progress = Callable[[dict[str, Any]], None]
@@ -51,6 +55,8 @@ class Images:
         self._leases = Leases(self._content, self._layers, self._records.used)
         self._intake = Intake(self._content, self._layers, self._records)
         self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
+        self._partials = Partials(self._content)
+        self._config = config
         self._events = events
         self.in_use: Callable[[str], list[Container]] = lambda ident: []
 
@@ -61,6 +67,18 @@ class Images:
         for image in self._records.every():
             self._layers.know(image.layers)
         self._leases.sweep()
+        self._partials.open()
+
+    @cached_property
+    def registries(self) -> Registries:
+        """Where images are pulled from and pushed to."""
+        from sampan.images.registry.pull import Store
+        from sampan.images.registry.service import Registries
+
+        store = Store(
+            self._content, self._partials, self._layers, self._leases, self._intake, self._records, self._pulled
+        )
+        return Registries(self._config.registries, store)
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,6 +241,19 @@ class Images:
             self._intake.admit([(image, names)])
         self._tell(image, "import")
         return self.get(image.id)
+
+    def _pulled(self, image: Image, name: Reference, digest: str) -> bool:
+        """Make it known under what it was pulled by. Was there anything new about that?"""
+        with self._removal.lock, self._records.transaction():
+            before = self._records.named(name)
+            self._intake.admit([(image, [str(name)] if name.tag else [])])
+            self._records.point_digest(f"{name.name}@{digest}", image.id)
+        self._told_by_name(image, "pull", name)
+        return before is None or before.id != image.id
+
+    def _told_by_name(self, image: Image, action: str, name: Reference) -> None:
+        labels = (image.config.get("config") or {}).get("Labels") or {}
+        self._events.publish("image", action, name.familiar(), {**labels, "name": name.familiar_name})
 
     def _loaded(self, image: Image, names: Names, progress: Progress) -> Names:
         self._tell(image, "load")

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
-from sampan.api import failures
 from sampan.api.call import Call
 from sampan.api.nouns import routes
+from sampan.api.nouns.registries import pull
+from sampan.api.progress import Leaving, Progress, told
 from sampan.api.query import Filters
 from sampan.api.times import nanoseconds
 from sampan.api.views import images as views
-from sampan.api.wire.answer import Reply, Stream, line
+from sampan.api.wire.answer import Reply, Stream
 from sampan.api.wire.outlet import Outlet
 from sampan.errors import Conflict, NotFound, Unsupported
 from sampan.types import Image
 
 TAR = "application/x-tar"
-
-Progress = Callable[[dict[str, Any]], None]
 
 
 @routes.get("/images/json")
@@ -89,7 +87,7 @@ def create(call: Call) -> Stream:
     query = call.query
     source = query.text("fromSrc")
     if not source:
-        return _pull(call)
+        return pull(call)
     if source != "-":
         raise Unsupported(
             "importing an image from a URL is not supported by this engine yet: download it and import it"
@@ -97,7 +95,7 @@ def create(call: Call) -> Stream:
     repository, label = query.text("repo"), query.text("tag")
     upload = call.upload()
 
-    def work(progress: Progress) -> None:
+    def work(progress: Progress, _: Leaving) -> None:
         image = call.engine.images.import_(
             upload,
             reference=(f"{repository}:{label}" if label else repository) or None,
@@ -107,17 +105,17 @@ def create(call: Call) -> Stream:
         )
         progress({"status": image.id})
 
-    return Stream(_told(call, work))
+    return Stream(told(call, work))
 
 
 @routes.post("/images/load", streams=True)
 def load(call: Call) -> Stream:
     upload, quiet = call.upload(), call.query.flag("quiet")
 
-    def work(progress: Progress) -> None:
+    def work(progress: Progress, _: Leaving) -> None:
         call.engine.images.load(upload, lambda m: None if quiet and "progressDetail" in m else progress(m))
 
-    return Stream(_told(call, work, in_stream=True))  # dockerd answers 200 to any archive: docker-py counts on it
+    return Stream(told(call, work, in_stream=True))  # dockerd answers 200 to any archive: docker-py counts on it
 
 
 @routes.get("/images/get")
@@ -139,44 +137,6 @@ def _save(call: Call, names: list[str]) -> Stream:
             call.engine.images.save(names, out)
 
     return Stream(call.from_thread(work), content_type=TAR)
-
-
-def _pull(call: Call) -> Stream:
-    """As dockerd answers for an image that its registry does not have; docker-py knows it by "repository does not
-    exist"."""
-    name, label = call.query.needed("fromImage"), call.query.text("tag")
-    short = name.removeprefix("docker.io/").removeprefix("library/")
-    wanted = short if not label else f"{short}@{label}" if label.startswith("sha256:") else f"{short}:{label}"
-    raise NotFound(
-        f"pull access denied for {wanted}, repository does not exist here: this engine cannot pull from registries "
-        "yet; load or import the image, or make one with 'sampan image from-host'"
-    )
-
-
-def _told(call: Call, work: Callable[[Progress], None], *, in_stream: bool = False) -> AsyncGenerator[bytes, None]:
-    """A stream of progress messages. An error that comes after some has to travel as one of them; ``in_stream``: so
-    does every error but that of a body that did not arrive."""
-
-    def run(outlet: Outlet) -> None:
-        told = False
-
-        def progress(message: dict[str, Any]) -> None:
-            nonlocal told
-            told = True
-            outlet.write(line(message))
-
-        try:
-            work(progress)
-        except BrokenPipeError:
-            raise
-        except Exception as error:
-            body = call.request.body
-            if not told and not (in_stream and body and not body.broken):
-                raise
-            text = failures.message(error)
-            outlet.write(line({"errorDetail": {"message": text}, "error": text}))
-
-    return call.from_thread(run)
 
 
 def _wanted(image: Image, filters: Filters, *ignored: str) -> bool:

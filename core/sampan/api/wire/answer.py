@@ -56,9 +56,12 @@ class Stream:
     ``live``: the head leaves before there is a first piece, and the stream ends when the client closes its side:
     for what may go on for ever (events, following logs, waiting). Otherwise an error before the first piece
     still becomes a status.
+
+    ``guarded``: it has a first piece like any other, but ends when the client closes its side: for long work that
+    nobody is to do for a client that is gone.
     """
 
-    __slots__ = ("chunks", "content_type", "headers", "live", "status")
+    __slots__ = ("chunks", "content_type", "guarded", "headers", "live", "status")
 
     def __init__(
         self,
@@ -67,8 +70,10 @@ class Stream:
         content_type: str = JSON,
         status: int = 200,
         live: bool = False,
+        guarded: bool = False,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> None:
+        self.guarded = guarded
         self.chunks = chunks
         self.content_type = content_type
         self.status = status

@@ -270,9 +270,9 @@ class Connection(asyncio.Protocol):
     async def _stream(self, stream: Stream) -> None:
         request = self._request
         assert request is not None
-        self._streaming = stream.live
+        self._streaming = stream.live or stream.guarded
         try:
-            if stream.live and self._client_ended:
+            if self._streaming and self._client_ended:
                 return
             try:
                 first = b"" if stream.live else await anext(stream.chunks, b"")

@@ -22,6 +22,7 @@ class Outlet:
         self._size = 0
         self._closed = False
         self._ready = asyncio.Event()
+        self._leaving: list[Callable[[], object]] = []
 
     # in a worker thread
 
@@ -36,6 +37,14 @@ class Outlet:
             if len(self._chunks) == 1:
                 self._loop.call_soon_threadsafe(self._ready.set)
 
+    def when_closed(self, callback: Callable[[], object]) -> None:
+        """``callback`` is called, and must not wait, when the client has gone away or all is sent."""
+        with self._room:
+            closed = self._closed
+            self._leaving.append(callback)
+        if closed:
+            callback()
+
     def file(self) -> io.BufferedWriter:
         return io.BufferedWriter(_Writer(self), 256 * 1024)
 
@@ -49,6 +58,8 @@ class Outlet:
             self._closed = True
             self._chunks.clear()
             self._room.notify_all()
+        for callback in self._leaving:
+            callback()
 
     def take(self) -> bytes:
         with self._room:

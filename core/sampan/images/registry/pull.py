@@ -1,0 +1,158 @@
+"""Pulling: from a name to an image of which all is here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from sampan.errors import Invalid
+from sampan.images import manifests
+from sampan.images.content import ContentStore
+from sampan.images.intake import Intake
+from sampan.images.layers import Layers, chain_ids
+from sampan.images.leases import Lease, Leases
+from sampan.images.records import Records, blobs_of, chains_of
+from sampan.images.references import Reference
+from sampan.images.registry import platforms
+from sampan.images.registry.documents import Document, Index, Manifest, chosen
+from sampan.images.registry.download import Downloads
+from sampan.images.registry.loop import in_thread
+from sampan.images.registry.partials import Partials
+from sampan.images.registry.progress import Board, Line
+from sampan.images.registry.repository import Repository
+from sampan.types import Image, Layer
+
+
+class Store(NamedTuple):
+    """Where what is pulled is put."""
+
+    content: ContentStore
+    partials: Partials
+    layers: Layers
+    leases: Leases
+    intake: Intake
+    records: Records
+    admit: Callable[[Image, Reference, str], bool]
+    """Make an image known under a name and the digest of what was pulled; was there anything new about it?"""
+
+
+class Pull:
+    """One image's way here. ``board`` is told how far it is."""
+
+    def __init__(self, store: Store, downloads: Downloads, source: Repository, platform: str, board: Board) -> None:
+        self._store = store
+        self._downloads = downloads
+        self._source = source
+        self._platform = platforms.parse(platform)
+        self._board = board
+
+    async def run(self, name: Reference) -> Image:
+        """Pull what a tag or digest names. Until all of it is here and checked, nothing can be seen of it."""
+        document = await self._source.manifest(name.digest or name.tag)
+        said = name.digest or name.tag
+        self._board.say(f"Pulling from {name.familiar_name if name.domain != 'docker.io' else name.path}", said)
+        found, manifest = await self._for_platform(document)
+        with self._store.leases.lease() as lease:
+            lease.hold(blobs=[found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)])
+            image = await self._known(manifest, lease) or await self._fetch(manifest, lease)
+            image = replace(image, manifest=image.manifest or found.digest)
+            if image.manifest == found.digest:
+                await in_thread(self._store.content.add, found.data)
+            new = await in_thread(self._store.admit, image, name, document.digest)
+        await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
+        self._board.say(f"Digest: {document.digest}")
+        what = "Downloaded newer image for" if new else "Image is up to date for"
+        self._board.say(f"Status: {what} {name.familiar()}")
+        return image
+
+    async def _for_platform(self, document: Document) -> tuple[Document, Manifest]:
+        content = document.read()
+        if isinstance(content, Index):
+            entry = chosen(content, self._platform, document.name)
+            document = await self._source.manifest(entry.digest, entry.size)
+            content = document.read()
+            if isinstance(content, Index):
+                raise Invalid(f"the manifest list of {document.name} leads to another one")
+        return document, content
+
+    async def _known(self, manifest: Manifest, lease: Lease) -> Image | None:
+        """The image if it is here already, whatever way it came."""
+        image = self._store.records.by_id(manifest.config.digest)
+        if image is None:
+            return None
+        lease.hold(blobs=blobs_of(image), chains=chains_of(image))
+        if not all(self._store.content.has(digest) for digest in blobs_of(image)):
+            return None
+        for layer in manifest.layers:
+            Line(self._board, layer.short).say("Already exists")
+        await in_thread(self._store.layers.ensure, None, image.layers)
+        return image
+
+    async def _fetch(self, manifest: Manifest, lease: Lease) -> Image:
+        data = await self._source.small(manifest.config)
+        config = manifests.config(data, len(manifest.layers))
+        diff_ids = config["rootfs"].get("diff_ids") or []
+        lease.hold(chains=chain_ids(diff_ids))
+        layers = [Layer(diff_id=diff, digest=blob.digest) for diff, blob in zip(diff_ids, manifest.layers, strict=True)]
+        await self._layers(manifest, layers)
+        if layers:
+            await in_thread(self._store.partials.settle, list({layer.digest for layer in layers}))
+        return await in_thread(self._store.intake.pulled, data, layers, lease)
+
+    async def _layers(self, manifest: Manifest, layers: list[Layer]) -> None:
+        """Download all, and unpack each as soon as it and those below it are here."""
+        lines = {layer.digest: Line(self._board, layer.short) for layer in manifest.layers}
+        blobs = {layer.digest: layer for layer in manifest.layers}
+        async with Together() as together:
+            fetching = {
+                digest: together.begin(self._downloads.fetch(self._source, blob, lines[digest]))
+                for digest, blob in blobs.items()
+            }
+            for count, layer in enumerate(layers, 1):
+                new = await together.result(fetching[layer.digest])
+                line = lines[layer.digest]
+                size = blobs[layer.digest].size
+
+                def unpacking(chain: str, layer: Layer, line: Line = line, size: int = size) -> None:
+                    line.move("Extracting", size, size)
+
+                verified = {each.digest for each in layers[:count]}
+                await in_thread(self._store.layers.ensure, None, layers[:count], verified=verified, progress=unpacking)
+                if new:
+                    line.say("Pull complete")
+
+
+class Together:
+    """Tasks of which none is left behind: when the block is left, what goes on is cancelled and its end awaited."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[bool]] = []
+
+    def begin(self, work: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.append(task)
+        return task
+
+    async def result(self, wanted: asyncio.Task[bool]) -> bool:
+        """What one of them gives. Raises as soon as any of them has failed."""
+        while not wanted.done():
+            await asyncio.wait([task for task in self._tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+        return wanted.result()
+
+    async def __aenter__(self) -> Together:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            if not task.cancelled():
+                task.exception()
