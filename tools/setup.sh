@@ -89,6 +89,10 @@ tests() {
     need tini command -v tini-static
     need lxc command -v lxc-start
     need btrfs-progs command -v mkfs.btrfs
+    need docker-registry command -v docker-registry
+    need apache2-utils command -v htpasswd
+    need openssl command -v openssl
+    need skopeo command -v skopeo
     satisfy
     command -v docker >/dev/null || [ -x "$1/bin/docker" ] || docker_cli "$1/bin"
 }

@@ -5,6 +5,7 @@
     ├── NotFound       the thing named does not exist
     ├── Conflict       it exists, but its state or somebody else's use forbids this
     ├── NotModified    it already is as asked
+    ├── Unauthorized   somebody else's server does not believe who is asking, or wants to know it
     ├── Forbidden      this caller or this host does not permit it
     ├── Unsupported    a driver, the kernel or this version cannot do it
     ├── Unavailable    something needed does not answer now; trying again may help
@@ -46,6 +47,10 @@ class NotModified(SampanError):
     kind = "not-modified"
 
 
+class Unauthorized(SampanError):
+    kind = "unauthorized"
+
+
 class Forbidden(SampanError):
     kind = "forbidden"
 
@@ -83,6 +88,7 @@ KINDS: dict[str, type[SampanError]] = {
         NotFound,
         Conflict,
         NotModified,
+        Unauthorized,
         Forbidden,
         Unsupported,
         Unavailable,

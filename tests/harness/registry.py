@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 STATUS = {
     "invalid": 400,
     "start-failed": 400,
+    "unauthorized": 401,
     "forbidden": 403,
     "not-found": 404,
     "conflict": 409,

@@ -28,13 +28,13 @@ class Client:
 
     def get(self, path: str, query: Mapping[str, object] | None = None) -> Any:
         """The decoded answer of a GET."""
-        return self._decoded(self.request("GET", path, query))
+        return self.decoded(self.request("GET", path, query))
 
     def post(self, path: str, query: Mapping[str, object] | None = None, body: object = None) -> Any:
-        return self._decoded(self.request("POST", path, query, body))
+        return self.decoded(self.request("POST", path, query, body))
 
     def delete(self, path: str, query: Mapping[str, object] | None = None) -> Any:
-        return self._decoded(self.request("DELETE", path, query))
+        return self.decoded(self.request("DELETE", path, query))
 
     def release(self, response: Response) -> None:
         """Gives a connection back whose answer was read to its end."""
@@ -43,7 +43,7 @@ class Client:
         else:
             response.connection.close()
 
-    def _decoded(self, response: Response) -> Any:
+    def decoded(self, response: Response) -> Any:
         body = response.body()
         self.release(response)
         try:
@@ -52,15 +52,22 @@ class Client:
             raise CannotConnect(f"What listens at {self.host} did not answer with JSON") from None
 
     def request(
-        self, method: str, path: str, query: Mapping[str, object] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
     ) -> Response:
         """Sends a request, reads the head of the answer. Raises Refused for an error."""
+        more = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         data = b"" if body is None else wire.dumps(body).encode()
         length = f"Content-Length: {len(data)}\r\n" if method != "GET" else ""
         kind = "Content-Type: application/json\r\n" if body is not None else ""
-        response = self._exchange(lambda c: c.send(self._head(method, path, query, kind + length), data))
+        response = self._exchange(lambda c: c.send(self._head(method, path, query, more + kind + length), data))
         if response.status == 400 and self._older(response):
-            return self.request(method, path, query, body)
+            return self.request(method, path, query, body, headers=headers)
         return self._checked(response)
 
     def head(self, path: str, query: Mapping[str, object] | None = None) -> Mapping[str, str]:

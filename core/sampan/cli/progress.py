@@ -20,14 +20,45 @@ def follow(response: Response, *, quiet: bool = False, out: TextIO | None = None
     """
     out = out or sys.stdout
     moving = not quiet and out.isatty()
+    lines = _Lines()
     seen: list[dict[str, Any]] = []
     for message in messages(response):
         if len(seen) < 10_000:
             seen.append(message)
-        if text := _text(message, quiet=quiet, moving=moving):
+        text = _text(message, quiet=quiet, moving=moving)
+        if moving and "status" in message:
+            text = lines.place(message, text)
+        if text:
             out.write(text)
             out.flush()
     return seen
+
+
+class _Lines:
+    """On a terminal, everything that has an id has a line of its own, which is written over."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, int] = {}
+        self._count = 0
+
+    def place(self, message: dict[str, Any], text: str) -> str:
+        """``text`` with the movements of the cursor around it."""
+        ident = message.get("id")
+        if not ident or "progressDetail" not in message:
+            self._lines, self._count = {}, 0
+            return text
+        if ident not in self._lines:
+            self._lines[ident] = self._count
+            self._count += 1
+            return text
+        up = self._count - self._lines[ident]
+        return f"\x1b[{up}A\x1b[2K\r{text}\x1b[{up}B\r" if up < _height() else ""
+
+
+def _height() -> int:
+    from sampan.cli.terminal import size
+
+    return (size() or (24, 80))[0]
 
 
 def _text(message: dict[str, Any], *, quiet: bool, moving: bool) -> str:
@@ -39,12 +70,8 @@ def _text(message: dict[str, Any], *, quiet: bool, moving: bool) -> str:
     if "progress" in message or message.get("progressDetail"):
         if not moving:
             return ""
-        return f"\r\x1b[K{_name(message)}{status} {message.get('progress') or _amount(message)}"
-    return f"{_clear(moving)}{_name(message)}{status}\n"
-
-
-def _clear(moving: bool) -> str:
-    return "\r\x1b[K" if moving else ""
+        return f"{_name(message)}{status} {message.get('progress') or _amount(message)}\n"
+    return f"{_name(message)}{status}\n"
 
 
 def _name(message: dict[str, Any]) -> str:

@@ -78,7 +78,7 @@ def parse(text: str) -> Reference:
     if _HEX.fullmatch(text):
         raise Invalid(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
     rest, at, digest = text.partition("@")
-    domain, rest = _split_domain(rest)
+    domain, rest = split_domain(rest)
     path, colon, tag = rest.partition(":")
     if domain == DOMAIN and "/" not in path:
         path = LIBRARY + path
@@ -109,7 +109,7 @@ def is_whole_identifier(text: str) -> bool:
     return len(identifier(text) or "") == 64
 
 
-def _split_domain(text: str) -> tuple[str, str]:
+def split_domain(text: str) -> tuple[str, str]:
     """The first component is a host if it looks like one: it has a dot, a colon or a capital, or is localhost."""
     first, slash, rest = text.partition("/")
     looks_like_host = "." in first or ":" in first or first == "localhost" or first != first.lower()

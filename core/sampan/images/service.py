@@ -7,7 +7,9 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from sampan.errors import Invalid, Unsupported
+from msgspec.structs import replace
+
+from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.events import EventBus
 from sampan.images import changes as instructions
 from sampan.images import committing, configuration, from_host, manifests, references, removal
@@ -27,6 +29,7 @@ from sampan.types import Container, Image, Layer
 
 if TYPE_CHECKING:
     from sampan.config import Config
+    from sampan.images.registry.documents import Document
     from sampan.images.registry.service import Registries
     from sampan.plugins import Drivers
 
@@ -73,12 +76,22 @@ class Images:
     def registries(self) -> Registries:
         """Where images are pulled from and pushed to."""
         from sampan.images.registry.pull import Store
+        from sampan.images.registry.push import Source
         from sampan.images.registry.service import Registries
 
         store = Store(
             self._content, self._partials, self._layers, self._leases, self._intake, self._records, self._pulled
         )
-        return Registries(self._config.registries, store)
+        source = Source(self._content, self._leases, self._records, self._pushed)
+        return Registries(self._config.registries, store, source)
+
+    def to_push(self, name: Reference) -> list[tuple[Image, str]]:
+        """The images of a repository here with their tags: the one that is named, or all of them."""
+        tags = [(image, each) for image in self.list() for each in name.among(image.references)]
+        found = [(image, references.parse(each).tag) for image, each in tags if not name.tag or each == str(name)]
+        if not found:
+            raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
+        return sorted(found, key=lambda each: each[1])
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -250,6 +263,17 @@ class Images:
             self._records.point_digest(f"{name.name}@{digest}", image.id)
         self._told_by_name(image, "pull", name)
         return before is None or before.id != image.id
+
+    def _pushed(self, image: Image, name: Reference, document: Document) -> None:
+        """Remember under which digest it is in a registry, and how it was made ready for that."""
+        with self._removal.lock, self._records.transaction():
+            current = self._records.by_id(image.id)
+            if current is not None and not current.removed:
+                if document.digest not in (current.manifest, current.pushed):
+                    self._content.add(document.data)
+                    self._records.put(replace(current, pushed=document.digest))
+                self._records.point_digest(f"{name.name}@{document.digest}", image.id)
+        self._told_by_name(image, "push", name)
 
     def _told_by_name(self, image: Image, action: str, name: Reference) -> None:
         labels = (image.config.get("config") or {}).get("Labels") or {}

@@ -147,10 +147,10 @@ def test_images_by_reference(wire: Wire, pattern: str, found: int) -> None:
     assert len(wire.ask("GET", f"/images/json?filters={filters}").json) == found
 
 
-def test_a_pull_says_that_it_cannot(wire: Wire) -> None:
-    answer = wire.ask("POST", "/images/create?fromImage=docker.io%2Flibrary%2Fnosuch&tag=latest")
-    assert answer.status == 404
-    assert answer.message.startswith("pull access denied for nosuch:latest, repository does not exist")
+def test_a_pull_of_what_is_no_name(wire: Wire) -> None:
+    answer = wire.ask("POST", "/images/create?fromImage=docker.io%2Flibrary%2FNoSuch&tag=latest")
+    assert answer.status == 400
+    assert answer.message.startswith("invalid reference format: repository name (library/NoSuch) must be lowercase")
 
 
 def test_an_error_of_a_load_is_told_in_the_stream(wire: Wire) -> None:

@@ -114,7 +114,9 @@ def test_a_start_that_fails(daemon: Daemon, sampan: Sampan, message: str, code: 
 
 def test_an_image_that_is_missing(daemon: Daemon, sampan: Sampan) -> None:
     daemon.on("POST /containers/create", Answer(404, {"message": "No such image: nope:latest"}))
-    assert sampan("run", "nope") == Result(125, "", "sampan: No such image: nope:latest\n")
+    daemon.on("POST /images/create", Answer(404, {"message": "pull access denied for nope"}))
+    told = "Unable to find image 'nope:latest' locally\nsampan: pull access denied for nope\n"
+    assert sampan("run", "nope") == Result(125, "", told)
     assert sampan("create", "nope").code == 1
     asked = len(daemon.asked("POST /images/create"))
     assert sampan("run", "--pull", "never", "nope").code == 125

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from sampan.api.call import Call
+from sampan.api.nouns import routes
 from sampan.api.progress import Leaving, Progress, told
+from sampan.api.query import Filters
 from sampan.api.wire.answer import Stream
 from sampan.errors import Invalid
 from sampan.images import references
@@ -13,6 +19,7 @@ from sampan.images.registry.credentials import Credentials
 from sampan.images.registry.wishes import Wish
 
 AUTH = "x-registry-auth"
+SEARCHED = 25  # results, unless more are wanted
 
 
 def pull(call: Call) -> Stream:
@@ -26,6 +33,53 @@ def pull(call: Call) -> Stream:
         call.engine.images.registries.pull(wish, progress, leaving)
 
     return Stream(told(call, work), guarded=True)
+
+
+@routes.post("/images/{name}/push")
+def push(call: Call) -> Stream:
+    """``docker push``: without a tag, all tags of the repository."""
+    name, _ = _named(call.name, call.query.text("tag"))
+    if name.digest:
+        raise Invalid("cannot push a digest reference")
+    images, who = call.engine.images.to_push(name), _who(call, must=True)
+
+    def work(progress: Progress, leaving: Leaving) -> None:
+        call.engine.images.registries.push(name, images, who, progress, leaving)
+
+    return Stream(told(call, work), guarded=True)
+
+
+@routes.post("/auth")
+def login(call: Call) -> Any:
+    """Is this somebody whom the registry knows? What for is the client's business: nothing is remembered here."""
+    token = call.engine.images.registries.login(credentials.known(call.content))
+    return {"Status": "Login Succeeded", "IdentityToken": token}
+
+
+@routes.get("/images/search")
+def search(call: Call) -> Any:
+    filters = call.query.filters("is-automated", "is-official", "stars")
+    limit = call.query.number("limit") or SEARCHED
+    if not 1 <= limit <= 100:
+        raise Invalid(f"limit {limit} is outside the range of [1, 100]")
+    domain, term = references.split_domain(call.query.needed("term"))
+    found = call.engine.images.registries.search(domain, term, limit, _who(call))
+    return [msgspec.to_builtins(each) for each in found if _wanted(each, filters)]
+
+
+@routes.get("/distribution/{name}/json")
+def distribution(call: Call) -> Any:
+    return call.engine.images.registries.inspect(references.parse(call.name).tagged(), _who(call))
+
+
+def _wanted(found: Any, filters: Filters) -> bool:
+    for name, value in (("is-automated", found.is_automated), ("is-official", found.is_official)):
+        if filters.flag(name) not in (None, value):
+            return False
+    stars = filters.get("stars")
+    if any(not each.isdecimal() for each in stars):
+        raise Invalid(f"invalid filter 'stars={stars[0]}': a number is expected")
+    return all(found.star_count >= int(each) for each in stars)
 
 
 def _named(image: str, tag: str) -> tuple[Reference, bool]:

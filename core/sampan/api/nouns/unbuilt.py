@@ -17,10 +17,6 @@ GET    /containers/{id}/attach/ws   attaching through a websocket
 POST   /build                       building an image
 POST   /build/cancel                cancelling a build
 POST   /session                     building with BuildKit
-POST   /images/{name}/push          pushing an image to a registry
-GET    /images/search               searching a registry
-GET    /distribution/{name}/json    asking a registry about an image
-POST   /auth                        logging in to a registry
 GET    /plugins/privileges          managing Docker's plugins
 POST   /plugins/pull                managing Docker's plugins
 GET    /plugins/{name}/json         managing Docker's plugins

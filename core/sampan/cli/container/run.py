@@ -110,17 +110,13 @@ def _create(client: Client, args: Args, body: dict[str, Any]) -> dict[str, Any]:
 
     query = {"name": args.name or None, "platform": args.platform or None}
     if args.pull == "always":
-        pull(client, body["Image"], quiet=args.quiet)
+        pull(client, body["Image"], quiet=args.quiet, platform=args.platform, missing=False)
     try:
         return dict(client.post("/containers/create", query, body))
     except Refused as refused:
         if refused.status != 404 or "No such image" not in refused.message or args.pull != "missing":
             raise
-        missing = refused
-    try:
-        pull(client, body["Image"], quiet=args.quiet, platform=args.platform)
-    except Refused as refused:
-        raise missing if refused.status in (404, 501) else refused from None
+    pull(client, body["Image"], quiet=args.quiet, platform=args.platform)
     return dict(client.post("/containers/create", query, body))
 
 

@@ -13,7 +13,7 @@ import msgspec
 from sampan.errors import Invalid
 
 
-class Credentials(msgspec.Struct, frozen=True, rename="lower"):
+class Credentials(msgspec.Struct, frozen=True, rename=lambda name: name.replace("_", "")):
     """Any of them may be missing. ``registry_token`` is sent to the registry as it is."""
 
     username: str = ""

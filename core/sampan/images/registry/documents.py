@@ -13,7 +13,7 @@ import msgspec
 
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.images.archive import JSON_LIMIT, decode
-from sampan.images.content import hex_of
+from sampan.images.content import ContentStore, digest_of, hex_of
 from sampan.images.manifests import LAYER_LIMIT
 from sampan.images.registry import platforms
 from sampan.images.registry.platforms import Platform
@@ -149,6 +149,14 @@ def chosen(index: Index, wanted: Platform, name: str) -> Descriptor:
     return found
 
 
+def kept(content: ContentStore, digest: str) -> Document:
+    """A manifest that is a blob here. The OCI's may do without their type."""
+    with content.reader(digest) as blob:
+        data = blob.read()
+    head: _Head = decode(data, f"the manifest {digest}", _Head)
+    return Document(data, head.media_type or OCI_MANIFEST, digest, digest)
+
+
 def compose(config: Descriptor, layers: list[Descriptor]) -> Document:
     """The manifest of an image of our own: Docker's schema 2 if its layers' types are Docker's, else the OCI's."""
     kind = OCI_MANIFEST if config.media_type == OCI_CONFIG else DOCKER_MANIFEST
@@ -158,7 +166,5 @@ def compose(config: Descriptor, layers: list[Descriptor]) -> Document:
         "config": config.written(),
         "layers": [layer.written() for layer in layers],
     }
-    from sampan.images.content import digest_of
-
     data = json.dumps(written, indent=3).encode()
     return Document(data, kind, digest_of(data), "")

@@ -45,10 +45,16 @@ class Http:
 
     @asynccontextmanager
     async def send(
-        self, method: str, url: str, headers: Mapping[str, str], body: Body | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: Body | None = None,
+        patience: float | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """The answer, redirects followed. ``Unreachable`` or ``Temporary`` if there is none."""
-        response = await self._follow(method, URL(url, encoded=True), dict(headers), body)
+        """The answer, redirects followed. ``Unreachable`` or ``Temporary`` if there is none. ``patience``: seconds of
+        silence, if not as many as usual."""
+        response = await self._follow(method, URL(url, encoded=True), dict(headers), body, patience)
         try:
             encoding = response.headers.get("Content-Encoding", "identity")
             if encoding not in ("identity", ""):
@@ -58,10 +64,12 @@ class Http:
         finally:
             response.close()
 
-    async def _follow(self, method: str, url: URL, headers: dict[str, str], body: Body | None) -> Any:
+    async def _follow(
+        self, method: str, url: URL, headers: dict[str, str], body: Body | None, patience: float | None
+    ) -> Any:
         for _ in range(HOPS + 1):
             self._check(url)
-            response = await self._once(method, url, headers, body)
+            response = await self._once(method, url, headers, body, patience)
             if response.status not in REDIRECTS or "Location" not in response.headers:
                 return response
             response.close()
@@ -73,13 +81,18 @@ class Http:
             url = target
         raise Invalid(f'{method} "{shown(url)}": stopped after {HOPS} redirects')
 
-    async def _once(self, method: str, url: URL, headers: Mapping[str, str], body: Body | None) -> Any:
+    async def _once(
+        self, method: str, url: URL, headers: Mapping[str, str], body: Body | None, patience: float | None
+    ) -> Any:
         if self._session is None:
             self._session = await self._open()
         with told(method, url, self._patience):
-            return await self._session.request(
-                method, url, headers=headers, data=body() if body else None, allow_redirects=False, **_proxy(url)
-            )
+            more = _proxy(url) | ({"timeout": self._timeout(patience)} if patience else {})
+            data = body() if body else None
+            return await self._session.request(method, url, headers=headers, data=data, allow_redirects=False, **more)
+
+    def _timeout(self, patience: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=None, sock_connect=min(CONNECTING, self._patience), sock_read=patience)
 
     def _check(self, url: URL) -> None:
         secure = self.endpoint.base.startswith("https:") and not self.endpoint.trust.insecure
@@ -92,7 +105,7 @@ class Http:
             connector=aiohttp.TCPConnector(ssl=context, limit=0),
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECTING, sock_read=self._patience),
+            timeout=self._timeout(self._patience),
             headers={"User-Agent": f"sampan/{__version__}", "Accept-Encoding": "identity"},
             read_bufsize=BUFFER,
         )

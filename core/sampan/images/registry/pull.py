@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -23,6 +22,7 @@ from sampan.images.registry.loop import in_thread
 from sampan.images.registry.partials import Partials
 from sampan.images.registry.progress import Board, Line
 from sampan.images.registry.repository import Repository
+from sampan.images.registry.together import Together
 from sampan.types import Image, Layer
 
 
@@ -58,9 +58,9 @@ class Pull:
         with self._store.leases.lease() as lease:
             lease.hold(blobs=[found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)])
             image = await self._known(manifest, lease) or await self._fetch(manifest, lease)
-            image = replace(image, manifest=image.manifest or found.digest)
-            if image.manifest == found.digest:
+            if [layer.digest for layer in image.layers] == [layer.digest for layer in manifest.layers]:
                 await in_thread(self._store.content.add, found.data)
+                image = replace(image, manifest=found.digest)
             new = await in_thread(self._store.admit, image, name, document.digest)
         await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
         self._board.say(f"Digest: {document.digest}")
@@ -123,36 +123,3 @@ class Pull:
                 await in_thread(self._store.layers.ensure, None, layers[:count], verified=verified, progress=unpacking)
                 if new:
                     line.say("Pull complete")
-
-
-class Together:
-    """Tasks of which none is left behind: when the block is left, what goes on is cancelled and its end awaited."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[bool]] = []
-
-    def begin(self, work: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.append(task)
-        return task
-
-    async def result(self, wanted: asyncio.Task[bool]) -> bool:
-        """What one of them gives. Raises as soon as any of them has failed."""
-        while not wanted.done():
-            await asyncio.wait([task for task in self._tasks if not task.done()], return_when=asyncio.FIRST_COMPLETED)
-            for task in self._tasks:
-                if task.done():
-                    task.result()
-        return wanted.result()
-
-    async def __aenter__(self) -> Together:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-        for task in self._tasks:
-            if not task.cancelled():
-                task.exception()

@@ -25,13 +25,15 @@ from sampan.images.registry.http import Body, Http
 from sampan.images.registry.persistence import persistently, retry_after
 
 ERROR_LIMIT = 1 << 16  # bytes of an error that are read
-TAGS = 100_000  # more than anybody has
+NAMES = 100_000  # more than anybody has
 
+_UNKNOWN = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
 BUSY = (408, 429, 500, 502, 503, 504)
 
 
-class _Tags(msgspec.Struct):
+class _Page(msgspec.Struct):
     tags: list[str] | None = None
+    repositories: list[str] | None = None
 
 
 class Repository:
@@ -53,6 +55,7 @@ class Repository:
         self.name = name
         self.attempts = attempts
         self._http = Http(endpoint, patience)
+        self._asked_for = ""
         scopes = [f"repository:{name.path}:{actions}", *(f"repository:{other}:pull" for other in others)]
         # A registry's secrets are none of its mirrors' business.
         credentials = NONE if endpoint.is_mirror else credentials
@@ -70,7 +73,7 @@ class Repository:
         try:
             async with self._http.send("GET", self.url("/v2/"), {}) as response:
                 if response.status == 401:
-                    await self._authorization.meet(", ".join(response.headers.getall("WWW-Authenticate", [])))
+                    self._asked_for = ", ".join(response.headers.getall("WWW-Authenticate", []))
         except Unreachable:
             raise
         except Temporary as error:
@@ -84,13 +87,22 @@ class Repository:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, body: Body | None = None, *fine: int
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        *fine: int,
+        patience: float | None = None,
     ) -> AsyncIterator[ClientResponse]:
         """One request of ours, shown who asks. ``Answered`` or ``Temporary`` if the status is none of those that are
         ``fine`` (200 if there are none)."""
+        if self._asked_for and self._ours(url):
+            asked_for, self._asked_for = self._asked_for, ""
+            await self._authorization.meet(asked_for)
         for last in (False, True):
             mine = {**(headers or {}), **(await self._authorization.header() if self._ours(url) else {})}
-            async with self._http.send(method, url, mine, body) as response:
+            async with self._http.send(method, url, mine, body, patience) as response:
                 challenge = ", ".join(response.headers.getall("WWW-Authenticate", []))
                 if response.status == 401 and not last and challenge and await self._authorization.meet(challenge):
                     continue
@@ -119,6 +131,19 @@ class Repository:
             raise Invalid(f"{what} has {len(data)} bytes, but {size} were announced")
         return Document(data, kind, digest, self.name.familiar())
 
+    async def put(self, reference: str, document: Document) -> None:
+        """Put a manifest under a tag. ``Invalid`` if the registry has understood another one."""
+
+        async def once() -> None:
+            headers = {"Content-Type": document.media_type}
+            url = self.inside(f"manifests/{reference}")
+            async with self.ask("PUT", url, headers, lambda: document.data, 201, 200, 202) as response:
+                said = response.headers.get("Docker-Content-Digest", document.digest)
+            if said != document.digest:
+                raise Invalid(f"the registry has another manifest than it was sent: {said[:80]}, not {document.digest}")
+
+        await persistently(self.attempts, once)
+
     async def small(self, descriptor: Descriptor) -> bytes:
         """The content of a small blob, checked."""
 
@@ -135,15 +160,19 @@ class Repository:
         return data
 
     async def tags(self) -> list[str]:
-        """All tags of the repository, page by page."""
-        url, found = self.inside("tags/list?n=1000"), list[str]()
-        while url and len(found) < TAGS:
+        """All tags of the repository."""
+        return await self.names(self.inside("tags/list?n=1000"), f"the list of tags of {self.name.familiar_name}")
+
+    async def names(self, url: str, what: str) -> list[str]:
+        """A list of tags or of repositories, page by page."""
+        found: list[str] = []
+        while url and len(found) < NAMES:
             async with self.ask("GET", url) as response:
-                data = await limited(response, JSON_LIMIT, f"the list of tags of {self.name.familiar_name}")
-                page: _Tags = decode(data, f"the list of tags of {self.name.familiar_name}", _Tags)
+                page: _Page = decode(await limited(response, JSON_LIMIT, what), what, _Page)
                 following = response.links.get("next")
-                url = str(following["url"]) if following and page.tags else ""
-            found += page.tags or []
+            more = page.tags or page.repositories or []
+            url = str(following["url"]) if following and more else ""
+            found += more
         return found
 
     def _ours(self, url: str) -> bool:
@@ -155,6 +184,8 @@ class Repository:
             body = await limited(response, ERROR_LIMIT, "an error")
         except SampanError:
             body = b""
+        if response.status == 401 and not body:
+            body = _UNKNOWN
         error = answered(response.status, body, f'{method.capitalize()} "{response.url.with_query(None)}"')
         if response.status == 429:
             text = error.message if error.codes else f"toomanyrequests: {error.message}"
