@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -69,6 +71,7 @@ class Fragile(Engine):
                 assert state["Pid"] in inside, f"it is said to run as {state['Pid']}, and there are {inside}"
                 assert self.runs(ident, "true") == 0, "nothing can be executed in a running container"
                 self.check_limits(ident)
+                self.check_networks(told)
             else:
                 self.wait_until(lambda ident=ident: not self.inside_of(ident), f"nothing runs in {state}")  # type: ignore[misc]
                 assert state["Pid"] == 0
@@ -88,6 +91,39 @@ class Fragile(Engine):
         processes = used["pids_stats"].get("limit", 0)
         assert (0 if processes == 2**64 - 1 else processes) == (wanted["PidsLimit"] or 0)
         assert not wanted["Memory"] or used["memory_stats"]["limit"] == wanted["Memory"]
+
+    def check_networks(self, told: dict[str, Any]) -> None:
+        """A running container has just the addresses that it is said to have, the right way out, and its ports."""
+        settings = told["NetworkSettings"]
+        places: dict[str, Any] = settings["Networks"]
+        addresses = {f"{one['IPAddress']}/{one['IPPrefixLen']}" for one in places.values() if one["IPAddress"]}
+        addresses |= {
+            f"{one['GlobalIPv6Address']}/{one['GlobalIPv6PrefixLen']}"
+            for one in places.values()
+            if one["GlobalIPv6Address"]
+        }
+        inside = ["nsenter", f"--net={settings['SandboxKey']}", "ip", "-j"]
+        links = [one for one in json.loads(self.run(*inside, "address").out) if one.get("ifname", "lo") != "lo"]
+        found = {
+            f"{one['local']}/{one['prefixlen']}"
+            for link in links
+            for one in link["addr_info"]
+            if one["scope"] == "global"
+        }
+        assert found == addresses, f"it has {found} and is said to have {addresses}"
+        assert len(links) == len(places), links
+        leading = {name: one for name, one in places.items() if name != "lake"}  # that one is internal
+        for version, key in (("-4", "Gateway"), ("-6", "IPv6Gateway")):
+            wanted = [one[key] for _, one in sorted(leading.items()) if one[key]][:1]
+            ways = json.loads(self.run(*inside, version, "route", "show", "default").out or "[]")
+            assert [way["gateway"] for way in ways] == wanted, f"{ways} where {wanted} is the way out"
+        rules = self.run("nft", "list", "ruleset").out
+        for key, bindings in settings["Ports"].items():
+            number, protocol = key.split("/")
+            for binding in bindings or ():
+                rule = rf"{protocol} \. {binding['HostPort']} : (\S+) \. {number}\b"
+                [target, *_] = re.findall(rule, rules) or [""]
+                assert target in {address.partition("/")[0] for address in addresses}, f"{key} is not published"
 
     def settled(self, ident: str) -> tuple[dict[str, Any], list[int]]:
         """What is said of a container, and its processes; a death of just now takes the news of it a moment."""

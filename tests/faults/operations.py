@@ -63,6 +63,27 @@ def on_two_networks(engine: Fragile) -> None:
     create(engine, {**LONG, "HostConfig": {**PORT["HostConfig"], "NetworkMode": "sea"}, "NetworkingConfig": wish})
 
 
+def beside_a_better_network(engine: Fragile) -> None:
+    """By its name it is the way out of whoever is connected to it, and has the published ports."""
+    subnets = [{"Subnet": "10.77.0.0/24"}, {"Subnet": "fd77::/64"}]
+    engine.ask("POST", "/networks/create", {"Name": "alps", "EnableIPv6": True, "IPAM": {"Config": subnets}})
+    started(engine)
+
+
+def connect(engine: Fragile) -> None:
+    body = {"Container": "boat", "EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.77.0.7"}, "Aliases": ["punt"]}}
+    engine.ask("POST", "/networks/alps/connect", body)
+
+
+def on_a_better_network(engine: Fragile) -> None:
+    beside_a_better_network(engine)
+    connect(engine)
+
+
+def disconnect(engine: Fragile, network: str) -> None:
+    engine.ask("POST", f"/networks/{network}/disconnect", {"Container": "boat"})
+
+
 def limited(engine: Fragile) -> None:
     limits = {"Memory": 32 << 20, "MemorySwap": 32 << 20, "PidsLimit": 10}
     started(engine, {**LONG, "HostConfig": {**PORT["HostConfig"], **limits}})
@@ -152,6 +173,9 @@ OPERATIONS = {
     "run with a limited size": Operation(lambda engine: ask(engine, "start", "wait"), with_a_disk),
     "copy": Operation(copied, create),
     "commit": Operation(lambda engine: engine.ask("POST", "/commit?container=boat&repo=kept"), started),
+    "connect": Operation(connect, beside_a_better_network),
+    "disconnect": Operation(lambda engine: disconnect(engine, "alps"), on_a_better_network),
+    "disconnect from another": Operation(lambda engine: disconnect(engine, "bridge"), on_a_better_network),
     "create a network": Operation(lambda engine: engine.ask("POST", "/networks/create", {"Name": "sea"})),
     "remove a network": Operation(
         lambda engine: engine.ask("DELETE", "/networks/sea"),
