@@ -198,6 +198,7 @@ class Network(msgspec.Struct, kw_only=True):
     ipv4: bool = True
     ipv6: bool = False
     picked: list[str] = []
+    ipam_options: dict[str, str] | None = None
     attachable: bool = False
 
 

@@ -265,8 +265,9 @@ def routes(netlink: Netlink) -> list[Network]:
     found: list[Network] = []
     for body in netlink.ask(Message(_GETROUTE, NLM_F_DUMP, _RTMSG.pack(*[0] * 9), "listing routes")):
         _, length, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(body)
-        destination = attributes(body, _RTMSG.size).get(_RTA_DST)
-        if table == _RT_TABLE_MAIN and kind == _RTN_UNICAST and destination and length:
+        if table != _RT_TABLE_MAIN or kind != _RTN_UNICAST or not length:
+            continue  # most are: a look into them all would take longer than the listing
+        if destination := attributes(body, _RTMSG.size).get(_RTA_DST):
             found.append(ipaddress.ip_network((destination, length), strict=False))
     return found
 

@@ -48,6 +48,7 @@ class Maker:
             ipv4=request.ipv4,
             ipv6=request.ipv6,
             attachable=request.attachable,
+            ipam_options=request.ipam_options,
             picked=[one.subnet for one in ranges if one not in request.subnets],
         )
 

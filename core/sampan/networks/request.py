@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     ipv6: bool
     options: dict[str, str]
     labels: dict[str, str]
+    ipam_options: dict[str, str] | None
 
 
 def read(body: Mapping[str, Any]) -> Request:
@@ -48,19 +49,36 @@ def read(body: Mapping[str, Any]) -> Request:
     ipam = body.get("IPAM") or {}
     if (ipam.get("Driver") or "default") != "default":
         raise Unsupported(f"IPAM driver {ipam['Driver']!r} is not known: only 'default' is")
+    if (body.get("ConfigFrom") or {}).get("Network"):
+        raise Unsupported("no network holds only a configuration here: give this one its options itself")
     ranges = subnets.read(ipam.get("Config") or [])
-    has_v6 = any(":" in one.subnet for one in ranges)
+    versions = _versions(body, ranges)
     return Request(
         name=name,
         driver=str(body.get("Driver") or ""),
         subnets=ranges,
         internal=bool(body.get("Internal")),
         attachable=bool(body.get("Attachable")),
-        ipv4=body.get("EnableIPv4") is not False,
-        ipv6=bool(body.get("EnableIPv6")) or has_v6,
+        ipv4=4 in versions,
+        ipv6=6 in versions,
         options=_texts(body.get("Options"), "option"),
         labels=_texts(body.get("Labels"), "label"),
+        ipam_options=None if ipam.get("Options") is None else _texts(ipam["Options"], "IPAM option"),
     )
+
+
+def _versions(body: Mapping[str, Any], ranges: Sequence[Subnet]) -> set[int]:
+    """Who gives an IPv6 subnet wants IPv6; who switches IPv4 off cannot give a subnet of it."""
+    given = {6 if ":" in one.subnet else 4 for one in ranges}
+    if body.get("EnableIPv4") is not False:
+        given.add(4)
+    elif 4 in given:
+        raise Invalid("IPv4 is switched off, and yet an IPv4 subnet is given: leave out one of the two")
+    if body.get("EnableIPv6"):
+        given.add(6)
+    if not given:
+        raise Invalid("IPv4 or IPv6 must be enabled")
+    return given
 
 
 def _texts(values: object, what: str) -> dict[str, str]:

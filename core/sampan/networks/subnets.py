@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from sampan.drivers.types import Subnet
-from sampan.errors import Exhausted, Forbidden, Invalid
+from sampan.errors import Conflict, Exhausted, Forbidden, Invalid
 from sampan.linux import links
 from sampan.linux.netlink import Netlink
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_CONFIG = "invalid network config:\n"
 
 
 class Pool(Protocol):
@@ -26,7 +28,13 @@ class Pool(Protocol):
 
 
 def parsed(subnet: Subnet) -> IPNetwork:
-    return ipaddress.ip_network(subnet.subnet)
+    return _parsed(subnet.subnet)
+
+
+@functools.lru_cache(4096)
+def _parsed(subnet: str) -> IPNetwork:
+    """All of them are looked at for every new network, and parsing takes longer than looking."""
+    return ipaddress.ip_network(subnet)
 
 
 def host_routes() -> list[IPNetwork]:
@@ -45,11 +53,11 @@ def read(config: Sequence[Mapping[str, Any]]) -> tuple[Subnet, ...]:
         if not entry.get("Subnet") and (
             entry.get("Gateway") or entry.get("IPRange") or entry.get("AuxiliaryAddresses")
         ):
-            raise Invalid("an IPAM configuration with a gateway, IP range or auxiliary address needs a subnet, too")
+            raise Invalid(f"{_CONFIG}invalid subnet: a gateway, ip-range or auxiliary address needs a subnet, too")
     ranges = [parsed(subnet) for subnet in subnets]
     for index, one in enumerate(ranges):
         if any(_overlap(one, other) for other in ranges[:index]):
-            raise Invalid(f"subnet {one} overlaps another subnet of the same network")
+            raise Invalid(f"{_CONFIG}invalid subnet {one}: it overlaps another subnet of the same network")
     return tuple(sorted(subnets, key=lambda subnet: ":" in subnet.subnet))
 
 
@@ -68,10 +76,10 @@ def choose(pools: Iterable[Pool], version: int, taken: Sequence[IPNetwork]) -> S
 
     Without a pool for IPv6, it is a unique local one, made at random (RFC 4193 section 3.2).
     """
-    same = [one for one in taken if one.version == version]
-    own = [pool for pool in pools if ipaddress.ip_network(pool.base).version == version]
-    for candidate in _candidates(own) if own or version == 4 else _unique_local():
-        if not any(candidate.overlaps(one) for one in same):
+    same = _merged(one for one in taken if one.version == version)
+    own = [pool for pool in map(_base, pools) if pool[0].version == version]
+    for base, size in own or ([] if version == 4 else [(_unique_local(), 64)]):
+        if candidate := _first_free(base, size, same):
             return Subnet(subnet=str(candidate), gateway=str(candidate[1]))
     raise Exhausted(
         f"could not find an available, non-overlapping IPv{version} address pool among the defaults to assign to the "
@@ -79,31 +87,52 @@ def choose(pools: Iterable[Pool], version: int, taken: Sequence[IPNetwork]) -> S
     )
 
 
-def _candidates(pools: Iterable[Pool]) -> Iterator[IPNetwork]:
-    for pool in pools:
-        yield from ipaddress.ip_network(pool.base).subnets(new_prefix=pool.size)
+def _base(pool: Pool) -> tuple[IPNetwork, int]:
+    return _parsed(pool.base), pool.size
 
 
-def _unique_local() -> Iterator[IPNetwork]:
-    while True:
-        yield ipaddress.IPv6Network((b"\xfd" + secrets.token_bytes(7) + bytes(8), 64))
+def _merged(networks: Iterable[IPNetwork]) -> list[tuple[int, int]]:
+    """First and last address of each, as numbers, in order; what touches or overlaps is one."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted((int(one.network_address), int(one.broadcast_address)) for one in networks):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def _first_free(base: IPNetwork, size: int, taken: Sequence[tuple[int, int]]) -> IPNetwork | None:
+    """The first subnet of ``base`` with a prefix of ``size`` bits that overlaps nothing of ``taken``."""
+    step = 1 << (base.max_prefixlen - size)
+    at, end = int(base.network_address), int(base.broadcast_address)
+    for first, last in taken:
+        if last < at:
+            continue
+        if first >= at + step:
+            break
+        at = (last // step + 1) * step
+    if at + step - 1 > end:
+        return None
+    return type(base)((at, size))
+
+
+def _unique_local() -> ipaddress.IPv6Network:
+    return ipaddress.IPv6Network((b"\xfd" + secrets.token_bytes(7) + bytes(8), 64))
 
 
 def _read(entry: Mapping[str, Any]) -> Subnet:
     subnet = _network("subnet", entry["Subnet"])
     if subnet.num_addresses < 4:
-        raise Invalid(f"subnet {subnet} is too small: it must have room for a gateway and a container")
-    piece = entry.get("IPRange")
-    if piece:
-        inner = _network("IP range", piece)
-        if inner.version != subnet.version or not inner.subnet_of(subnet):  # type: ignore[arg-type]
-            raise Invalid(f"IP range {inner} is not inside the subnet {subnet}")
-        piece = str(inner)
-    gateway = entry.get("Gateway")
-    address = _inside(subnet, "gateway", gateway) if gateway else subnet[1]
+        raise Invalid(f"{_CONFIG}invalid subnet {subnet}: it is too small for a gateway and a container")
+    gateway = _inside(subnet, "gateway", entry.get("Gateway"))
     others = entry.get("AuxiliaryAddresses") or {}
-    reserved = {str(name): str(_inside(subnet, "auxiliary address", value)) for name, value in others.items()}
-    return Subnet(subnet=str(subnet), gateway=str(address), ip_range=piece or "", reserved=reserved)
+    reserved = {str(name): _inside(subnet, "auxiliary address", value, str(name)) for name, value in others.items()}
+    address = gateway or str(subnet[1])
+    for name, other in reserved.items():
+        if other == address:
+            raise Conflict(f"failed to allocate secondary ip address ({name}:{other}): Address already in use")
+    return Subnet(subnet=str(subnet), gateway=address, ip_range=_range(subnet, entry.get("IPRange")), reserved=reserved)
 
 
 def _network(what: str, value: object) -> IPNetwork:
@@ -112,20 +141,42 @@ def _network(what: str, value: object) -> IPNetwork:
             raise ValueError
         network = ipaddress.ip_network(str(value), strict=False)
     except ValueError:
-        raise Invalid(f"invalid {what} {value!r}: an address and a prefix like 10.5.0.0/16 are needed") from None
-    if str(network.network_address) != str(ipaddress.ip_address(str(value).partition("/")[0])):
-        raise Invalid(f"invalid {what} {value!r}: it should be {network}")
+        example = "something like 10.5.0.0/16 is needed"
+        raise Invalid(f"{_CONFIG}invalid {what} {value}: invalid CIDR block notation: {example}") from None
+    if network.network_address != ipaddress.ip_address(str(value).partition("/")[0]):
+        raise Invalid(f"{_CONFIG}invalid {what} {value}: it should be {network}")
     return network
 
 
-def _inside(subnet: IPNetwork, what: str, value: object) -> IPAddress:
+def _range(subnet: IPNetwork, value: object) -> str:
+    if not value:
+        return ""
+    inner = _network("ip-range", value)
+    if inner.version != subnet.version:
+        raise Invalid(f"{_CONFIG}invalid ip-range {inner}: parent subnet is an IPv{subnet.version} block")
+    if inner.prefixlen < subnet.prefixlen:
+        raise Invalid(f"{_CONFIG}invalid ip-range {inner}: CIDR block is bigger than its parent subnet {subnet}")
+    if not inner.overlaps(subnet):
+        raise Invalid(f"{_CONFIG}invalid ip-range {inner}: parent subnet {subnet} doesn't contain ip-range")
+    return str(inner)
+
+
+def _inside(subnet: IPNetwork, what: str, value: object, name: str = "") -> str:
+    """``""`` for none."""
+    if not value:
+        return ""
+    named = f"{_CONFIG}invalid {what} {name or value}"
     try:
-        address = ipaddress.ip_address(str(value).partition("/")[0])
+        address = ipaddress.ip_address(str(value))
     except ValueError:
-        raise Invalid(f"invalid {what} {value!r}: an address of the subnet {subnet} is needed") from None
+        raise Invalid(f"{named}: invalid address: one of the subnet {subnet} is needed") from None
+    if address.version != subnet.version:
+        raise Invalid(f"{named}: parent subnet is an IPv{subnet.version} block")
     if address not in subnet:
-        raise Invalid(f"{what} {address} is not inside the subnet {subnet}")
-    return address
+        raise Invalid(f"{named}: parent subnet {subnet} doesn't contain this address")
+    if address == subnet.network_address or (address.version == 4 and address == subnet.broadcast_address):
+        raise Invalid(f"{named}: the first and the last address of a subnet are nobody's")
+    return str(address)
 
 
 def _overlap(one: IPNetwork, other: IPNetwork) -> bool:

@@ -276,9 +276,20 @@ def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, 
         if link is None:
             raise NotFound(f"the link {name!r} vanished from the sandbox while it was made")
         batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
+        batch += [links.route(link.index, "", subnet) for subnet in _neighbours(network, endpoint)]
         if way_out and endpoint.default_route:
             batch += _default_routes(network, endpoint, link)
         inner.run(*batch)
+
+
+def _neighbours(network: NetworkSpec, endpoint: EndpointSpec) -> list[str]:
+    """The network's other subnets: whoever is there is on the same bridge."""
+    addresses = [ipaddress.ip_interface(address) for address in endpoint.addresses]
+    versions = {address.version for address in addresses}
+    subnets = [ipaddress.ip_network(one.subnet) for one in network.subnets]
+    return [
+        str(one) for one in subnets if one.version in versions and not any(address in one for address in addresses)
+    ]
 
 
 def _default_routes(network: NetworkSpec, endpoint: EndpointSpec, link: links.Link) -> list[Message]:

@@ -34,7 +34,10 @@ def inspect(call: Call) -> Any:
 
 @routes.post("/networks/create")
 def create(call: Call) -> Reply:
-    network = call.engine.networks.create(call.json(letters.NETWORK_CREATE))
+    body = call.json(letters.NETWORK_CREATE)
+    if call.version < ages.PRIORITY:
+        body.pop("EnableIPv4", None)
+    network = call.engine.networks.create(body)
     return json({"Id": network.spec.id, "Warning": ""}, 201)
 
 

@@ -22,7 +22,7 @@ def network(network: Network, containers: Iterable[Container] = ()) -> dict[str,
         "EnableIPv6": network.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": None,
+            "Options": network.ipam_options,
             "Config": [_subnet(network, i) for i in range(len(spec.subnets))],
         },
         "Internal": spec.internal,

@@ -1,0 +1,274 @@
+"""The life of networks through the docker CLI: made with every flag, listed, pruned, refused; their addresses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from harness import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
+
+SERVE = "echo aboard >/tmp/index.html && exec busybox httpd -f -p 80 -h /tmp"
+
+
+@pytest.fixture
+def clean(engine: Engine) -> Iterator[None]:
+    """Whatever a test makes is gone after it."""
+    engine.image()
+    before = engine.leftovers()
+    yield
+    engine.remove_containers()
+    for one in engine.api("GET", "/networks")[1]:
+        if one["Name"] not in ("bridge", "host", "none"):
+            engine.docker("network", "rm", one["Id"]).ok()
+    engine.assert_as_before(before)
+
+
+def network(engine: Engine, name: str) -> dict[str, Any]:
+    [one] = json.loads(engine.docker("network", "inspect", name).out)
+    return dict(one)
+
+
+def place(engine: Engine, container: str, name: str) -> dict[str, Any]:
+    [one] = json.loads(engine.docker("inspect", container).out)
+    return dict(one["NetworkSettings"]["Networks"][name])
+
+
+def serve(engine: Engine, name: str, *words: str) -> None:
+    engine.docker("run", "-d", "--name", name, *words, engine.image(), "sh", "-c", SERVE).ok()
+
+
+def reaches(engine: Engine, name: str, host: str) -> bool:
+    get = ["busybox", "timeout", "5", "busybox", "wget", "-q", "-O", "-", f"http://{host}/"]
+    return engine.docker("exec", name, *get).stdout == "aboard\n"
+
+
+def test_every_flag_is_kept_and_told(engine: Engine, clean: None) -> None:
+    flags = ["--driver", "bridge", "--attachable", "--internal", "--ipv6", "--label", "colour=red"]
+    flags += ["--subnet", "10.81.0.0/16", "--gateway", "10.81.0.254", "--ip-range", "10.81.5.0/24"]
+    flags += ["--aux-address", "host1=10.81.5.1", "--aux-address", "host2=10.81.5.2", "--subnet", "fd81::/64"]
+    flags += ["--opt", "com.docker.network.driver.mtu=1400", "--ipam-opt", "weather=fair", "--ipam-driver", "default"]
+    ident = engine.docker("network", "create", *flags, "whole").out
+    told = network(engine, "whole")
+    assert told.pop("Created").startswith("20")
+    assert told == {
+        "Name": "whole",
+        "Id": ident,
+        "Scope": "local",
+        "Driver": "bridge",
+        "EnableIPv4": True,
+        "EnableIPv6": True,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {"weather": "fair"},
+            "Config": [
+                {
+                    "Subnet": "10.81.0.0/16",
+                    "IPRange": "10.81.5.0/24",
+                    "Gateway": "10.81.0.254",
+                    "AuxiliaryAddresses": {"host1": "10.81.5.1", "host2": "10.81.5.2"},
+                },
+                {"Subnet": "fd81::/64", "Gateway": "fd81::1"},
+            ],
+        },
+        "Internal": True,
+        "Attachable": True,
+        "Ingress": False,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": False,
+        "Containers": {},
+        "Options": {"com.docker.network.driver.mtu": "1400"},
+        "Labels": {"colour": "red"},
+    }
+    engine.kill()
+    engine.start()
+    assert network(engine, "whole")["IPAM"] == told["IPAM"]
+
+
+def test_addresses_come_from_the_range_and_leave_out_what_is_somebody_elses(engine: Engine, clean: None) -> None:
+    flags = ["--subnet", "10.82.0.0/16", "--ip-range", "10.82.5.0/30", "--aux-address", "printer=10.82.5.1"]
+    engine.docker("network", "create", *flags, "narrow").ok()
+    for name in ("ada", "bob"):
+        serve(engine, name, "--network", "narrow")
+    found = {place(engine, name, "narrow")["IPAddress"] for name in ("ada", "bob")}
+    assert found <= {"10.82.5.0", "10.82.5.2", "10.82.5.3"}
+    serve(engine, "cid", "--network", "narrow")
+    full = engine.docker("run", "--rm", "--network", "narrow", engine.image(), "true")
+    assert full.code == 125
+    assert "no available IPv4 addresses on this network's address pools: narrow" in full.stderr
+    taken = engine.docker("run", "--rm", "--network", "narrow", "--ip", "10.82.5.1", engine.image(), "true")
+    assert "Address already in use" in taken.stderr
+    serve(engine, "dot", "--network", "narrow", "--ip", "10.82.200.1")  # of the subnet, not of the range
+    assert reaches(engine, "ada", "10.82.200.1")
+    engine.docker("rm", "-f", "bob").ok()
+    serve(engine, "eve", "--network", "narrow")
+    assert place(engine, "eve", "narrow")["IPAddress"] in found
+
+
+@pytest.mark.parametrize("flags", [[], ["--internal"]], ids=["open", "internal"])
+def test_who_is_on_one_subnet_of_a_network_reaches_who_is_on_another(
+    engine: Engine, clean: None, flags: list[str]
+) -> None:
+    subnets = ["--subnet", "10.83.0.0/30", "--subnet", "10.84.0.0/24"]
+    six = ["--ipv6", "--subnet", "fd83::/64", "--subnet", "fd84::/64"]
+    engine.docker("network", "create", *flags, *subnets, *six, "wide").ok()
+    serve(engine, "ada", "--network", "wide")
+    serve(engine, "bob", "--network", "wide", "--ip6", "fd84::9")
+    one, other = place(engine, "ada", "wide"), place(engine, "bob", "wide")
+    assert (one["IPAddress"], one["Gateway"]) == ("10.83.0.2", "10.83.0.1")
+    assert (other["IPAddress"], other["Gateway"]) == ("10.84.0.2", "10.84.0.1")
+    assert other["IPv6Gateway"] == "fd84::1"
+    engine.wait_until(lambda: reaches(engine, "ada", "10.84.0.2"), "IPv4 goes across")
+    engine.wait_until(lambda: reaches(engine, "bob", "10.83.0.2"), "IPv4 goes back")
+    engine.wait_until(lambda: reaches(engine, "ada", "[fd84::9]"), "IPv6 goes across")
+
+
+def test_a_network_of_ipv6_alone(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "--ipv4=false", "--ipv6", "--subnet", "fd85::/64", "six").ok()
+    told = network(engine, "six")
+    assert (told["EnableIPv4"], told["EnableIPv6"]) == (False, True)
+    assert told["IPAM"]["Config"] == [{"Subnet": "fd85::/64", "Gateway": "fd85::1"}]
+    for name in ("ada", "bob"):
+        serve(engine, name, "--network", "six")
+    there = place(engine, "bob", "six")
+    assert there["IPAddress"] == ""
+    engine.wait_until(lambda: reaches(engine, "ada", f"[{there['GlobalIPv6Address']}]"), "IPv6 arrives")
+
+
+CREATIONS = [
+    (["bad/name"], "invalid network name"),
+    (["host"], "operation is not permitted on predefined host network"),
+    (["--subnet", "10.80.0.0/24", "taken"], "network with name taken already exists"),
+    (["--subnet", "10.80.0.128/25", "x"], "Pool overlaps with other one on this address space"),
+    (["--subnet", "10.0.0.0/8", "x"], "Pool overlaps with other one on this address space"),
+    (["--subnet", "10.91.0.7/24", "x"], "invalid subnet 10.91.0.7/24: it should be 10.91.0.0/24"),
+    (["--subnet", "10.91.0.0", "x"], "invalid subnet 10.91.0.0: invalid CIDR block notation"),
+    (["--subnet", "10.91.0.0/24", "--gateway", "10.92.0.1", "x"], "no matching subnet for gateway 10.92.0.1"),
+    (["--subnet", "10.91.0.0/24", "--ip-range", "10.92.0.0/28", "x"], "no matching subnet for range 10.92.0.0/28"),
+    (["--subnet", "10.91.0.0/24", "--aux-address", "a=10.92.0.1", "x"], "no matching subnet for aux-address 10.92.0.1"),
+    (["--subnet", "10.91.0.0/24", "--gateway", "10.91.0.0", "x"], "invalid gateway 10.91.0.0"),
+    (["--subnet", "10.91.0.0/24", "--aux-address", "a=10.91.0.1", "x"], "Address already in use"),
+    (["--ipv4=false", "x"], "IPv4 or IPv6 must be enabled"),
+    (["--ipv4=false", "--ipv6", "--subnet", "10.91.0.0/24", "x"], "IPv4 is switched off"),
+    (["--config-only", "x"], "ConfigOnly"),
+    (["--config-from", "taken", "x"], "no network holds only a configuration"),
+    (["--scope", "swarm", "x"], "only local ones can be made"),
+    (["--driver", "nonesuch", "x"], "nonesuch"),
+    (["--driver", "host", "x"], 'only one instance of "host" network is allowed'),
+    (["--ipam-driver", "nonesuch", "x"], "IPAM driver 'nonesuch' is not known"),
+    (["--opt", "com.docker.network.driver.mtu=large", "x"], "com.docker.network.driver.mtu"),
+]
+
+
+@pytest.fixture(scope="module")
+def taken(engine: Engine) -> Iterator[None]:
+    engine.docker("network", "create", "--subnet", "10.80.0.0/24", "taken").ok()
+    yield
+    engine.docker("network", "rm", "taken").ok()
+
+
+@pytest.mark.parametrize(("words", "sentence"), CREATIONS, ids=[" ".join(words) for words, _ in CREATIONS])
+def test_a_network_that_cannot_be_is_refused_and_leaves_nothing(
+    engine: Engine, taken: None, words: list[str], sentence: str
+) -> None:
+    before = engine.leftovers()
+    refused = engine.docker("network", "create", *words)
+    assert refused.code == 1
+    assert sentence in refused.stderr
+    assert "x" not in engine.docker("network", "ls", "--format", "{{.Name}}").out.split()
+    engine.assert_as_before(before)
+
+
+def test_a_network_in_use_stays(engine: Engine, clean: None) -> None:
+    ident = engine.docker("network", "create", "used").out
+    serve(engine, "ada", "--network", "used")
+    refused = engine.docker("network", "rm", "used")
+    assert refused.code == 1
+    member = json.loads(engine.docker("inspect", "ada").out)[0]["Id"][:12]
+    what = f'error while removing network: network used id {ident} has active endpoints (name:"ada" id:"{member}")'
+    assert what in refused.stderr
+    assert "bridge is a pre-defined network and cannot be removed" in engine.docker("network", "rm", "bridge").stderr
+    engine.docker("network", "disconnect", "used", "ada").ok()
+    engine.docker("network", "rm", "used").ok()
+    assert "network used not found" in engine.docker("network", "inspect", "used").stderr
+
+
+def test_a_stopped_container_finds_its_network_again_by_name(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "again").ok()
+    serve(engine, "ada", "--network", "again")
+    engine.docker("stop", "-t", "0", "ada").ok()
+    engine.docker("network", "rm", "again").ok()
+    refused = engine.docker("start", "ada")
+    assert "network again not found" in refused.stderr
+    ident = engine.docker("network", "create", "again").out
+    engine.docker("start", "ada").ok()
+    assert place(engine, "ada", "again")["NetworkID"] == ident
+
+
+def test_lists_and_prunes_by_filters(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "--label", "keep=yes", "red").ok()
+    engine.docker("network", "create", "--label", "keep=no", "--driver", "internal", "green").ok()
+    engine.docker("network", "create", "blue").ok()
+    serve(engine, "ada", "--network", "blue")
+
+    def listed(*filters: str) -> list[str]:
+        words = [word for each in filters for word in ("--filter", each)]
+        return engine.docker("network", "ls", *words, "--format", "{{.Name}}").out.split()
+
+    assert listed() == ["blue", "bridge", "green", "host", "none", "red"]
+    assert listed("driver=internal") == ["green"]
+    assert listed("driver=null") == ["none"]
+    assert listed("name=re") == ["green", "red"]
+    assert listed("name=^re") == ["red"]
+    assert listed("label=keep", "label=keep=no") == ["green"]
+    assert listed("type=builtin") == ["bridge", "host", "none"]
+    assert listed("type=custom", "dangling=true") == ["green", "red"]
+    assert listed("scope=local", "id=" + network(engine, "blue")["Id"][:10]) == ["blue"]
+    assert engine.docker("network", "ls", "--filter", "type=odd").code == 1
+    assert engine.docker("network", "prune", "-f", "--filter", "label!=keep").out == ""
+    engine.docker("network", "prune", "-f", "--filter", "until=1h").ok()
+    assert listed("type=custom") == ["blue", "green", "red"]
+    assert engine.docker("network", "prune", "-f", "--filter", "label=keep=no").out.split("\n") == [
+        "Deleted Networks:",
+        "green",
+    ]
+    assert engine.docker("network", "prune", "-f").out.split("\n") == ["Deleted Networks:", "red"]
+    assert listed("type=custom") == ["blue"]
+
+
+def test_a_container_in_anothers_network_goes_where_that_one_goes(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "shore").ok()
+    serve(engine, "owner", "--network", "shore", "-p", "8090:80")
+    guest = ["--name", "guest", "--network", "container:owner", engine.image(), "sleep", "1000"]
+    engine.docker("run", "-d", *guest).ok()
+    engine.wait_until(lambda: reaches(engine, "guest", "127.0.0.1"), "the guest reaches its host's server")
+    inside = "cat /etc/hosts /etc/resolv.conf; ls /sys/class/net"
+    assert (
+        engine.docker("exec", "guest", "sh", "-c", inside).out == engine.docker("exec", "owner", "sh", "-c", inside).out
+    )
+    assert json.loads(engine.docker("inspect", "guest").out)[0]["NetworkSettings"]["Networks"] == {}
+    engine.docker("network", "connect", "bridge", "owner").ok()
+    assert engine.docker("exec", "guest", "ls", "/sys/class/net").out.split() == ["eth0", "eth1", "lo"]
+    engine.docker("restart", "-t", "0", "owner").ok()  # as in Docker, the guest stays in the old namespace
+    assert engine.docker("exec", "guest", "true").code == 0
+    engine.docker("restart", "-t", "0", "guest").ok()
+    assert engine.docker("exec", "guest", "ls", "/sys/class/net").out.split() == ["eth0", "eth1", "lo"]
+    engine.docker("stop", "-t", "0", "owner", "guest").ok()
+    assert "cannot join network of a non running container" in engine.docker("start", "guest").stderr
+
+
+def test_none_can_be_left_for_another(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "--subnet", "10.86.0.0/24", "shore").ok()
+    engine.docker("run", "-d", "--name", "ada", "--network", "none", engine.image(), "sleep", "1000").ok()
+    engine.docker("network", "disconnect", "none", "ada").ok()
+    engine.docker("network", "connect", "shore", "ada").ok()
+    assert engine.docker("exec", "ada", "ls", "/sys/class/net").out.split() == ["eth0", "lo"]
+    engine.docker("network", "disconnect", "shore", "ada").ok()
+    engine.docker("restart", "-t", "0", "ada").ok()  # on no network at all
+    assert engine.docker("exec", "ada", "ls", "/sys/class/net").out.split() == ["lo"]
+    engine.docker("network", "connect", "shore", "ada").ok()
+    assert engine.docker("exec", "ada", "ls", "/sys/class/net").out.split() == ["eth0", "lo"]
