@@ -287,9 +287,7 @@ def _neighbours(network: NetworkSpec, endpoint: EndpointSpec) -> list[str]:
     addresses = [ipaddress.ip_interface(address) for address in endpoint.addresses]
     versions = {address.version for address in addresses}
     subnets = [ipaddress.ip_network(one.subnet) for one in network.subnets]
-    return [
-        str(one) for one in subnets if one.version in versions and not any(address in one for address in addresses)
-    ]
+    return [str(one) for one in subnets if one.version in versions and not any(address in one for address in addresses)]
 
 
 def _default_routes(network: NetworkSpec, endpoint: EndpointSpec, link: links.Link) -> list[Message]:
