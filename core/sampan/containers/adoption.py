@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from sampan.containers import restart, sharing, timestamps, updating
+from sampan.containers import links, restart, sharing, timestamps, updating
 from sampan.containers.creation import forget
 from sampan.containers.ending import Endings, ended, tell_death
 from sampan.containers.monitors import Exit, Started
@@ -132,7 +132,9 @@ def start_wanted(parts: Parts, endings: Endings, found: Found) -> None:
     joining: dict[str, list[Entry]] = {}
     free: list[Entry] = []
     for entry in found.wanted:
-        owner = next((ident for ident in sharing.owners(entry.record) if ident in wanted), "")
+        owner = next(
+            (ident for ident in (*sharing.owners(entry.record), *links.targets(entry.record)) if ident in wanted), ""
+        )
         (joining.setdefault(owner, []) if owner else free).append(entry)
 
     def start(entry: Entry) -> None:

@@ -107,6 +107,9 @@ def _check_modes(config: Config, host: HostConfig) -> None:
         raise Invalid("conflicting options: hostname and the UTS mode")
     if host.Isolation not in ("", "default"):
         raise Invalid(f"invalid isolation '{host.Isolation}' on linux")
+    if host.NetworkMode == "host" and host.Links:
+        what = "host type networking can't be used with links. This would result in undefined behavior"
+        raise Invalid(f"conflicting options: {what}")
     if host.NetworkMode.startswith("container:"):
         _check_shared_network(config, host)
 
@@ -143,10 +146,7 @@ def _check_sysctls(host: HostConfig) -> None:
 
 
 def _refuse(host: HostConfig) -> None:
-    for given, what in (
-        (host.Cgroup, "the cgroup of another container"),
-        (host.NetworkMode in ("", "default", "bridge") and host.Links, "links: use a network of your own"),
-    ):
+    for given, what in ((host.Cgroup, "the cgroup of another container"),):
         if given:
             raise Unsupported(f"not supported yet: {what}")
     unknown = set(host.StorageOpt) - {"size"}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sampan.containers import checks, config, keeping, logconfig, mounts, remapping, timestamps
+from sampan.containers import checks, config, keeping, links, logconfig, mounts, remapping, timestamps
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
 from sampan.drivers import StorageDriver
@@ -93,6 +93,7 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
     _check_runtime(parts, record)
     remapping.check(parts, record)
     _check_joins(parts, record)
+    links.check(parts, record)
     storage = parts.storage(record)
     limit = record.host_config["StorageOpt"].get("size")
     if limit is not None and not storage.features().quota:

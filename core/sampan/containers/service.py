@@ -12,7 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import adoption, attach, connecting, creation, isolation, keeping, logs, processes, updating
+from sampan.containers import (
+    adoption,
+    attach,
+    connecting,
+    creation,
+    isolation,
+    keeping,
+    links,
+    logs,
+    processes,
+    updating,
+)
 from sampan.containers.archive import Archives
 from sampan.containers.ending import Endings
 from sampan.containers.execs import Execs
@@ -142,6 +153,10 @@ class Containers:
         """The paths on the host of the files that the engine writes for a container: hosts, hostname, resolv.conf."""
         bundle = self._parts.bundle(self.get(reference).id)
         return {name: str(bundle / name) for name in ("hosts", "hostname", "resolv.conf")}
+
+    def links(self, reference: str) -> builtins.list[str]:
+        """Its links on the default network, as Docker tells them: ``/NAME:/WHOSE/ALIAS``."""
+        return links.told(self._parts, self.get(reference))
 
     def top(self, reference: str, arguments: str = "-ef") -> dict[str, Any]:
         """Docker's ``Titles`` and ``Processes``. ``Conflict`` if it does not run."""

@@ -24,7 +24,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     ``files`` are mounted on paths such as ``/etc/hosts``. ``network`` is a network namespace's file; without one the
     container gets a new, empty namespace if ``own_network``, and the host's otherwise. ``pid`` and ``ipc`` are files of
     namespaces to join, ``memory`` is what others see as ``/dev/shm``, too. ``places`` are parts of volumes on the host,
-    by target. ``ids`` are those of the user namespace ``users``, where the container has one.
+    by target. ``ids`` are those of the user namespace ``users``, where the container has one. ``linked`` are variables
+    that tell of links.
     """
 
     rootfs: Path
@@ -38,6 +39,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     places: Mapping[str, Path] = {}
     ids: IdMap = SAME
     users: Path | None = None
+    linked: Sequence[str] = ()
 
 
 def build(container: Container, around: Surroundings) -> dict[str, Any]:
@@ -45,7 +47,7 @@ def build(container: Container, around: Surroundings) -> dict[str, Any]:
     config, host = container.config, container.host_config
     spec: dict[str, Any] = {
         "ociVersion": VERSION,
-        "process": process(container, around.user, own_environment(container)),
+        "process": process(container, around.user, own_environment(container, around.linked)),
         "root": {"path": str(around.rootfs), "readonly": host["ReadonlyRootfs"]},
         "mounts": _mounts(container, around),
         "linux": _linux(container, around),
@@ -92,11 +94,11 @@ def capability_sets(granted: Sequence[str], user: User) -> dict[str, list[str]]:
     return {"bounding": list(granted), "effective": held, "permitted": held, "inheritable": [], "ambient": []}
 
 
-def own_environment(container: Container) -> list[str]:
-    """The environment of every process of the container: Docker's variables, then the user's."""
+def own_environment(container: Container, linked: Sequence[str] = ()) -> list[str]:
+    """The environment of every process of the container: Docker's variables, those of its links, then the user's."""
     config = container.config
     basis = [f"PATH={PATH}", f"HOSTNAME={config['Hostname']}"] + (["TERM=xterm"] if config["Tty"] else [])
-    return merged_environment(basis, config["Env"])
+    return merged_environment(basis, [*linked, *config["Env"]])
 
 
 def merged_environment(basis: Sequence[str], more: Sequence[str]) -> list[str]:

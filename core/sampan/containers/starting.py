@@ -8,14 +8,14 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from sampan.containers import hostfiles, keeping, logconfig, mounts, remapping, sharing, spec, timestamps, users
+from sampan.containers import hostfiles, keeping, links, logconfig, mounts, remapping, sharing, spec, timestamps, users
 from sampan.containers.explaining import Account
 from sampan.containers.monitors import Launch, Started
 from sampan.containers.parts import TABLE, Parts
@@ -61,6 +61,7 @@ class Starter:
             self._failed(entry, error)
             raise
         self._begun(entry)
+        links.moved(self._parts, record)
         self._parts.announce(record, "start")
 
     def check(self, entry: Entry) -> None:
@@ -100,11 +101,12 @@ class Starter:
             with step("wait for the network", "thread"):
                 network = joining.result()
             with keeping.places(parts, record) as places, ExitStack() as held:
+                linked = links.ready(parts, record)
                 ipc, memory = sharing.ipc_namespace(parts, record, undo, held)
                 around = spec.Surroundings(
                     rootfs=bundle / "rootfs",
                     user=user,
-                    files=self._files(record, bundle),
+                    files=self._files(record, bundle, linked),
                     network=network,
                     own_network=record.host_config["NetworkMode"] != "host" and not _shares_network(record),
                     pid=sharing.pid_namespace(parts, record, held),
@@ -113,6 +115,7 @@ class Starter:
                     places=places,
                     ids=parts.ids_of(record),
                     users=remapping.place(parts, record, chosen),
+                    linked=links.environment(record, linked),
                 )
                 with step("write the OCI specification", "file", "config.json"):
                     record.spec = self._amended(record, spec.build(record, around))
@@ -165,7 +168,7 @@ class Starter:
             return self._shared_network(other)
         return self._parts.networks.sandbox(other.id)
 
-    def _files(self, record: Container, bundle: Path) -> dict[str, Path]:
+    def _files(self, record: Container, bundle: Path, linked: Sequence[links.Link]) -> dict[str, Path]:
         """``/etc/hosts`` and its like: the container's own, or those of the one whose network it shares."""
         if _shares_network(record):
             other = self._parts.registry.find(record.host_config["NetworkMode"].partition(":")[2]).record
@@ -179,6 +182,7 @@ class Starter:
                 bundle,
                 gateway=self._parts.networks.gateway(record),
                 defaults={"dns": network.dns, "dns_search": network.dns_search},
+                linked=links.entries(linked),
                 named=self._parts.networks.has_names(record),
                 owner=self._parts.ids_of(record).root,
             )

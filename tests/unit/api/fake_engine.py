@@ -81,6 +81,9 @@ class Containers:
     def files(self, reference: str) -> dict[str, str]:
         return {"hosts": "/run/hosts"}
 
+    def links(self, reference: str) -> builtins.list[str]:
+        return []
+
     def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
         self.calls.append(("logs", wanted))
         yield LogEntry("stdout", "2024-01-01T00:00:00.000000001Z", b"out\n")

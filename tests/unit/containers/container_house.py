@@ -130,6 +130,12 @@ class Networks(Noted):
     def gateway(self, container: Container) -> str:
         return "10.0.0.1"
 
+    def has_names(self, container: Container) -> bool:
+        return False
+
+    def renamed(self, container: Container) -> None:
+        self.note("renamed")
+
 
 class Images(Noted):
     config: dict[str, Any] = IMAGE

@@ -59,6 +59,8 @@ def inspect(call: Call) -> Any:
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
     sandbox = engine.networks.sandbox_of(container)
     entry = views.inspect(container, find_network(engine), execs, files, size, _root(engine, container), sandbox)
+    if links := engine.containers.links(container.id):
+        entry["HostConfig"] = {**container.host_config, "Links": links}
     if call.version < (1, 45):
         with_short_id(entry["NetworkSettings"]["Networks"], container.id)
     return entry
@@ -106,7 +108,7 @@ def rename(call: Call) -> None:
 @routes.delete("/containers/{id}")
 def remove(call: Call) -> None:
     if call.query.flag("link"):
-        raise Invalid("links between containers are not supported: connect them to one network instead")
+        raise Invalid("a link cannot be removed by itself: remove the container that has it")
     force, volumes = call.query.flag("force"), call.query.flag("v")
     call.engine.containers.remove(call.id, force=force, volumes=volumes, by=call.client)
 

@@ -22,6 +22,8 @@ from sampan.networks.names.resolvconf import SERVER
 _PORT = 53
 _TRIES = 16
 _WAITING = 128  # connections
+_BUFFER = 1 << 20  # bytes of questions that may wait: a thousand, where the kernel's default is for 250
+_SO_RCVBUFFORCE = 33  # socket(7); Python has no name for it
 _TABLE = "sampan_names"
 
 
@@ -60,6 +62,7 @@ def _bind() -> tuple[socket.socket, socket.socket]:
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            udp.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
             udp.bind((SERVER, 0))
             tcp.bind(udp.getsockname())
             tcp.listen(_WAITING)
@@ -74,6 +77,7 @@ def _bind() -> tuple[socket.socket, socket.socket]:
 def _lead(port: int) -> None:
     """In one transaction, so that there is no moment without a way."""
     rules = [
+        'oif != "lo" accept',  # nearly all packets are done with here
         f"ip daddr {SERVER} udp dport {_PORT} udp dport set {port}",
         f"ip daddr {SERVER} tcp dport {_PORT} tcp dport set {port}",
         f"ip saddr {SERVER} udp sport {port} udp sport set {_PORT}",
@@ -84,9 +88,7 @@ def _lead(port: int) -> None:
         nftables.run(
             f"add table ip {_TABLE}\ndelete table ip {_TABLE}\nadd table ip {_TABLE}\n"
             f"add chain ip {_TABLE} out {{ type filter hook output priority raw; policy accept; }}\n"
-            f"add chain ip {_TABLE} ports\n"
-            f'add rule ip {_TABLE} out oif "lo" jump ports\n'
-            + "".join(f"add rule ip {_TABLE} ports {rule}\n" for rule in rules)
+            + "".join(f"add rule ip {_TABLE} out {rule}\n" for rule in rules)
         )
     finally:
         nftables.close()
