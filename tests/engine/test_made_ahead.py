@@ -48,6 +48,7 @@ def waits(engine: Engine, shell: str, *flags: str) -> bool:
     return before
 
 
+@pytest.mark.needs("ready")
 @pytest.mark.parametrize(
     "flags",
     [

@@ -27,6 +27,7 @@ MORTALS = [
     *(("launcher", name) for name in ("start", "exec")),
     *((role, name) for role in ("monitor", "starter", "init") for name in ("start", "run and remove", "exec")),
 ]
+NEEDS = {"init": [pytest.mark.needs("own_init")]}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,10 @@ def before(fragile: Fragile) -> Leftovers:
     return fragile.things()
 
 
-@pytest.mark.parametrize(("role", "name"), MORTALS, ids=[f"{role}: {name}" for role, name in MORTALS])
+@pytest.mark.parametrize(
+    ("role", "name"),
+    [pytest.param(role, name, marks=NEEDS.get(role, ()), id=f"{role}: {name}") for role, name in MORTALS],
+)
 def test_death_at_any_act(fragile: Fragile, before: Leftovers, role: str, name: str) -> None:
     operation = OPERATIONS[name]
     operation.prepare(fragile)

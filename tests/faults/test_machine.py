@@ -32,6 +32,12 @@ def small(engine: Engine) -> Engine:
     return engine
 
 
+def vanish(path: Path) -> None:
+    """Remove a directory, and it does not matter that others are at work in it."""
+    while path.exists():
+        shutil.rmtree(path, ignore_errors=True)
+
+
 def get(engine: Engine, port: int = 8080) -> str:
     """What a published port answers."""
     url = f"http://127.0.0.1:{port}/"
@@ -204,7 +210,7 @@ def test_the_end_that_could_not_be_written_down_is_known_to_the_next_daemon(cram
 def test_the_exec_root_vanishes(new_engine: New) -> None:
     engine = small(new_engine())
     engine.sampan("run", "--rm", IMAGE, "true").ok()
-    shutil.rmtree(engine.root / "exec")
+    vanish(engine.root / "exec")
     done = engine.sampan("run", "--rm", IMAGE, "echo", "aboard")
     assert done.stdout.strip() == "aboard" if done.code == 0 else one_sentence(done.stderr), done
     engine.stop()

@@ -22,8 +22,9 @@ LAUNCHER = "launcher.main("
 WAITING = 1 + CREWS * 3 + CREWS * 2
 """The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
 
-BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log|steps\.json(\.new)?)$")
-"""Written when there is time. Steps lie in their container's directory, and that is not left out."""
+BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log|steps\.json(\.new)?|state/\.cache(/.*)?|seccomp/[0-9a-f]{64})$")
+"""Written when there is time, or kept for those who come: compiled seccomp rules, crun's cache. Steps lie in their
+container's directory, and that is not left out."""
 
 
 class Leftovers(msgspec.Struct, frozen=True):

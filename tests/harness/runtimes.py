@@ -1,12 +1,14 @@
 """Which runtime the tests' engines have: ``pytest --runtime NAME``. What it cannot do is skipped, with its own reason.
 
 A test that needs a feature says so: ``@pytest.mark.needs("pause", "tty")``. The names are those of
-:class:`sampan.drivers.types.RuntimeFeatures`.
+:class:`sampan.drivers.types.RuntimeFeatures`; ``ready``, which the contract leaves to a monitor's half; and
+``own_init``, a process of ours that becomes the container's init, for runtimes that ``drive`` no other program.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -37,6 +39,11 @@ def driver(name: str) -> RuntimeDriver:
 def reason_against(feature: str) -> str:
     """Why the chosen runtime has no such feature; ``""`` if it has it."""
     features = driver(chosen()).features()
+    if feature == "ready":
+        makes = hasattr(importlib.import_module(driver(chosen()).monitor_module), "ready")
+        return "" if makes else f"the runtime {chosen()} makes nothing ahead: its half in the monitor has no ready()"
+    if feature == "own_init":
+        return features.drives and f"until its execve, a container's init is {features.drives}'s and no process of ours"
     if getattr(features, feature):
         return ""
     return features.why.get(feature, f"the runtime {chosen()} has no {feature}")

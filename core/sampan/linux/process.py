@@ -103,17 +103,29 @@ def start_time(pid: int) -> int | None:
 
     Together with the pid it names a process for good, for pids are used again (proc_pid_stat(5), field 22).
     """
+    fields = _fields(pid)
+    return int(fields[19]) if fields else None
+
+
+def parent(pid: int) -> int | None:
+    """The pid of a process's parent, 0 if that is in another PID namespace; None if there is no such process."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else None
+
+
+def _fields(pid: int) -> list[bytes]:
+    """From the third on, of which the first two could look like more (proc_pid_stat(5))."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except FileNotFoundError:
-        return None
+        return []
     try:
         text = os.read(fd, 4096)
     except ProcessLookupError:
-        return None
+        return []
     finally:
         os.close(fd)
-    return int(text[text.rindex(b")") + 2 :].split()[19])
+    return text[text.rindex(b")") + 2 :].split()
 
 
 marks: list[tuple[str, str, str, int]] = []

@@ -41,12 +41,13 @@ def watch(pid: int) -> bool:
 
 
 def executes(pid: int, helper: int) -> tuple[bool, int]:
-    """Wait until the process has executed something, or has ended, and ``helper``, a child, has ended as well.
+    """Wait until the process has executed something, or has ended, and ``helper``, a child, has ended as well; 0 is no
+    helper.
 
     Did it execute anything, and the helper's wait status. If the helper fails, the process is not waited for. Signals
     that come meanwhile reach it as ever.
     """
-    executed, over, status = False, False, -1
+    executed, over, status = False, False, -1 if helper else 0
     while not (status > 0 or (over and status == 0)):
         thread, news = os.waitpid(-1, _WALL)
         if thread == helper:

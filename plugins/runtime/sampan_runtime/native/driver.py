@@ -13,9 +13,9 @@ from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatu
 from sampan.linux import capabilities, namespaces, process
 from sampan_runtime.control.grouped import Grouped, gone, signal_one_of
 from sampan_runtime.control.groups import Groups
+from sampan_runtime.filters import Filters
 from sampan_runtime.native import order as orders
 from sampan_runtime.native import rootfs
-from sampan_runtime.native.filters import Filters
 from sampan_runtime.native.standby import PREFIX, remove_left
 
 _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")

@@ -7,26 +7,31 @@ and processes are read from the container's cgroups, which takes no process of i
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import shutil
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
 from sampan.drivers.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.drivers.types import Bundle, Check, ExecProcess, Order, RuntimeFeatures
 from sampan.linux import capabilities, cgroups, process
+from sampan_runtime import filters
 from sampan_runtime.control.grouped import Grouped, gone, signal_one_of
+from sampan_runtime.filters import Filters
 from sampan_runtime.oci import fitting
 from sampan_runtime.outside import calls
 from sampan_runtime.outside.groups import OutsideGroups
 
 _NEEDED = ("SYS_ADMIN", "SYS_PTRACE", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 _INITS = ("docker-init", "tini-static", "catatonit")
+_MOST_PATIENCE = 50.0  # whoever starts a container waits a minute
+_COMPILED = "run.oci.seccomp_bpf_data"
 _LONGEST = 80  # characters of a version
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -37,11 +42,12 @@ class Oci(Grouped):
 
     class Options(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
         """``path`` of the binary; ``arguments`` that go before each of its commands; ``init``, a static program for
-        ``--init``, such as tini: the first of the usual ones by default."""
+        ``--init``, such as tini: the first of the usual ones by default; ``patience``, seconds for each command."""
 
         path: str = ""
         arguments: tuple[str, ...] = ()
         init: str = ""
+        patience: Annotated[float, msgspec.Meta(gt=0, le=_MOST_PATIENCE)] = 25.0
 
     options: Options
 
@@ -96,15 +102,16 @@ class Oci(Grouped):
         if not self._path:
             return ""
         try:
-            said = calls.call([self._path, "--version"], patience=2.0).output.decode(errors="replace")
+            said = calls.call([self._path, *self.options.arguments, "--version"], patience=2.0).output
         except Unavailable:
             return ""
-        return said.partition("\n")[0].replace(" version ", " ").strip()[:_LONGEST]
+        return said.decode(errors="replace").partition("\n")[0].replace(" version ", " ").strip()[:_LONGEST]
 
     def order(self, bundle: Bundle) -> Order:
         linux = bundle.spec.get("linux") or {}
         group = self._place(bundle.id, linux.get("cgroupsPath") or "")
         config = fitting.config(bundle.spec, self._groups, group=group, init=self._init)
+        self._ease(config)
         sources = fitting.named(config, bundle.path / "sources")
         if sources:
             (bundle.path / "sources").mkdir(exist_ok=True)
@@ -112,6 +119,7 @@ class Oci(Grouped):
         return {
             **self._common(bundle.id, bundle.spec["process"]),
             "bundle": str(bundle.path),
+            "gate": self._gate(bundle),
             "rootfs": os.fsencode(bundle.path / "rootfs"),
             "sources": sources,
             "shelf": str(bundle.path / "sources"),
@@ -173,7 +181,8 @@ class Oci(Grouped):
         self._groups.remove(container)
 
     def restore(self, running: Collection[str]) -> None:
-        known = {path.name for path in self._states.iterdir()} if self._states.is_dir() else set()
+        found = self._states.iterdir() if self._states.is_dir() else ()
+        known = {path.name for path in found if not path.name.startswith(".")}  # crun's cache is for all
         for container in known - set(running):
             self.remove(container)
         self._groups.remove_others(running)
@@ -191,21 +200,63 @@ class Oci(Grouped):
             "state": str(self._states / container),
             "hidden": self._hidden,
             "program": wanted["args"][0],
+            "patience": self.options.patience,
         }
 
     def _command(self, container: str) -> list[str]:
-        """A root of its own for each container, so that what a binary has left of it is known and can be removed."""
-        return [self._path, *self.options.arguments, "--root", str(self._states / container)]
+        return [self._path, *self.options.arguments, "--root", str(self._root(container))]
+
+    def _root(self, container: str) -> Path:
+        """One of its own for each container, so that what a binary has left of it is known and can be removed."""
+        return self._states / container
+
+    def _ease(self, config: dict[str, Any]) -> None:
+        """Say in ``config`` what saves the binary work."""
+
+    def _gate(self, bundle: Bundle) -> str:
+        """The pipe at which a created container waits, ``""`` where only the binary knows what it waits for."""
+        return ""
 
     def _call(self, container: str, *args: str, stdin: bytes = b"") -> calls.Answer:
-        return calls.call([*self._command(container), *args], stdin=stdin, hidden=self._hidden)
+        patience = self.options.patience
+        return calls.call([*self._command(container), *args], stdin=stdin, hidden=self._hidden, patience=patience)
 
 
-class Crun(Oci):
+class _Known(Oci):
+    """crun and runc, which name a container's directory below their root as the container, and make a named pipe there.
+
+    So one root does for all containers: ``--root … list`` shows them, and crun, which keeps compiled seccomp rules
+    there, compiles them once.
+    """
+
+    def _root(self, container: str) -> Path:
+        return self._states
+
+    def _gate(self, bundle: Bundle) -> str:
+        """Where ``poststart`` hooks are to be run, or something may stand between the binary and us, it does it."""
+        if self.options.path or self.options.arguments or (bundle.spec.get("hooks") or {}).get("poststart"):
+            return ""
+        return str(self._states / bundle.id / "exec.fifo")
+
+
+class Crun(_Known):
     name = "crun"
 
+    @cached_property
+    def _filters(self) -> Filters:
+        return Filters(self.host.exec_root / "seccomp")
 
-class Runc(Oci):
+    def _ease(self, config: dict[str, Any]) -> None:
+        """Compiling seccomp rules takes crun longer than all else, each time: it takes them compiled, too (crun(1)). A
+        crun that does not know this passes over it, and over what we cannot compile we pass ourselves."""
+        profile = config["linux"].get("seccomp")
+        if profile and filters.suits(profile):
+            with contextlib.suppress(Invalid, Unavailable):
+                program = base64.b64encode(self._filters.program(profile)).decode()
+                config["annotations"] = {**(config.get("annotations") or {}), _COMPILED: program}
+
+
+class Runc(_Known):
     name = "runc"
 
 

@@ -8,16 +8,20 @@ _NOT_FOUND = ("executable file", "no such file or directory", "not a directory")
 _UNNAMED = "open executable:"  # crun has looked for it and may not execute it
 _REFUSED = ("permission denied", "is a directory", "exec format error", "operation not permitted")
 
+_LONGEST = 1000  # characters of a message
 _PLAIN = {"operation not permitted": "permission denied"}
 
 
-def told(log: bytes, program: str, command: str) -> StartFailed:
-    """From the binary's log, lines of JSON as runc writes them, and whatever else it said.
+def told(log: bytes, program: str, command: str, spoken: bytes = b"") -> StartFailed:
+    """From the binary's log, lines of JSON as runc writes them, and whatever else it said; if there is nothing, from
+    what it has ``spoken`` instead.
 
     What concerns ``program``, the one to be executed, is told in runc's words; its code is 127 or 126, as a shell has
     it. Anything else is 128.
     """
-    said = _last(log) or f"the runtime's {command} failed and does not say why"
+    said = _last(log) or _last(spoken)
+    if not said:
+        return StartFailed(f"the OCI runtime's {command} failed and does not say why", 128)
     low = said.lower()
     named = program and program.lower() in low and ("exec" in low or "stat " in low)
     if named or low.startswith(_UNNAMED):
@@ -39,7 +43,8 @@ def _last(log: bytes) -> str:
         text, level = _message(line)
         if text and level != "warning":
             found = text
-    what, colon, why = " ".join(found.split()).rpartition(": ")
+    plain = "".join(each if each.isprintable() else " " for each in found[:_LONGEST])
+    what, colon, why = " ".join(plain.split()).rpartition(": ")
     return what + colon + (why[:1].lower() + why[1:] if why[:2].istitle() else why)
 
 

@@ -40,7 +40,7 @@ def config(spec: Mapping[str, Any], groups: OutsideGroups, *, group: str, init: 
     if spec.get("domainname"):  # binaries that do not know the key know this (runtime-spec 1.1 brought it)
         linux["sysctl"] = {"kernel.domainname": spec["domainname"], **(linux.get("sysctl") or {})}
     if any(each["destination"] == _CGROUPS and "ro" in each.get("options", ()) for each in spec.get("mounts") or ()):
-        linux["readonlyPaths"] = [*(linux.get("readonlyPaths") or ()), _CGROUPS]  # crun leaves the tmpfs writable
+        linux["readonlyPaths"] = [*(linux.get("readonlyPaths") or ()), _CGROUPS, *_hierarchies(groups)]
     made = {**spec, "ociVersion": VERSION, "process": process(spec["process"]), "linux": linux}
     made["mounts"] = list(spec.get("mounts") or ())
     if (spec.get("annotations") or {}).get(INIT) == "true":
@@ -50,6 +50,12 @@ def config(spec: Mapping[str, Any], groups: OutsideGroups, *, group: str, init: 
         bound = {"destination": INIT_PATH, "type": "bind", "source": init, "options": ["bind", "ro"]}
         made["mounts"].append(bound)
     return made
+
+
+def _hierarchies(groups: OutsideGroups) -> list[str]:
+    """Where the hierarchies of version 1 are inside: crun leaves the file system above them writable, and what it makes
+    read-only there is writable again below that."""
+    return [f"{_CGROUPS}/{Path(place).name}" for place in groups.places]
 
 
 def named(config: dict[str, Any], shelf: Path) -> list[tuple[str, str]]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SUBREAPER = True
 
-_PATIENCE = 25.0  # seconds for each of the binary's commands
+_SHOWN = 40  # bytes of nonsense
 _LARGEST = 0xFFFF  # struct winsize has 16 bits for each (TIOCSWINSZ(2const))
 
 
@@ -116,7 +116,7 @@ def finish(order: dict[str, Any]) -> None:
     _kill_all(order)  # what the init has left when it had no PID namespace of its own
     if os.access(order["state"], os.F_OK):
         delete = [*order["binary"], "delete", "--force", order["id"]]
-        programs.run(delete, first=lambda: _hide(order), patience=_PATIENCE)
+        programs.run(delete, first=lambda: _hide(order), patience=order["patience"])
         remove_tree(order["state"])
     for directory in order["cgroups"]:
         with suppress(OSError):
@@ -185,26 +185,61 @@ class Call:
         if not tracing.watch(pid):
             self.do("start", self._order["id"])
             return
-        _signal.alarm(int(_PATIENCE))  # what hangs ends this starter, and with it everything else
-        helper = programs.start(self._argv("start", self._order["id"]))
+        # What hangs ends this starter, and with it everything else.
+        _signal.setitimer(_signal.ITIMER_REAL, self._order["patience"])
+        gate = self._open_gate()
+        helper = 0 if gate >= 0 else programs.start(self._argv("start", self._order["id"]))
         executed, status = tracing.executes(pid, helper)
-        _signal.alarm(0)
+        _signal.setitimer(_signal.ITIMER_REAL, 0)
+        if gate >= 0:
+            os.close(gate)
         if status:
             raise failures.told(self._read("log"), self._order["program"], "start")
         if not executed:
             raise self._failure(terminal)
 
+    def _open_gate(self) -> int:
+        """What ``start`` does, where it is known: open the named pipe at which the init waits, and take it away, which
+        makes the container's state "running". -1 if there is none.
+
+        crun's init reads a byte from it, runc's writes one: a pipe that is open for both, with a byte in it, lets
+        either pass (fifo(7)). It takes no process, and no reading of the configuration.
+        """
+        try:
+            fd = os.open(self._order["gate"], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return -1
+        if not stat.S_ISFIFO(os.fstat(fd).st_mode):
+            os.close(fd)
+            return -1
+        os.unlink(self._order["gate"])  # noqa: PTH108
+        os.write(fd, b"0")
+        return fd
+
     def do(self, command: str, *args: str, streams: bool = False) -> None:
         """Run one command. ``StartFailed`` with what the binary said went wrong."""
         argv = self._argv(command, *args)
-        status = programs.run(argv, self._stdio if streams else (), patience=_PATIENCE)
+        status = programs.run(argv, self._stdio if streams else (), patience=self._order["patience"])
         if status == programs.LOST:
-            raise StartFailed(f"{argv[0]} {command} did not end within {_PATIENCE:.0f} seconds", 128)
+            late = f"{argv[0]} did not end within {self._order['patience']:g} seconds"
+            raise StartFailed(f"the OCI runtime's {command} failed: {late}", 128)
+        if status and not os.access(argv[0], os.X_OK):
+            raise StartFailed(f"the OCI runtime {argv[0]} cannot be executed", 128)
         if status:
-            raise failures.told(self._read("log"), self._order["program"], command)
+            spoken = self._spoken(self._stdio[2]) if streams and self._stdio else b""
+            raise failures.told(self._read("log"), self._order["program"], command, spoken)
 
     def pid(self) -> int:
-        return int(self._read("pid"))
+        """Of the process that the binary says to have made: from now on a child of our parent, the monitor."""
+        said = self._read("pid").strip()
+        if not said.isdigit() or process.parent(int(said)) != os.getppid():
+            text = said[:_SHOWN].decode(errors="replace")
+            raise StartFailed(
+                f"{self._order['binary'][0]} is no OCI runtime: it says that all went well, and its pid file names no "
+                f"process that it has made ({text!r})",
+                128,
+            )
+        return int(said)
 
     def terminal(self) -> int:
         """The master that the binary has sent (runc's docs/terminals.md), with its size; -1 if none was wanted."""
@@ -226,13 +261,18 @@ class Call:
 
     def _failure(self, terminal: int) -> StartFailed:
         """Why the init has ended without having executed anything: it says so where the program would have written."""
-        said = self._read("log")
-        with suppress(OSError):
-            source = f"/proc/self/fd/{terminal if terminal >= 0 else self._stdio[2]}"
-            fd = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            said += b"\n" + os.read(fd, 65536)
-            os.close(fd)
+        said = self._read("log") + b"\n" + self._spoken(terminal if terminal >= 0 else self._stdio[2])
         return failures.told(said, self._order["program"], "start")
+
+    def _spoken(self, stream: int) -> bytes:
+        """What lies in a stream for the container's clients, none of whom has been served yet."""
+        with suppress(OSError):
+            fd = os.open(f"/proc/self/fd/{stream}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                return os.read(fd, 65536)
+            finally:
+                os.close(fd)
+        return b""
 
     def _read(self, name: str) -> bytes:
         try:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Sequence
@@ -45,10 +48,17 @@ def call(argv: Sequence[str], *, stdin: bytes = b"", hidden: Sequence[str] = (),
 
 
 def _run(argv: Sequence[str], stdin: bytes, patience: float) -> Answer:
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(argv, input=stdin, capture_output=True, timeout=patience, check=False, cwd="/")
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{argv[0]} did not end within {patience:.0f} seconds") from None
+        # In a session of its own, so that what it has started ends with it if it must be ended.
+        started = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, cwd="/", start_new_session=True)
     except OSError as error:
         raise Unavailable(f"{argv[0]} cannot be executed: {(error.strerror or '').lower()}") from None
-    return Answer(done.returncode, done.stdout, done.stderr.decode(errors="replace"))
+    with started:
+        try:
+            output, error_ = started.communicate(stdin, timeout=patience)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)
+            raise Unavailable(f"{argv[0]} did not end within {patience:g} seconds") from None
+    return Answer(started.returncode, output, error_.decode(errors="replace"))

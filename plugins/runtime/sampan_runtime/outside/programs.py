@@ -91,9 +91,9 @@ def end_of(pid: int, patience: float) -> int:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         lost = not poll.poll(patience * 1000)
-        if lost:
+        if lost:  # with what it has started: it leads a session
             with suppress(ProcessLookupError):
-                os.kill(pid, _signal.SIGKILL)
+                os.killpg(pid, _signal.SIGKILL)
     finally:
         os.close(fd)
     _, status = os.waitpid(pid, 0)

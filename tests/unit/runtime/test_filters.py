@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sampan.drivers.errors import Invalid
-from sampan_runtime.native.filters import Filters, compile_profile
+from sampan_runtime.filters import Filters, compile_profile
 
 ALLOW, ERRNO, KILL, LOG = 0x7FFF0000, 0x00050000, 0x00000000, 0x7FFC0000  # seccomp(2), SECCOMP_RET_*
 X86_64 = 0xC000003E  # AUDIT_ARCH_X86_64
@@ -156,7 +156,7 @@ def test_a_profile_is_compiled_once_and_kept_for_the_next_daemon(
     def compile_again(_: object) -> bytes:
         raise AssertionError("it was compiled again")
 
-    monkeypatch.setattr("sampan_runtime.native.filters.compile_profile", compile_again)
+    monkeypatch.setattr("sampan_runtime.filters.compile_profile", compile_again)
     later = Filters(tmp_path / "seccomp")
     assert later.program(profile(rule("mkdir"))) == first
     assert later.program(profile(rule("mkdir"))) == first

@@ -60,6 +60,12 @@ class Filters:
         return program
 
 
+def suits(profile: Mapping[str, Any]) -> bool:
+    """Is the program for just those architectures that the profile names, and nobody else's part in what it does?"""
+    wanted = {f"SCMP_ARCH_{name}" for name in _ARCHITECTURES.get(platform.machine(), ())}
+    return set(profile.get("architectures") or ()) == wanted and not profile.get("listenerPath")
+
+
 def compile_profile(profile: Mapping[str, Any]) -> bytes:
     """See :meth:`Filters.program`."""
     seccomp = _seccomp()
