@@ -51,7 +51,8 @@ def warm() -> None:
     call = Call(order, (-1, -1, -1))
     os.close(os.open(call.write("pid", b"1"), os.O_RDONLY))
     programs.warm(call._argv("create", "--bundle", "/run", *call.options(), order["id"]))
-    call.pid()
+    call._read("pid")
+    process.parent(os.getpid())
     call.close()
 
 
