@@ -59,8 +59,13 @@ def _pools() -> list[Pool]:
     return [Pool(base=base, size=size) for base, size in sliced]
 
 
+Patience = Annotated[float, msgspec.Meta(gt=0, le=86400)]
+"""Seconds that one call of a driver that does not come with this package may take (see :mod:`sampan.guard`)."""
+
+
 class StorageConfig(_Section, frozen=True):
     driver: str = "overlayfs"
+    patience: Patience = 120.0
     options: Options = {}
 
 
@@ -68,6 +73,7 @@ class NetworkConfig(_Section, frozen=True):
     """``driver`` is for new networks; ``bridge_*`` describe the default network that is called ``bridge``."""
 
     driver: str = "bridge"
+    patience: Patience = 30.0
     bridge_name: LinkName = "sampan0"
     bridge_subnet: SubnetAddress = ""
     default_address_pools: list[Pool] = msgspec.field(default_factory=_pools)
@@ -81,6 +87,7 @@ class RuntimeConfig(_Section, frozen=True):
     """``userns_remap`` and the two files: see :mod:`sampan.subids`."""
 
     driver: str = "native"
+    patience: Patience = 30.0
     userns_remap: str = ""
     subuid_file: AbsolutePath = Path("/etc/subuid")
     subgid_file: AbsolutePath = Path("/etc/subgid")

@@ -93,6 +93,7 @@ class Engine:
     def close(self) -> None:
         """Let go of everything; containers live on."""
         teardown(
+            self.drivers.close,
             self.monitors.close,
             self.containers.close,
             self.networks.close,

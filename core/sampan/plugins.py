@@ -16,13 +16,13 @@ from typing import Any, TypeVar, cast
 import msgspec
 from stevedore.driver import DriverManager
 
-from sampan import decode
-from sampan.bounded import bounded
+from sampan import decode, nonsense
+from sampan.bounded import Call
 from sampan.config import Config
 from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
-from sampan.drivers.guard import FEATURES, guard
 from sampan.drivers.types import CONTRACT_VERSION, Check, Host
-from sampan.errors import Conflict, Internal, Invalid, NotFound, SampanError, Unavailable
+from sampan.errors import KINDS, Conflict, Internal, Invalid, NotFound, SampanError, Unavailable
+from sampan.guard import Guarded, said
 from sampan.hooks import HookCaller, Report
 
 log = logging.getLogger(__name__)
@@ -97,6 +97,17 @@ class Drivers:
     def own(self, family: str) -> dict[str, Any]:
         """Those of them that come with this package."""
         return {name: each for name, each in self.loaded(family).items() if self._slots[family][name].ours}
+
+    def ours(self, family: str, name: str) -> bool:
+        """Is it one of the built-in drivers, for which everybody may wait?"""
+        slot = self._slots[family].get(name)
+        return slot is None or slot.ours
+
+    def close(self) -> None:
+        """The engine ends, and waits for nobody's driver any more."""
+        for slots in self._slots.values():
+            for slot in slots.values():
+                slot.close()
 
     def restored(self, family: str, name: str, restore: Callable[[], None]) -> None:
         """Call ``restore``, which has the driver put right what an earlier daemon left.
@@ -175,7 +186,9 @@ class _Slot:
             exec_root=config.exec_root / family / name,
         )
         self.broken: SampanError | None = None
-        self._driver: Driver | None = None
+        self._driver: Driver | None = None  # as the engine sees it
+        self._bare: Any = None  # as it is
+        self._asked: Call[Any] | None = None  # the last check
         self._check = Check(False)
         self._features: Any = None
         self._lock = threading.Lock()
@@ -193,6 +206,10 @@ class _Slot:
                     raise
             return self._driver
 
+    def close(self) -> None:
+        if isinstance(self._driver, Guarded):
+            self._driver.close()
+
     def usable(self) -> Driver:
         """The driver, if it says that this host will do. Asked again until it does: the host may be put right."""
         driver = self.driver()
@@ -203,25 +220,34 @@ class _Slot:
         return driver
 
     def check(self) -> Check:
-        driver = self.driver()
+        """Asked anew; what was usable stays so for the engine if it cannot tell for once."""
+        self.driver()
         with self._lock:
             if self.broken:
                 raise self.broken.with_traceback(None)
-            try:
-                self._check = self.guarded("check this host", driver.check)
-                self._features = self.guarded("tell its features", driver.features)
-                self._believe()
-            except SampanError as error:
-                self.broken = error
-                self._check = Check(False)
-                raise
-            return self._check
+            if self._asked is not None and not self._asked.over.is_set():
+                raise Unavailable(f"{self.who} did not check this host within {PATIENCE:g} seconds, nor since")
+            check = self._ask("check", "check this host", nonsense.check)
+            self._features = self._ask("features", "tell its features", self._believed_features)
+            if isinstance(self._driver, Guarded):
+                self._driver.known(self._features)
+            self._check = check
+            return check
 
-    def _believe(self) -> None:
-        """Before anything is built on them: are its answers answers at all?"""
-        for call, answer, kind in (("check", self._check, Check), ("features", self._features, FEATURES[self.family])):
-            if not isinstance(answer, kind):
-                raise Internal(f"{self.who}: {call}() returned {answer!r}, where a {kind.__name__} was expected")
+    def _ask(self, name: str, verb: str, believe: Callable[[Any], T]) -> T:
+        """Before anything is built on its answers: are they answers at all?"""
+
+        def ask() -> T:
+            answer = getattr(self._bare, name)()
+            try:
+                return believe(answer)
+            except nonsense.Nonsense as error:
+                raise _Nonsense(f"{self.who}: {name}() returned {error}") from None
+
+        return self.guarded(verb, ask)
+
+    def _believed_features(self, answer: Any) -> Any:
+        return nonsense.features(answer, self.family)
 
     def report(self) -> list[Found]:
         """One entry for each package that claims the name."""
@@ -231,6 +257,8 @@ class _Slot:
             features = msgspec.to_builtins(self._features)
         except SampanError as error:
             check = Check(False, error.message)
+        if isinstance(self._driver, Guarded) and (hanging := self._driver.hanging()):
+            check = Check(False, f"it hangs: {hanging}")
         default = getattr(self.config, self.family).driver == self.name
         return [
             Found(
@@ -259,10 +287,13 @@ class _Slot:
         if kind.contract != CONTRACT_VERSION:
             raise Unavailable(f"it speaks contract {kind.contract}, this sampan speaks {CONTRACT_VERSION}")
         data = getattr(self.config, self.family).options.get(self.name, {})
-        driver = kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
-        if not self.ours:
-            guard(driver, contract, self.who)
-        return driver
+        self._bare = kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
+        if self.ours:
+            return cast(Driver, self._bare)
+        if self.family == "runtime" and not isinstance(half := getattr(kind, "monitor_module", None), str):
+            raise Invalid(f"its monitor_module is {half!r}; expected a module's name")
+        patience = getattr(self.config, self.family).patience
+        return cast(Driver, Guarded(self._bare, contract, self.who, patience))
 
     @property
     def ours(self) -> bool:
@@ -279,17 +310,23 @@ class _Slot:
         who = self.who
         if patience is None:
             patience = OWN_PATIENCE if self.ours else PATIENCE
+        self._asked = call = Call(function)
         try:
-            return bounded(function, patience)
-        except decode.InvalidKey:
+            return call.result(patience)
+        except (decode.InvalidKey, _Nonsense):
             raise
         except TimeoutError:
             raise Unavailable(f"{who} did not {verb} within {patience:g} seconds") from None
         except SampanError as error:
-            raise type(error)(f"{who} cannot {verb}: {error.message}") from error
+            kind = next(each for each in type(error).__mro__ if each in (*KINDS.values(), SampanError))
+            raise kind(f"{who} cannot {verb}: {said(error)}") from error
         except BaseException as error:
             log.debug("%s cannot %s", who, verb, exc_info=error)
-            raise Unavailable(f"{who} cannot {verb}: {type(error).__name__}: {error}") from error
+            raise Unavailable(f"{who} cannot {verb}: {said(error)}") from error
+
+
+class _Nonsense(Internal):
+    """It names the driver already."""
 
 
 class _Picker(DriverManager):  # type: ignore[misc]

@@ -9,6 +9,7 @@ import itertools
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
@@ -17,24 +18,28 @@ WORKERS = 4  # so that one monitor whose client is slow does not hold up the oth
 
 
 class Cleaner:
-    """Thread-safe. Jobs begin in the order in which they came. One that fails is logged and stops no other."""
+    """Thread-safe. Jobs begin in the order in which they came. One that fails is logged and stops no other.
+
+    Each ``lane`` has workers of its own: what may hang, with somebody else's driver, holds up nothing but its like.
+    """
 
     def __init__(self, workers: int = WORKERS) -> None:
-        self._jobs: queue.SimpleQueue[tuple[int, Callable[[], object]]] = queue.SimpleQueue()
+        self._lanes: dict[str, queue.SimpleQueue[tuple[int, Callable[[], object]]]] = {}
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._open: set[int] = set()
         self._most = workers
-        self._workers = 0
+        self._workers: Counter[str] = Counter()
 
-    def later(self, job: Callable[[], object]) -> None:
+    def later(self, job: Callable[[], object], lane: str = "") -> None:
         with self._changed:
             number = next(self._numbers)
             self._open.add(number)
-            if self._workers < min(self._most, len(self._open)):
-                self._workers += 1
-                threading.Thread(target=self._work, name="cleaner", daemon=True).start()
-        self._jobs.put((number, job))
+            jobs = self._lanes.setdefault(lane, queue.SimpleQueue())
+            if self._workers[lane] < min(self._most, len(self._open)):
+                self._workers[lane] += 1
+                threading.Thread(target=self._work, args=[jobs], name="cleaner", daemon=True).start()
+        jobs.put((number, job))
 
     def settle(self, timeout: float) -> bool:
         """Wait until all that was asked for until now is done; False if it takes longer than ``timeout`` seconds."""
@@ -42,9 +47,9 @@ class Cleaner:
             waited = set(self._open)
             return self._changed.wait_for(lambda: not waited & self._open, timeout)
 
-    def _work(self) -> None:
+    def _work(self, jobs: queue.SimpleQueue[tuple[int, Callable[[], object]]]) -> None:
         while True:
-            number, job = self._jobs.get()
+            number, job = jobs.get()
             try:
                 job()
             except Exception:

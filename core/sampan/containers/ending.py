@@ -201,7 +201,7 @@ class Endings:
                 entry.settled.set()
 
         entry.settled.clear()
-        parts.cleaner.later(clean)
+        parts.cleaner.later(clean, parts.lane(record))
 
     def _drop_bundle(self, entry: Entry) -> None:
         """Not before the end is durable: the monitor's word in there is what the next daemon would go by."""
@@ -229,7 +229,7 @@ class Endings:
                     self._pending[record.image] -= 1
             self._collector.later(parts.images.collect)
 
-        parts.cleaner.later(clean)
+        parts.cleaner.later(clean, parts.lane(record))
 
     def settle(self, image: str, timeout: float) -> None:
         """Wait until no writable root of a removed container stands on ``image``."""

@@ -76,6 +76,11 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     def storage(self, record: Container) -> StorageDriver:
         return self.drivers.storage(record.storage_driver)
 
+    def lane(self, record: Container) -> str:
+        """Whose work its cleaning up is: somebody else's driver may take its time (see :class:`Cleaner`)."""
+        asked = (("runtime", record.runtime), ("storage", record.storage_driver))
+        return " ".join(name for family, name in asked if not self.drivers.ours(family, name))
+
     def directory(self, ident: str) -> Path:
         """What must survive a reboot: the log."""
         return self.config.data_root / "containers" / ident

@@ -7,11 +7,11 @@ from contextlib import suppress
 
 import msgspec
 
-from sampan.containers import beginnings, signals
+from sampan.containers import beginnings, lastresort, signals
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE, move
-from sampan.errors import Conflict, NotFound, NotModified, SampanError, Unavailable, Unsupported
+from sampan.errors import Conflict, Internal, NotFound, NotModified, SampanError, Unavailable, Unsupported
 from sampan.types import Container, ExitCause, Status
 
 DEFAULT_TIMEOUT = 10  # seconds between the stop signal and SIGKILL
@@ -152,6 +152,9 @@ class Stopper:
             self._parts.runtime(record).signal(record.id, record.state.pid, number)
         except NotFound:
             return  # it has just ended by itself
+        except (Unavailable, Internal):
+            if number != SIGKILL or not lastresort.kill(record.state):
+                raise
         finally:
             self._parts.announce(record, "kill", signal=str(number))
         if ends and record.state.status is Status.PAUSED:

@@ -78,6 +78,20 @@ class step:
             self._trail.add(self, self._begin, time.monotonic_ns(), error)
 
 
+def carried(function: Callable[[], T]) -> Callable[[], T]:
+    """``function`` for another thread: its steps are the calling one's."""
+    trail, driver = _here.trail, _here.driver
+
+    def there() -> T:
+        _here.trail, _here.driver = trail, driver
+        try:
+            return function()
+        finally:
+            _here.trail, _here.driver = None, ""
+
+    return function if trail is None else there
+
+
 class Trail:
     """The steps of one operation, of all threads that :meth:`run` for it. ``at`` is its first moment, in nanoseconds
     since 1970; ``first`` the same by the monotonic clock."""

@@ -88,7 +88,7 @@ class Joiner:
             self._change.wait_for(lambda: not self._left and not self._at_work, timeout)
 
     def close(self) -> None:
-        self.settle()
+        self.settle(5.0)  # what takes longer is the next engine's to put right
         with self._change:
             self._closing = True
             self._change.notify_all()

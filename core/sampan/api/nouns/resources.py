@@ -15,7 +15,7 @@ from sampan.api.times import rfc3339
 from sampan.api.views import stats as views
 from sampan.api.wire.answer import Stream, line
 from sampan.drivers.types import Stats
-from sampan.errors import Invalid, NotFound, SampanError
+from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 
 INTERVAL = 1.0  # seconds between two entries
 
@@ -38,14 +38,17 @@ async def stats(call: Call) -> Stream:
     if call.query.flag("one-shot") and follow:
         raise Invalid("cannot have stream=true and one-shot=true")
     call.engine.containers.get(call.id)
-    return Stream(_stats(call, follow), live=True)
+    first = await _take(call, None)  # a runtime that cannot tell is an answer still
+    return Stream(_stats(call, follow, first), live=True)
 
 
-async def _stats(call: Call, follow: bool) -> AsyncGenerator[bytes, None]:
-    before: dict[str, Any] | None = None
+async def _take(call: Call, before: dict[str, Any] | None) -> dict[str, Any] | None:
+    return await asyncio.get_running_loop().run_in_executor(call.workers, _sample, call, before)
+
+
+async def _stats(call: Call, follow: bool, entry: dict[str, Any] | None) -> AsyncGenerator[bytes, None]:
     primes = not follow and not call.query.flag("one-shot")  # the first entry is only for the second's sake
     while True:
-        entry = await asyncio.get_running_loop().run_in_executor(call.workers, _sample, call, before)
         if entry is None:
             return
         runs = bool(entry["pids_stats"])
@@ -56,6 +59,7 @@ async def _stats(call: Call, follow: bool) -> AsyncGenerator[bytes, None]:
         primes = False
         before = entry if runs else None
         await asyncio.sleep(INTERVAL)
+        entry = await _take(call, before)
 
 
 def _sample(call: Call, before: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -63,7 +67,7 @@ def _sample(call: Call, before: dict[str, Any] | None) -> dict[str, Any] | None:
     now: Stats | None = None
     with contextlib.suppress(NotFound):
         container = call.engine.containers.get(call.id)
-        with contextlib.suppress(SampanError):
+        with contextlib.suppress(Conflict, NotFound, Unsupported):  # it does not run, or nobody counts
             now = call.engine.containers.stats(container.id)
         return views.stats(container, now, rfc3339(time.time_ns()), before)
     return None
