@@ -15,7 +15,8 @@ from sampan_network.bridge import Bridge
 from sampan_network.host import Host as HostDriver
 from sampan_network.internal import Internal
 from sampan_network.none import Nothing
-from sampan_network.settings import BINDING, BRIDGE, ICC, MASQUERADE, MTU
+from sampan_network.settings import BINDING, BRIDGE, ICC, MASQUERADE
+from sampan_network.values import MTU
 
 
 class TestBridge(NetworkDriverTests):

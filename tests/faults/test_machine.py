@@ -287,9 +287,9 @@ def test_a_new_daemon_mends_firewall_bridge_and_links(new_engine: New) -> None:
         "the bridge": ["ip", "link", "delete", engine.bridge],
         "its link": ["ip", "link", "delete", veth],
     }.items():
+        engine.kill()  # it would not stand by while rules are flushed
         engine.run(*harm).ok()
         assert not get(engine), f"{name} is gone, and the port answers"
-        engine.kill()
         engine.start()
         engine.wait_until(lambda: get(engine) == "aboard", f"{name} is mended")
         pid = state(engine, ident)["Pid"]

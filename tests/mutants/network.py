@@ -16,7 +16,6 @@ from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, Net
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 from sampan.linux import links, netns
 from sampan.linux.netlink import Netlink
-from sampan_network import bridge as bridge_module
 from sampan_network.bridge import Bridge
 from sampan_network.firewall import Element
 from sampan_network.internal import Internal
@@ -467,10 +466,10 @@ class UnpublishesOnce(Bridge):
 )
 class KeepsOldFlows(Bridge):
     def publish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
-        self._firewall.add(bridge_module._published(endpoint, port) for port in ports)
+        self._firewall.add(one for port in ports for one in self._published(network, endpoint, port))
 
     def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
-        self._firewall.remove(bridge_module._published(endpoint, port) for port in ports)
+        self._firewall.remove(one for port in ports for one in self._published(network, endpoint, port))
 
 
 @breaks("a port is published over IPv6", call="publish", caught_by="test_a_port_is_published_over_ipv6")
@@ -506,7 +505,7 @@ class OpensTheLoopback(Bridge):
 class GivesPortsAway(Bridge):
     def publish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
         for port in ports:
-            element = bridge_module._published(endpoint, port)
+            [element] = self._published(network, endpoint, port)
             if old := self._firewall.value(element.set, element.key):
                 self._firewall.remove([Element(element.set, element.key, old)])
         super().publish(network, endpoint, ports)

@@ -40,7 +40,8 @@ _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _IFA_F_NODAD = 0x02
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
+_RT_TABLE_LOCAL, _RTN_LOCAL, _LAST = 255, 2, 1 << 20  # after every route of the kernel's own
 _RT_TABLE_MAIN, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK, _RTN_UNICAST = 254, 3, 0, 253, 1
 _RT_SCOPE_NOWHERE = 255  # when something is removed: whatever its scope
 
@@ -224,6 +225,17 @@ def route(index: int, gateway: str, destination: str = "") -> Message:
     body += attribute(_RTA_GATEWAY, via.packed) if via else b""
     what = f"adding the route to {destination or 'the world'} by way of {gateway or 'the link'}"
     return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, what)
+
+
+def own_loopback_6(index: int) -> Message:
+    """Let what is for ::1 be the host's own when it comes out of a translation on the link, as an answer to the host.
+
+    Frames that say ::1 themselves never get so far: the kernel drops them on every link but the loopback.
+    """
+    head = _RTMSG.pack(socket.AF_INET6, 128, 0, 0, _RT_TABLE_LOCAL, _RTPROT_BOOT, _RT_SCOPE_UNIVERSE, _RTN_LOCAL, 0)
+    packed = ipaddress.ip_address("::1").packed
+    body = head + attribute(_RTA_DST, packed) + number(_RTA_OIF, index) + number(_RTA_PRIORITY, _LAST + index)
+    return Message(_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body, "letting ::1 be found from a link")
 
 
 def no_default_route(index: int, version: int) -> Message:

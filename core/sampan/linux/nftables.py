@@ -7,12 +7,14 @@ No policy here: tables, chains and rules are the caller's.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import shutil
 import subprocess
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any
 
 from sampan.errors import Conflict, Exhausted, Forbidden, Internal, NotFound, SampanError, Unavailable, Unsupported
@@ -22,7 +24,9 @@ MISSING = (
     "install the package libnftables1 or nftables (apt-get install nftables)"
 )
 _LIBRARY = "libnftables.so.1"
-_JSON = 1 << 4  # NFT_CTX_OUTPUT_JSON
+_LIBC = ctypes.CDLL(None)
+_STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_STATELESS, NFT_CTX_OUTPUT_JSON
+_PR_SET_NAME, _PR_GET_NAME, _NAME_ROOM = 15, 16, 16  # prctl(2)
 _TIMEOUT = 30.0  # seconds for the nft command
 
 _KINDS: tuple[tuple[str, type[SampanError]], ...] = (
@@ -57,13 +61,26 @@ class Nftables(ABC):
         found: list[dict[str, Any]] = json.loads(output)["nftables"] if output else []
         return [one for one in found if "metainfo" not in one]
 
+    def text(self, what: str) -> str:
+        """The same in nft(8)'s own words, without counters: what :meth:`run` understands."""
+        worked, output, complaint = self._do(f"list {what}", json_output=False)
+        if not worked:
+            raise _failure(complaint)
+        return output
+
+    @property
+    def signs(self) -> bool:
+        """Do its transactions carry the name that it was opened with?"""
+        return False
+
     def close(self) -> None:
         return
 
 
 class _Library(Nftables):
-    def __init__(self, library: ctypes.CDLL) -> None:
+    def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self._lock = threading.Lock()
+        self._name = name
         self._library = library
         self._context = ctypes.c_void_p(library.nft_ctx_new(0))
         if not self._context:
@@ -72,15 +89,19 @@ class _Library(Nftables):
         library.nft_ctx_buffer_error(self._context)
 
     def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
-        with self._lock:
+        with self._lock, _called(self._name):
             library = self._library
             if not self._context:
                 raise Unavailable("the firewall was closed")
-            library.nft_ctx_output_set_flags(self._context, _JSON if json_output else 0)
+            library.nft_ctx_output_set_flags(self._context, _JSON if json_output else _STATELESS)
             code = library.nft_run_cmd_from_buffer(self._context, commands.encode())
             output = library.nft_ctx_get_output_buffer(self._context) or b""
             complaint = library.nft_ctx_get_error_buffer(self._context) or b""
         return code == 0, output.decode(errors="replace"), complaint.decode(errors="replace")
+
+    @property
+    def signs(self) -> bool:
+        return bool(self._name)
 
     def close(self) -> None:
         with self._lock:
@@ -94,7 +115,7 @@ class _Command(Nftables):
 
     def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
         # With -j the command would read JSON from its input: what is listed is named by arguments.
-        order = [self._path, "-j", *commands.split()] if json_output else [self._path, "-f", "-"]
+        order = [self._path, "-j", *commands.split()] if json_output else [self._path, "-s", "-f", "-"]
         try:
             done = subprocess.run(order, input=commands, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -107,15 +128,34 @@ def available() -> bool:
     return _load() is not None or shutil.which("nft") is not None
 
 
-def open_nftables() -> Nftables:
-    """The library if it is here, else the command; ``Unavailable`` says what to install."""
+def open_nftables(name: str = "") -> Nftables:
+    """The library if it is here, else the command; ``Unavailable`` says what to install.
+
+    The library's transactions are told to those who watch (:mod:`sampan.linux.rulewatch`) as those of ``name``, of
+    which the kernel takes 15 bytes.
+    """
     library = _load()
     if library is not None:
-        return _Library(library)
+        return _Library(library, name)
     command = shutil.which("nft")
     if command is None:
         raise Unavailable(MISSING)
     return _Command(command)
+
+
+@contextlib.contextmanager
+def _called(name: str) -> Iterator[None]:
+    """Let the calling thread have another name for a moment: it is what the kernel tells of whoever changes rules."""
+    if not name:
+        yield
+        return
+    libc, before = _LIBC, ctypes.create_string_buffer(_NAME_ROOM)
+    libc.prctl(_PR_GET_NAME, before)
+    libc.prctl(_PR_SET_NAME, name.encode())
+    try:
+        yield
+    finally:
+        libc.prctl(_PR_SET_NAME, before)
 
 
 def _load() -> ctypes.CDLL | None:

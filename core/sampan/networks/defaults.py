@@ -17,6 +17,7 @@ from sampan.types import Network
 NAME = "bridge"
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
+BINDING_6_OPTION = "com.docker.network.bridge.host_binding_ipv6"
 _SINGLE = ("host", "none")
 
 
@@ -58,6 +59,11 @@ def acceptable(spec: NetworkSpec, driver: NetworkDriver) -> NetworkSpec:
 
 def publish_addresses(config: NetworkConfig, network: Network) -> list[str]:
     """Where a port is published that names no address: on IPv6, too, if the network has it and all of IPv4 is meant."""
-    first = network.spec.options.get(BINDING_OPTION) or str(config.publish_address)
-    has_v6 = any(":" in subnet.subnet for subnet in network.spec.subnets)
-    return [first, "::"] if first == "0.0.0.0" and has_v6 else [first]
+    options, versions = network.spec.options, {":" in subnet.subnet for subnet in network.spec.subnets}
+    first = options.get(BINDING_OPTION) or str(config.publish_address)
+    second = options.get(BINDING_6_OPTION) or {"0.0.0.0": "::", "127.0.0.1": "::1"}.get(first, "")
+    if True not in versions or ":" in first or not second:
+        return [first]
+    if False not in versions:
+        return [second]
+    return [first, second] if first == "0.0.0.0" or BINDING_6_OPTION in options else [first]

@@ -6,22 +6,23 @@
 
 from __future__ import annotations
 
-import errno
 import ipaddress
+import logging
 import re
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.drivers.types import PortBinding
-from sampan.errors import Conflict, Exhausted, Invalid
+from sampan.errors import Conflict, Exhausted, Invalid, SampanError
 from sampan.linux import sysctl
+from sampan.networks.holding import Hold, hold, room
+
+log = logging.getLogger(__name__)
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _EPHEMERAL = (32768, 60999)  # ip(7), ip_local_port_range
-_SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
 
 
 class Wish(NamedTuple):
@@ -75,6 +76,7 @@ class Ports:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int], dict[str, str]] = {}
+        self._holds: dict[tuple[str, int, str], Hold] = {}
         self._cursor = 0
 
     def reserve(self, owner: str, wishes: Iterable[Wish], default: Sequence[str]) -> list[PortBinding]:
@@ -97,22 +99,35 @@ class Ports:
         with self._lock:
             for one in bindings:
                 self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
+                try:
+                    self._keep(
+                        one.protocol, one.host_port, [(one.host_ip, hold(one.protocol, one.host_ip, one.host_port))]
+                    )
+                except SampanError as error:  # the container has it all the same: the firewall comes first
+                    log.warning("a port of the running container %s is not held: %s", owner[:12], error.message)
 
     def release(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         """Give back what belongs to ``owner``."""
         with self._lock:
             self._give_back(owner, bindings)
 
+    def close(self) -> None:
+        """Let go of the sockets; who has which port stays known."""
+        with self._lock:
+            for one in self._holds.values():
+                one.close()
+            self._holds.clear()
+
     def _grant(self, owner: str, wish: Wish, addresses: list[str]) -> list[PortBinding]:
         protocol: Any = wish.protocol
         reason: Exception | None = None
         for port in self._candidates(wish):
             try:
-                for address in addresses:
-                    self._check(wish.protocol, address, port)
+                holds = [(address, self._free(wish.protocol, address, port)) for address in addresses]
             except Conflict as conflict:
                 reason = conflict
                 continue
+            self._keep(wish.protocol, port, holds)
             for address in addresses:
                 self._taken.setdefault((wish.protocol, port), {})[address] = owner
             return [
@@ -135,17 +150,23 @@ class Ports:
             self._cursor = (start + offset + 1) % size
             yield first + (start + offset) % size
 
-    def _check(self, protocol: str, address: str, port: int) -> None:
+    def _free(self, protocol: str, address: str, port: int) -> Hold:
         for other in self._taken.get((protocol, port), ()):
             if _clash(address, other):
                 raise Conflict(_failed(address, port, "port is already allocated"))
-        _check_listener(protocol, address, port)
+        return hold(protocol, address, port)
+
+    def _keep(self, protocol: str, port: int, holds: Iterable[tuple[str, Hold]]) -> None:
+        for address, one in holds:
+            if len(self._holds) < room():  # else it is closed with the last word of it
+                self._holds[protocol, port, address] = one
 
     def _give_back(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         for one in bindings:
             holders = self._taken.get((one.protocol, one.host_port), {})
             if holders.get(one.host_ip) == owner:
                 del holders[one.host_ip]
+                self._holds.pop((one.protocol, one.host_port, one.host_ip), Hold()).close()
             if not holders:
                 self._taken.pop((one.protocol, one.host_port), None)
 
@@ -196,27 +217,6 @@ def _clash(one: str, other: str) -> bool:
 
 def _failed(address: str, port: int, reason: str) -> str:
     return f"Bind for {f'[{address}]' if ':' in address else address}:{port} failed: {reason}"
-
-
-def _check_listener(protocol: str, address: str, port: int) -> None:
-    """``Conflict`` if a process of the host uses the port: asked by binding it for a moment."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    kind, number = _SOCKETS[protocol]
-    try:
-        probe = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
-    except OSError:
-        return  # the host has no such protocol: nobody can be listening
-    with probe:
-        if protocol == "tcp":  # then only listeners are in the way, not closed connections that still linger
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        try:
-            probe.bind((address, port))
-        except OSError as error:
-            if error.errno == errno.EADDRNOTAVAIL:
-                raise Invalid(_failed(address, port, "this host has no such address")) from None
-            raise Conflict(_failed(address, port, "port is already allocated")) from None
 
 
 def _ephemeral() -> tuple[int, int]:

@@ -80,6 +80,7 @@ class Networks:
         self._naming.close()
         self._joiner.close()
         self._sandboxes.close()
+        self._ports.close()
         if self._records.anybody():
             return
         for network in self.list():

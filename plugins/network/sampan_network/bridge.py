@@ -11,7 +11,6 @@ number made of the whole of it as their group (``ip link show group N``): that i
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import logging
 import os
 import zlib
@@ -26,12 +25,15 @@ from sampan.drivers.network import Joined
 from sampan.drivers.steps import step
 from sampan.drivers.types import Check, EndpointSpec, Finding, Host, NetworkFeatures, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
-from sampan.linux import conntrack, links, netns, sysctl
-from sampan.linux.netlink import Message, Netlink
-from sampan_network import probe
+from sampan.linux import links, sysctl
+from sampan.linux.netlink import Netlink
+from sampan_network import flows, inside, probe
+from sampan_network.elements import of_network, of_port, reached
 from sampan_network.examining import Made, examine
-from sampan_network.firewall import Element, Firewall, network_elements
-from sampan_network.settings import LARGEST_MTU, SMALLEST_MTU, Settings, parse
+from sampan_network.firewall import Element, Firewall
+from sampan_network.keeper import Keeper, keep
+from sampan_network.settings import ISOLATED, Settings, parse
+from sampan_network.values import LARGEST_MTU, SMALLEST_MTU
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Bridge(NetworkDriver):
         self._group = zlib.crc32(f"sampan/{self.owner}/{host.instance}".encode()) or 1
         self._firewall = Firewall(host.instance, self.owner)
         self._netlink: Netlink | None = None
+        self._keeper: Keeper | None = None
 
     def check(self) -> Check:
         return probe.check()
@@ -98,7 +101,10 @@ class Bridge(NetworkDriver):
                 self._make_pair(netlink, network, endpoint, bridge, namespace)
             with contextlib.ExitStack() as undo, step("give it addresses and routes", "link", endpoint.interface):
                 undo.callback(_gone, netlink, ours)
-                _configure(network, endpoint, namespace, way_out=not self._sealed(network))
+                sealed = self._sealed(network)
+                ways = [] if sealed else inside.gateways(network, endpoint)
+                near = inside.neighbours(network, endpoint)
+                inside.furnish(namespace, endpoint, ways, near, dead_end=sealed)
                 undo.pop_all()
         finally:
             os.close(namespace)
@@ -110,25 +116,21 @@ class Bridge(NetworkDriver):
         if sandbox is None or self._sealed(network):
             return
 
-        def inside() -> None:
-            with Netlink() as inner:
-                _route(inner, network, endpoint)
-
         with step("give or take its default route", "link", endpoint.interface):
-            netns.inside(sandbox, inside)
+            inside.reroute(sandbox, endpoint, inside.gateways(network, endpoint))
 
     def publish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
-        elements = [(port, _published(endpoint, port)) for port in ports]
+        elements = [(port, element) for port in ports for element in self._published(network, endpoint, port)]
         for port, element in elements:
             if self._firewall.value(element.set, element.key) not in (None, element.value):
                 raise Conflict(f"Bind for {_place(port)} failed: port is already allocated")
         with step("add to the firewall", "nft element", ", ".join(f"{one.set} {one.key}" for _, one in elements)):
             self._firewall.add(element for _, element in elements)
-        _forget_flows(ports)
+        flows.forget(ports)
 
     def unpublish(self, network: NetworkSpec, endpoint: EndpointSpec, ports: Sequence[PortBinding]) -> None:
-        self._firewall.remove(_published(endpoint, port) for port in ports)
-        _forget_flows(ports)
+        self._firewall.remove(element for port in ports for element in self._published(network, endpoint, port))
+        flows.forget(ports)
 
     def restore(self, networks: Mapping[str, NetworkSpec], joined: Sequence[Joined]) -> None:
         known = [one for one in joined if one.network in networks]
@@ -140,7 +142,9 @@ class Bridge(NetworkDriver):
             if link.group == self._group and link.name not in ports and not known_bridge:
                 _gone(self._host(), link.name)
         elements = [element for network in networks.values() for element in self._elements(network)]
-        elements += [_published(one.endpoint, port) for one in known for port in one.ports]
+        for one in known:
+            network = networks[one.network]
+            elements += [element for port in one.ports for element in self._published(network, one.endpoint, port)]
         self._firewall.replace(elements)
         for network in networks.values():
             with _reported(f"network {network.name!r}"):
@@ -150,20 +154,25 @@ class Bridge(NetworkDriver):
                 self._rejoin(networks[one.network], one, present)
         if not elements:
             self._firewall.remove_table()
+        if self._keeper is None:
+            self._keeper = keep(self, self._firewall)
 
     def examine(
         self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
     ) -> Sequence[Finding]:
         sealed = self._sealed(network)
-        lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
         made = Made(
             network=network.name,
             bridge=self.bridge_name(network),
             link=self.link_name(endpoint) if endpoint else "",
             sealed=sealed,
-            gateways=[] if sealed else [f"{gateway}/{length}" for gateway, length in lengths],
+            gateways=[one for one in self._own_addresses(network) if one != _LINK_LOCAL],
             elements=list(self._elements(network)),
-            ports=[(_told(port), _published(endpoint, port)) for port in ports] if endpoint else [],
+            ports=[
+                (f"{_place(port)}/{port.protocol}", element)
+                for port in ports
+                for element in (self._published(network, endpoint, port) if endpoint else ())
+            ],
         )
         return examine(self._host(), self._firewall, made)
 
@@ -187,11 +196,11 @@ class Bridge(NetworkDriver):
         return settings.mtu or default
 
     def _elements(self, network: NetworkSpec) -> Iterator[Element]:
-        settings = parse(network)
-        subnets = [str(ipaddress.ip_network(one.subnet, strict=False)) for one in network.subnets]
-        options = {"icc": settings.icc, "masquerade": settings.masquerade}
         name = self.bridge_name(network)
-        return network_elements(self.owner, name, sealed=self._sealed(network), subnets=subnets, options=options)
+        return of_network(self.owner, network, name, parse(network), sealed=self._sealed(network))
+
+    def _published(self, network: NetworkSpec, endpoint: EndpointSpec, port: PortBinding) -> list[Element]:
+        return of_port(parse(network), endpoint, port)
 
     def _make_bridge(self, network: NetworkSpec) -> None:
         netlink, name, mtu = self._host(), self.bridge_name(network), self._mtu(parse(network))
@@ -205,9 +214,20 @@ class Bridge(NetworkDriver):
             found = links.link(netlink, name)
         if found is None:
             raise NotFound(f"the bridge {name!r} vanished while it was made")
-        netlink.run(
-            links.change(name, mtu=mtu, up=True), *_gateways(network, found.index, sealed=self._sealed(network))
-        )
+        own = [links.address(found.index, address) for address in self._own_addresses(network)]
+        netlink.run(links.change(name, mtu=mtu, up=True), *own)
+        if any(":" in address for address in self._own_addresses(network)) and not self._sealed(network):
+            netlink.run(links.own_loopback_6(found.index))
+
+    def _own_addresses(self, network: NetworkSpec) -> list[str]:
+        """The bridge's own: the containers' next hop, and where the host speaks to them from."""
+        settings = parse(network)
+        if self._sealed(network) and not reached(self.owner, settings):
+            return []
+        lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
+        own = [f"{gateway}/{length}" for gateway, length in lengths if settings.mode(gateway) != ISOLATED]
+        own = [address for address in own if settings.gateway or ":" in address]
+        return [*own, _LINK_LOCAL] if any(":" in address for address in own) else own
 
     def _is_bridge_of(self, link: links.Link, network: NetworkSpec) -> bool:
         return link.group == self._group and link.mac == _bridge_mac(network)
@@ -261,101 +281,12 @@ class Bridge(NetworkDriver):
             netlink.run(links.enslave(ours, bridge.index))
 
 
-def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int, *, way_out: bool) -> None:
-    """Addresses and routes inside; one batch."""
-    name = endpoint.interface
-
-    def enter() -> Netlink:
-        if any(":" in address for address in endpoint.addresses):
-            sysctl.write(f"net/ipv6/conf/{name}/accept_dad", "0")
-            sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
-        return Netlink()
-
-    with netns.inside(namespace, enter) as inner:
-        link = links.link(inner, name)
-        if link is None:
-            raise NotFound(f"the link {name!r} vanished from the sandbox while it was made")
-        batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
-        batch += [links.route(link.index, "", subnet) for subnet in _neighbours(network, endpoint)]
-        if way_out and endpoint.default_route:
-            batch += _default_routes(network, endpoint, link)
-        inner.run(*batch)
-
-
-def _neighbours(network: NetworkSpec, endpoint: EndpointSpec) -> list[str]:
-    """The network's other subnets: whoever is there is on the same bridge."""
-    addresses = [ipaddress.ip_interface(address) for address in endpoint.addresses]
-    versions = {address.version for address in addresses}
-    subnets = [ipaddress.ip_network(one.subnet) for one in network.subnets]
-    return [str(one) for one in subnets if one.version in versions and not any(address in one for address in addresses)]
-
-
-def _default_routes(network: NetworkSpec, endpoint: EndpointSpec, link: links.Link) -> list[Message]:
-    """For each IP version, by way of the gateway of the subnet that the endpoint's address is from."""
-    messages = []
-    for address in map(ipaddress.ip_interface, endpoint.addresses):
-        homes = (one for one in network.subnets if one.gateway and address in ipaddress.ip_network(one.subnet))
-        if home := next(homes, None):
-            messages.append(links.route(link.index, home.gateway))
-    return messages
-
-
-def _route(inner: Netlink, network: NetworkSpec, endpoint: EndpointSpec) -> None:
-    link = links.link(inner, endpoint.interface)
-    if link is None:
-        raise NotFound(f"the link {endpoint.interface!r} of network {network.name!r} is not in the sandbox any more")
-    if endpoint.default_route:
-        inner.run(*_default_routes(network, endpoint, link))
-        return
-    versions = {ipaddress.ip_interface(address).version for address in endpoint.addresses}
-    for failure in inner.attempt(*(links.no_default_route(link.index, version) for version in sorted(versions))):
-        if failure is not None and not isinstance(failure, NotFound):
-            raise failure
-
-
 def _bridge_mac(network: NetworkSpec) -> str:
     return "02:42:" + bytes.fromhex(network.id[:8]).hex(":")
 
 
-def _gateways(network: NetworkSpec, index: int, *, sealed: bool) -> list[Message]:
-    """The bridge's own addresses: the containers' next hop, which a sealed network has no use for."""
-    if sealed:
-        return []
-    lengths = [(one.gateway, one.subnet.rpartition("/")[2]) for one in network.subnets if one.gateway]
-    own = [f"{gateway}/{length}" for gateway, length in lengths]
-    if any(":" in address for address in own):
-        own.append(_LINK_LOCAL)
-    return [links.address(index, address) for address in own]
-
-
-def _published(endpoint: EndpointSpec, port: PortBinding) -> Element:
-    """``Invalid`` if the endpoint has no address of the kind that the port is published on."""
-    version = ipaddress.ip_address(port.host_ip).version
-    addresses = (ipaddress.ip_interface(address).ip for address in endpoint.addresses)
-    target = next((one for one in addresses if one.version == version), None)
-    if target is None:
-        what = f"port {port.container_port}/{port.protocol} cannot be published on {port.host_ip}"
-        raise Invalid(f"{what}: the container has no IPv{version} address on this network")
-    key, value = f"{port.protocol} . {port.host_port}", f"{target} . {port.container_port}"
-    if port.host_ip in ("0.0.0.0", "::"):
-        return Element(f"anyports{version}", key, value)
-    return Element(f"ports{version}", f"{port.host_ip} . {key}", value)
-
-
 def _place(port: PortBinding) -> str:
     return f"[{port.host_ip}]:{port.host_port}" if ":" in port.host_ip else f"{port.host_ip}:{port.host_port}"
-
-
-def _told(port: PortBinding) -> str:
-    return f"{_place(port)}/{port.protocol}"
-
-
-def _forget_flows(ports: Sequence[PortBinding]) -> None:
-    """Have clients that keep sending datagrams find the new place. Where that cannot be, they find it in minutes."""
-    numbers = {port.host_port for port in ports if port.protocol == "udp"}
-    if numbers:
-        with contextlib.suppress(SampanError, OSError):
-            conntrack.forget_udp(numbers)
 
 
 def _gone(netlink: Netlink, name: str) -> None:

@@ -106,7 +106,9 @@ def _elements(firewall: Firewall, made: Made) -> Iterator[Finding]:
 def _published(firewall: Firewall, made: Made) -> Iterator[Finding]:
     for port, element in made.ports:
         if firewall.present(element):
-            says = f"the firewall turns {port} round to {element.value.replace(' . ', ':')}"
+            says = f"the firewall lets {element.key.replace(' . ', ' ')} in"
+            if element.value:
+                says = f"the firewall turns {port} round to {element.value.replace(' . ', ':')}"
             yield Finding(about=f"port {port}", says=says)
         else:
             what = (

@@ -1,97 +1,18 @@
-"""The one nftables table of an instance: its rules never change, networks and ports come and go as elements.
-
-``inet sampan-INSTANCE`` holds chains with a fixed handful of rules and the sets and maps that they look things up in,
-so that the hundredth network or port costs a packet what the first did, and making it one small transaction:
-
-==================  ===============================================================================================
-``bridges``         bridges with a way out; what comes in through one of them was published, or is an answer
-``sealed_*``        bridges without: nothing in, nothing out, and no word with the host either
-``within_*``        bridges whose containers may talk to one another, as pairs (seen where ``br_netfilter`` is loaded)
-``own4`` ``own6``   the subnets behind each bridge: other senders are drops, and hairpins are recognised by them
-``nat4`` ``nat6``   subnets that go out under the host's address
-``ports*``          a published port of one host address → where it goes; ``anyports*``: of all host addresses
-==================  ===============================================================================================
-
-The names with a star end in the driver that owns the set: each driver writes its own sets only, and so can put back
-what is missing without asking the other. Rules of others are neither read nor written; a packet that another table
-drops stays dropped (a FORWARD policy of DROP with no rule for our bridges, for one).
-"""
+"""One driver's share of the instance's table (:mod:`sampan_network.table`), told to the kernel and kept true."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sampan.errors import Conflict, NotFound, SampanError
 from sampan.linux.nftables import Nftables, open_nftables
+from sampan_network import table as layout
 
 log = logging.getLogger(__name__)
-
-OWNERS = ("bridge", "internal")
-
-_SHARED = {
-    "bridges": "set type ifname",
-    "own4": "set type ifname . ipv4_addr ; flags interval",
-    "own6": "set type ifname . ipv6_addr ; flags interval",
-    "nat4": "set type ipv4_addr ; flags interval",
-    "nat6": "set type ipv6_addr ; flags interval",
-    "ports4": "map type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service",
-    "ports6": "map type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service",
-    "anyports4": "map type inet_proto . inet_service : ipv4_addr . inet_service",
-    "anyports6": "map type inet_proto . inet_service : ipv6_addr . inet_service",
-}
-_OF_EACH = {"sealed": "set type ifname", "within": "set type ifname . ifname"}
-_SETS = _SHARED | {f"{name}_{owner}": kind for name, kind in _OF_EACH.items() for owner in OWNERS}
-
-_TO_CONTAINERS = [
-    "dnat ip to ip daddr . meta l4proto . th dport map @ports4",
-    "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
-    "fib daddr type local dnat ip to meta l4proto . th dport map @anyports4",
-    "fib daddr type local dnat ip6 to meta l4proto . th dport map @anyports6",
-]
-_CHAINS: dict[str, tuple[str, list[str]]] = {
-    # Bridges take packets for 127.0.0.0/8 (route_localnet), so that answers to 127.0.0.1 find their way back. At
-    # this point those answers still carry the gateway's address: whatever says 127.0.0.0/8 here is an intruder.
-    "early": ("filter hook prerouting priority raw", ["iifname @bridges ip daddr 127.0.0.0/8 drop"]),
-    "inbound": (
-        "nat hook prerouting priority dstnat",
-        [
-            *(f"iifname @sealed_{owner} return" for owner in OWNERS),
-            # What was published on 127.0.0.1 is for this host only; a neighbour could send such packets, too.
-            "ip daddr 127.0.0.0/8 return",
-            *_TO_CONTAINERS,
-        ],
-    ),
-    "local": ("nat hook output priority -100", _TO_CONTAINERS),
-    "outbound": (
-        "nat hook postrouting priority srcnat",
-        [
-            # A container that reaches a neighbour on its bridge through the host's address must get its answer
-            # through the host, too.
-            "ct status dnat oifname . ip saddr @own4 masquerade",
-            "ct status dnat oifname . ip6 saddr @own6 masquerade",
-            "oifname @bridges ip saddr 127.0.0.0/8 masquerade",
-            "oifname != @bridges ip saddr @nat4 masquerade",
-            "oifname != @bridges ip6 saddr @nat6 masquerade",
-        ],
-    ),
-    "forward": (
-        "filter hook forward priority filter",
-        [
-            *(f"iifname . oifname @within_{owner} accept" for owner in OWNERS),
-            *(f"{direction} @sealed_{owner} drop" for owner in OWNERS for direction in ("iifname", "oifname")),
-            # Nobody on a bridge speaks for others: the peer of a container that is on two networks, say.
-            "iifname @bridges iifname . ip saddr != @own4 drop",
-            "iifname @bridges iifname . ip6 saddr != @own6 drop",
-            "oifname @bridges ct state established,related accept",
-            "oifname @bridges ct status dnat accept",
-            "oifname @bridges drop",
-        ],
-    ),
-    "host": ("filter hook input priority filter", [f"iifname @sealed_{owner} drop" for owner in OWNERS]),
-}
 
 
 class Element(NamedTuple):
@@ -110,7 +31,8 @@ class Firewall:
     """
 
     def __init__(self, instance: str, owner: str) -> None:
-        self.table = f"inet sampan-{instance}"
+        self.name = f"sampan-{instance}"
+        self.table = f"inet {self.name}"
         self._owner = owner
         self._lock = threading.Lock()
         self._nft: Nftables | None = None
@@ -154,20 +76,53 @@ class Firewall:
                 return False
             return True
 
+    def wanted(self) -> list[Element]:
+        """All that is known."""
+        with self._lock:
+            return [Element(name, key, value) for (name, key), value in self._wanted.items()]
+
     def replace(self, elements: Iterable[Element]) -> None:
         """Just these from now on: what is missing is put back, rules included, and what is unknown goes, at once."""
         with self._lock:
             self._wanted = {(one.set, one.key): one.value for one in elements}
+            try:
+                listed = self._open().list(f"table {self.table}")
+            except NotFound:
+                listed = []
+            self._install(afresh=bool(layout.strangers(listed)))
+
+    def heal(self) -> bool:
+        """Put back whatever is missing, at once; false if there is nothing that is wanted."""
+        with self._lock:
+            if not self._wanted:
+                return False
             self._install()
+            return True
+
+    def whole(self) -> bool:
+        """Is everything there? By numbers of rules and elements: for those who cannot hear of changes."""
+        with self._lock:
+            if not self._wanted:
+                return True
+            try:
+                listed = self._open().list(f"table {self.table}")
+            except NotFound:
+                return False
+            return layout.counted(listed, self._owner) == (Counter(name for name, _ in self._wanted), layout.RULES)
+
+    @property
+    def signs(self) -> bool:
+        """Are its transactions known by its name to those who watch?"""
+        with self._lock:
+            return self._open().signs
 
     def remove_table(self) -> None:
-        """Remove the table if nothing in it is in use any more, by whichever driver."""
+        """Remove the table if nothing in it is in use any more, by whichever driver, and nothing is the user's."""
         with self._lock:
             if self._wanted:
                 return
             try:
-                listed = self._open().list(f"table {self.table}")
-                if not any(content.get("elem") for one in listed for content in one.values()):
+                if not layout.in_use(self._open().list(f"table {self.table}")):
                     self._open().run(f"delete table {self.table}")
                     self._installed = False
             except NotFound:
@@ -186,32 +141,29 @@ class Firewall:
             log.warning("the firewall table %s was incomplete: putting it back", self.table)
             self._install()
 
-    def _install(self) -> None:
-        script = "".join(self._skeleton())
+    def _install(self, *, afresh: bool = False) -> None:
+        script = "".join(layout.skeleton(self.table, self._owner))
         script += "".join(self._commands("add", ((name, key, value) for (name, key), value in self._wanted.items())))
         try:
-            self._open().run(script)
-        except Conflict:
-            # A set of the same name and another shape: another version's table. The other driver repairs its share.
-            log.warning("the firewall table %s is of another version: making it afresh", self.table)
-            self._open().run(f"add table {self.table}\ndelete table {self.table}\n" + script)
+            if afresh:
+                self._remake(script)
+            else:
+                self._open().run(script)
+        except Conflict:  # a set or a chain of the same name and another shape
+            if afresh:
+                raise
+            self._remake(script)
         self._installed = True
 
-    def _skeleton(self) -> Iterator[str]:
-        yield f"add table {self.table}\n"
-        for name, shape in _SETS.items():
-            kind, shape = shape.split(" ", 1)
-            yield f"add {kind} {self.table} {name} {{ {shape} ; }}\n"
-            if self._owns(name):
-                yield f"flush {kind} {self.table} {name}\n"
-        for name, (hook, rules) in _CHAINS.items():
-            yield f"add chain {self.table} {name} {{ type {hook} ; policy accept ; }}\n"
-            yield f"flush chain {self.table} {name}\n"
-            for rule in rules:
-                yield f"add rule {self.table} {name} {rule}\n"
-
-    def _owns(self, name: str) -> bool:
-        return name.endswith(f"_{self._owner}") or (name in _SHARED and self._owner == OWNERS[0])
+    def _remake(self, script: str) -> None:
+        """In place of another version's table, but for what is the user's. The other driver repairs its share."""
+        log.warning("the firewall table %s is of another version: making it afresh", self.table)
+        users = layout.users_part(self.table, self._open().text(f"table {self.table}"))
+        try:
+            self._open().run(f"delete table {self.table}\n{script}{users}")
+        except SampanError:
+            log.error("the user's part of the firewall does not fit this version any more and is left out: %s", users)
+            self._open().run(f"delete table {self.table}\n{script}")
 
     def _commands(self, verb: str, elements: Iterable[tuple[str, str, str]], keyed: bool = False) -> Iterator[str]:
         by_set: dict[str, list[str]] = {}
@@ -222,22 +174,5 @@ class Firewall:
 
     def _open(self) -> Nftables:
         if self._nft is None:
-            self._nft = open_nftables()
+            self._nft = open_nftables(self.name)
         return self._nft
-
-
-def network_elements(
-    owner: str, bridge: str, *, sealed: bool, subnets: Iterable[str], options: Mapping[str, bool]
-) -> Iterator[Element]:
-    """What the firewall must know of a network; ``options`` are ``icc`` and ``masquerade``."""
-    if options["icc"]:
-        yield Element(f"within_{owner}", f'"{bridge}" . "{bridge}"')
-    if sealed:
-        yield Element(f"sealed_{owner}", f'"{bridge}"')
-        return
-    yield Element("bridges", f'"{bridge}"')
-    for subnet in subnets:
-        family = "6" if ":" in subnet else "4"
-        yield Element(f"own{family}", f'"{bridge}" . {subnet}')
-        if options["masquerade"]:
-            yield Element(f"nat{family}", subnet)

@@ -12,6 +12,7 @@ from sampan.drivers.types import EndpointSpec, NetworkSpec
 from sampan.errors import NotFound
 from sampan.linux import links, netns, sysctl
 from sampan.linux.netlink import Message, Netlink
+from sampan_network.values import sysctls
 
 _WORLD = {4: "0.0.0.0/0", 6: "::/0"}
 
@@ -33,19 +34,39 @@ def gateways(network: NetworkSpec, endpoint: EndpointSpec) -> list[Way]:
     return list(ways.values())
 
 
-def furnish(namespace: int, endpoint: EndpointSpec, ways: Sequence[Way]) -> None:
-    """Set the endpoint's link up, with its addresses and, if it is the way out, the default routes; one batch."""
-    name = endpoint.interface
+def neighbours(network: NetworkSpec, endpoint: EndpointSpec) -> list[str]:
+    """The network's other subnets: whoever is there is on the same link."""
+    addresses = [ipaddress.ip_interface(address) for address in endpoint.addresses]
+    versions = {address.version for address in addresses}
+    subnets = [ipaddress.ip_network(one.subnet) for one in network.subnets]
+    return [str(one) for one in subnets if one.version in versions and not any(address in one for address in addresses)]
+
+
+def furnish(
+    namespace: int, endpoint: EndpointSpec, ways: Sequence[Way], near: Sequence[str] = (), *, dead_end: bool = False
+) -> None:
+    """Set the endpoint's link up, with its addresses and, if it is the way out, the default routes; one batch.
+
+    ``near`` are subnets that are on the link, too, though the endpoint has no address of them.
+    ``dead_end``: the network leads nowhere, and a container on it is not to pass packets on to its other networks,
+    unless its own settings say so. Whether a new network namespace forwards is otherwise copied from the host.
+    """
+    name, settings = endpoint.interface, sysctls(endpoint.options, endpoint.interface)
 
     def enter() -> Netlink:
         if any(":" in address for address in endpoint.addresses):
             sysctl.write(f"net/ipv6/conf/{name}/accept_dad", "0")
             sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
+        if dead_end:
+            sysctl.write("net/ipv4/ip_forward", "0")
+        for path, value in settings.items():
+            sysctl.write(path, value)
         return Netlink()
 
     with netns.inside(namespace, enter) as inner:
         link = _found(inner, name)
         batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
+        batch += [links.route(link.index, "", subnet) for subnet in near]
         inner.run(*batch, *(_route(link, way) for way in ways if endpoint.default_route))
 
 

@@ -6,7 +6,7 @@ Each function gives the value, or raises ``Invalid``, which names option, value 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from sampan.drivers.types import NetworkSpec
 from sampan.errors import Invalid
@@ -14,6 +14,10 @@ from sampan.linux.links import NAME_MAX
 
 MTU = "com.docker.network.driver.mtu"
 SMALLEST_MTU, LARGEST_MTU = 68, 65535
+SYSCTLS = "com.docker.network.endpoint.sysctls"
+"""An option of an endpoint: ``net.ipv4.conf.IFNAME.log_martians=1,…``; IFNAME stands for its interface."""
+
+_SYSCTL = re.compile(r"(net\.(?:ipv4|ipv6|mpls)\.(?:[a-z0-9_]+\.)*)IFNAME((?:\.[a-z0-9_]+)+)=([^=/]{1,64})")
 _LINK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 
@@ -36,3 +40,16 @@ def link(key: str, value: str) -> str:
     if len(value) <= NAME_MAX and _LINK.fullmatch(value):
         return value
     raise Invalid(f"option {key}={value!r} is not allowed: 1 to {NAME_MAX} letters, digits and '_.-@' are")
+
+
+def sysctls(options: Mapping[str, str], interface: str) -> dict[str, str]:
+    """What an endpoint's options want set inside: paths below ``/proc/sys`` and values."""
+    found = {}
+    for text in filter(None, options.get(SYSCTLS, "").split(",")):
+        match = _SYSCTL.fullmatch(text)
+        if match is None:
+            like = "represent 'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V'"
+            raise Invalid(f"unrecognised network interface sysctl {text!r}; {like}")
+        before, after, value = match.groups()
+        found[f"{before.replace('.', '/')}{interface}{after.replace('.', '/')}"] = value
+    return found

@@ -108,7 +108,9 @@ def test_a_process_that_listens_is_in_the_way(protocol: str) -> None:
         if protocol == "tcp":
             foreign.listen()
         taken = foreign.getsockname()[1]
-        with pytest.raises(Conflict, match=f"Bind for 0.0.0.0:{taken} failed"):
+        with pytest.raises(
+            Conflict, match=f"failed to bind host port 0.0.0.0:{taken}/{protocol}: address already in use"
+        ):
             Ports().reserve("me", [Wish(protocol, 80, "", taken, taken)], ANY)
     assert Ports().reserve("me", [Wish(protocol, 80, "", taken, taken)], ANY)
 
@@ -124,8 +126,46 @@ def test_closed_connections_that_linger_are_not_in_the_way() -> None:
     assert Ports().reserve("me", [Wish("tcp", 80, "", taken, taken)], ANY)
 
 
-def test_no_socket_is_kept(port: int) -> None:
-    Ports().reserve("me", [Wish("tcp", 80, "", port, port)], ANY)
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::"])
+def test_nobody_else_gets_a_port_that_is_published_until_it_is_given_back(
+    port: int, protocol: str, address: str
+) -> None:
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+
+    def bind(address: str) -> None:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(family, kind) as foreign:
+            foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1 if protocol == "tcp" else 0)
+            foreign.bind((address, port))
+
+    ports = Ports()
+    given = ports.reserve("me", [Wish(protocol, 80, address, port, port)], ANY)
+    for other in {address, "::1" if ":" in address else "127.0.0.1"}:
+        with pytest.raises(OSError, match="already in use"):
+            bind(other)
+    ports.release("me", given)
+    bind(address)
+
+
+def test_a_held_port_refuses_who_connects(port: int) -> None:
+    ports = Ports()
+    ports.reserve("me", [Wish("tcp", 80, "", port, port)], ANY)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
+
+
+def test_ports_of_those_who_run_already_are_held_again_or_told(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    binding = PortBinding(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=port)
+    with socket.create_server(("127.0.0.1", port)):
+        ports = Ports()
+        ports.take("me", [binding])
+        assert f"0.0.0.0:{port}/tcp: address already in use" in caplog.text
+    again = Ports()
+    again.take("me", [binding])
+    with pytest.raises(OSError, match="already in use"):
+        socket.create_server(("127.0.0.1", port))
+    again.close()
     with socket.create_server(("127.0.0.1", port)):
         pass
 

@@ -1,0 +1,76 @@
+"""Holding ports of the host: a socket that listens to nobody keeps other processes from a published port.
+
+Packets for a published port never get to a socket of the host, for the firewall turns them round before. A process that
+bound the port all the same would wait for clients in vain; so it is told, as with any port that is taken (Docker's
+proxy has this effect, too). The sockets are gone with the daemon, however it ends, and the next one makes them again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import socket
+
+from sampan.errors import Conflict, Invalid
+
+_SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
+
+
+class Hold:
+    """One port of one address, for as long as this is not closed. ``fd`` is -1 where there is nothing to hold."""
+
+    def __init__(self, fd: int = -1) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def room() -> int:
+    """How many holds a process may have: half of the files that it may open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+
+
+def hold(protocol: str, address: str, port: int) -> Hold:
+    """``Conflict`` in Docker's words if a process of the host uses the port; ``Invalid`` if it has no such address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind, number = _SOCKETS[protocol]
+    try:
+        one = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
+    except OSError:
+        return Hold()  # the host has no such protocol: nobody can be listening
+    with one:
+        if protocol == "tcp":  # then only listeners are in the way, not closed connections that still linger
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            one.bind((address, port))
+            _close_to_all(one, protocol)
+        except OSError as error:
+            place = f"{f'[{address}]' if family == socket.AF_INET6 else address}:{port}"
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise Invalid(f"Bind for {place} failed: this host has no such address") from None
+            raise Conflict(f"failed to bind host port {place}/{protocol}: address already in use") from None
+        return Hold(one.detach())
+
+
+def _close_to_all(one: socket.socket, protocol: str) -> None:
+    """Others cannot bind what once listened, not even those who would share it (Linux inet_csk_bind_conflict).
+
+    Clients who come while the firewall is away are refused, as they are where nobody listens.
+    """
+    if protocol == "udp":
+        with contextlib.suppress(OSError):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        return
+    one.listen(0)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    one.shutdown(socket.SHUT_RD)

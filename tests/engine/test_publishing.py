@@ -1,0 +1,202 @@
+"""Published ports in every form that the docker CLI knows, who gets to them, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import Engine, spots
+from harness.net import INSIDE, OUTSIDE
+from harness.spots import Spot
+from sampan.linux import netns, sysctl
+from sampan.testing.wires import Server, ask, silent
+
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
+
+INSIDE_6, OUTSIDE_6 = "2001:db8::2", "2001:db8::1"
+Run = Callable[..., Spot]
+
+
+@pytest.fixture
+def run(engine: Engine) -> Iterator[Run]:
+    """``run(NAME, *FLAGS)`` is the inside of a new container."""
+    names: list[str] = []
+
+    def start(name: str, *flags: str) -> Spot:
+        names.append(name)
+        engine.docker("run", "-d", "--name", name, *flags, engine.image(), "sleep", "1000").ok()
+        return spots.container(engine, name)
+
+    yield start
+    engine.docker("rm", "-f", *names).ok()
+
+
+@pytest.fixture(scope="module")
+def sixth(engine: Engine) -> str:
+    """A network with IPv6, on a host with IPv6."""
+    for spot, address, link in ((spots.host(engine), INSIDE_6, "up0"), (spots.outside(engine), OUTSIDE_6, "up0p")):
+        spot.ip("address", "add", f"{address}/64", "dev", link, "nodad")
+    if Path("/proc/sys/net/bridge").exists():  # with it, the kernel drops answers to ::1 (docs/firewall.md)
+        netns.inside(engine.net.inside, lambda: sysctl.write("net/bridge/bridge-nf-call-ip6tables", "0"))
+    engine.docker("network", "create", "--ipv6", "--subnet", "fd00:6::/64", "sixth").ok()
+    return "sixth"
+
+
+def ports(engine: Engine, name: str) -> set[str]:
+    return set(engine.docker("port", name).out.splitlines())
+
+
+def test_every_form(engine: Engine, run: Run) -> None:
+    flags = [
+        "8080:80",
+        "8000-8002:80-82",
+        "127.0.0.1:8200:80",
+        "8300:53/udp",
+        "8400:80/sctp",
+        "192.0.2.2:8500-8501:90-91",
+    ]
+    boat = run("boat", *(word for flag in flags for word in ("-p", flag)))
+    assert ports(engine, "boat") == {
+        *("80/tcp -> 0.0.0.0:8080", "80/tcp -> 0.0.0.0:8000", "80/tcp -> 127.0.0.1:8200"),
+        *("81/tcp -> 0.0.0.0:8001", "82/tcp -> 0.0.0.0:8002", "53/udp -> 0.0.0.0:8300", "80/sctp -> 0.0.0.0:8400"),
+        *("90/tcp -> 192.0.2.2:8500", "91/tcp -> 192.0.2.2:8501"),
+    }
+    assert "0.0.0.0:8080->80/tcp" in engine.docker("ps", "--format", "{{.Ports}}").out
+    [told] = json.loads(engine.docker("inspect", "boat").out)
+    assert {"HostIp": "0.0.0.0", "HostPort": "8080"} in told["NetworkSettings"]["Ports"]["80/tcp"]
+    host, outside = spots.host(engine), spots.outside(engine)
+    with Server(boat, 80), Server(boat, 82), Server(boat, 53), Server(boat, 91):
+        for port in (8080, 8000, 8002, 8501):
+            assert ask(outside, INSIDE, port) == OUTSIDE
+            assert ask(boat, INSIDE, port), "a container reaches itself at the host's address"
+        for port in (8080, 8000, 8200):
+            assert ask(host, "127.0.0.1", port)
+        assert silent(outside, INSIDE, 8200)
+        assert silent(host, "127.0.0.1", 8501)
+        assert ask(outside, INSIDE, 8300, protocol="udp") == OUTSIDE
+        assert ask(host, "127.0.0.1", 8300, protocol="udp")
+
+
+def test_any_port_one_of_a_range_and_all_that_are_exposed(engine: Engine, run: Run) -> None:
+    boat = run("boat", "-p", "80", "-p", "8100-8101:81")
+    ferry = run("ferry", "-P", "--expose", "80", "--expose", "90-91/udp", "-p", "8100-8101:81")
+    told = {line.split(" -> ")[0]: line.rpartition(":")[2] for line in ports(engine, "boat") | ports(engine, "ferry")}
+    assert set(told) == {"80/tcp", "81/tcp", "90/udp", "91/udp"}
+    assert {line.rpartition(":")[2] for line in ports(engine, "boat") | ports(engine, "ferry") if "81/tcp" in line} == {
+        "8100",
+        "8101",
+    }
+    full = engine.docker("run", "--rm", "-p", "8100-8101:81", engine.image(), "true")
+    assert full.code == 125
+    assert "allocated" in full.stderr
+    for name, spot in (("boat", boat), ("ferry", ferry)):
+        [line] = [line for line in ports(engine, name) if line.startswith("80/tcp")]
+        with Server(spot, 80):
+            assert ask(spots.outside(engine), INSIDE, int(line.rpartition(":")[2])) == OUTSIDE
+
+
+def test_ipv6(engine: Engine, run: Run, sixth: str) -> None:
+    boat = run("boat", "--network", sixth, "-p", "8080:80", "-p", "[::1]:8081:80", "-p", "[::]:8082:80")
+    assert ports(engine, "boat") == {
+        *("80/tcp -> 0.0.0.0:8080", "80/tcp -> [::]:8080", "80/tcp -> [::1]:8081", "80/tcp -> [::]:8082"),
+    }
+    host, outside, ferry = spots.host(engine), spots.outside(engine), run("ferry", "--network", sixth)
+    with Server(boat, 80, family=socket.AF_INET6):
+        assert ask(outside, INSIDE_6, 8080) == OUTSIDE_6
+        assert ask(outside, INSIDE_6, 8082) == OUTSIDE_6
+        assert silent(outside, INSIDE_6, 8081)
+        assert ask(host, "::1", 8080)
+        assert ask(host, "::1", 8081)
+        assert ask(ferry, INSIDE_6, 8080)
+        assert ask(boat, INSIDE_6, 8080)
+    with Server(boat, 80):
+        assert ask(outside, INSIDE, 8080) == OUTSIDE
+        assert silent(outside, INSIDE, 8082)
+
+
+def test_what_takes_a_proxy_is_refused_or_not_shown(engine: Engine, run: Run) -> None:
+    run("boat", "-p", "8080:80")
+    assert ports(engine, "boat") == {"80/tcp -> 0.0.0.0:8080"}
+    refused = engine.docker("run", "--rm", "-p", "[::1]:8081:80", engine.image(), "true")
+    assert refused.code == 125
+    assert "no IPv6 address" in refused.stderr
+
+
+def test_neighbours_and_strangers_reach_it_at_the_hosts_address(engine: Engine, run: Run) -> None:
+    engine.docker("network", "create", "other").ok()
+    try:
+        boat, neighbour, stranger = (
+            run("boat", "-p", "8080:80"),
+            run("neighbour"),
+            run("stranger", "--network", "other"),
+        )
+        with Server(boat, 80):
+            for spot in (boat, neighbour, stranger):
+                assert ask(spot, INSIDE, 8080)
+            told = engine.docker("inspect", "--format", "{{.NetworkSettings.Networks.other.IPAddress}}", "stranger").out
+            assert ask(stranger, INSIDE, 8080) == told, "it comes under its own address"
+        engine.docker("rm", "-f", "stranger").ok()
+    finally:
+        engine.docker("network", "rm", "-f", "other").ok()
+
+
+def test_a_port_of_another_container_is_refused_and_nothing_is_left(engine: Engine, run: Run) -> None:
+    run("boat", "-p", "8080:80")
+    before = engine.leftovers()
+    refused = engine.docker("run", "--name", "late", "-p", "8079:79", "-p", "8080:80", engine.image(), "true")
+    assert refused.code == 125
+    assert "Bind for 0.0.0.0:8080 failed: port is already allocated" in refused.stderr
+    engine.docker("rm", "late").ok()
+    engine.assert_as_before(before)
+
+
+LISTEN = """
+import socket, sys
+family = socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET
+server = socket.create_server((sys.argv[1], 8080), family=family)
+print("listening", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "127.0.0.1", "::"])
+def test_a_port_of_a_process_of_the_host_is_refused_and_nothing_is_left(engine: Engine, address: str) -> None:
+    engine.image()
+    before = engine.leftovers()
+    foreign = engine.popen(sys.executable, "-c", LISTEN, address, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert foreign.stdout is not None
+        assert foreign.stdout.readline() == b"listening\n"
+        flag = "[::]:8080:80" if address == "::" else "8080:80"
+        refused = engine.docker("run", "--rm", "-p", flag, engine.image(), "true")
+        if address != "::":  # one that wants IPv6 only finds that the container has none before
+            assert refused.code == 125
+            assert "failed to bind host port 0.0.0.0:8080/tcp: address already in use" in refused.stderr
+        else:
+            assert refused.code == 125
+    finally:
+        foreign.communicate()
+    engine.assert_as_before(before)
+
+
+def test_a_process_of_the_host_does_not_get_a_published_port_later(engine: Engine, run: Run) -> None:
+    boat = run("boat", "-p", "8080:80")
+
+    def bound() -> subprocess.CompletedProcess[bytes]:
+        argv = [*engine.net.enter(engine.net.inside), sys.executable, "-c", LISTEN, "127.0.0.1"]
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=30, check=False)
+
+    assert b"already in use" in bound().stderr
+    engine.kill()
+    engine.start()
+    assert b"already in use" in bound().stderr, "the next daemon holds it, too"
+    with Server(boat, 80):
+        assert ask(spots.host(engine), "127.0.0.1", 8080)
+    engine.docker("stop", "-t", "0", "boat").ok()
+    assert bound().returncode == 0
