@@ -88,6 +88,8 @@ tests() {
     need runc command -v runc
     need tini command -v tini-static
     need lxc command -v lxc-start
+    need containernetworking-plugins test -x /usr/lib/cni/portmap
+    need iptables command -v iptables
     need btrfs-progs command -v mkfs.btrfs
     need docker-registry command -v docker-registry
     need apache2-utils command -v htpasswd

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mutants.judging import MutantTests
-from mutants.network import MUTANTS
+from mutants.network_beyond import MUTANTS
 from sampan.drivers import NetworkDriver
 
 

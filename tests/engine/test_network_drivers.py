@@ -1,16 +1,19 @@
-"""Networks in which containers are the host's neighbours, through the docker CLI and with packets."""
+"""Network drivers other than bridge, through the docker CLI and with packets: neighbours of the host's, and CNI."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import Engine
-from harness.net import Net, run
+from harness.net import INSIDE, Net, run
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
@@ -191,3 +194,102 @@ def test_a_parent_is_shared_unless_somebody_wants_it_whole(engine: Engine, trunk
 
 def _index(pid: int) -> str:
     return run("nsenter", "-t", pid, "-n", "cat", "/sys/class/net/eth0/ifindex")
+
+
+# ── ipvlan ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def ipvlan(engine: Engine) -> None:
+    plugins = json.loads(engine.docker("info", "--format", "{{json .Plugins.Network}}").out)
+    if "ipvlan" not in plugins:
+        pytest.skip("this kernel makes no ipvlan links")
+
+
+@pytest.mark.parametrize("mode", ["l2", "l3", "l3s"])
+def test_an_ipvlan_container_is_reached_from_behind_the_parent(
+    engine: Engine, trunk: Trunk, name: str, ipvlan: None, mode: str
+) -> None:
+    create(engine, name, "-o", f"parent={PARENT}", "-o", f"ipvlan_mode={mode}", driver="ipvlan")
+    for one in "12":
+        engine.docker("run", "-d", "--name", f"{name}-{one}", "--network", name, "shell", "sleep", "1000").ok()
+    told, other = (endpoint(engine, f"{name}-{one}", name) for one in "12")
+    assert told["MacAddress"] == ""
+    for address in (GATEWAY, WORLD, other["IPAddress"]):
+        assert pings(engine, f"{name}-1", address), address
+    refused = engine.docker("run", "--rm", "--network", name, "--mac-address", "02:00:00:00:00:01", "shell", "true")
+    assert "ipvlan interfaces do not support custom mac address assignment" in refused.stderr
+    way = engine.docker("exec", f"{name}-1", "ip", "-4", "route", "show", "default").out
+    assert ("via" in way) == (mode == "l2")
+
+
+def test_a_kernel_without_ipvlan_is_named(engine: Engine, name: str) -> None:
+    plugins = json.loads(engine.docker("info", "--format", "{{json .Plugins.Network}}").out)
+    if "ipvlan" in plugins:
+        pytest.skip("this kernel makes ipvlan links")
+    assert "this kernel makes no ipvlan links" in engine.docker("network", "create", "-d", "ipvlan", name).stderr
+
+
+# ── cni ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SERVE = 'echo "aboard" >/tmp/index.html && exec busybox httpd -f -p 80 -h /tmp'
+
+
+@pytest.fixture(scope="module")
+def cni(engine: Engine) -> str:
+    """A configuration; what its plugins make once and keep is made."""
+    if not Path("/usr/lib/cni/portmap").exists():
+        pytest.skip("there are no CNI plugins here (containernetworking-plugins)")
+    engine.image()
+    ranges, routes = [[{"subnet": "10.77.0.0/24"}]], [{"dst": "0.0.0.0/0"}]
+    ipam = {"type": "host-local", "dataDir": f"{engine.root}/ipam", "ranges": ranges, "routes": routes}
+    ptp = {"type": "ptp", "ipMasq": True, "ipam": ipam}
+    ports = {"type": "portmap", "capabilities": {"portMappings": True}}
+    config = json.dumps({"cniVersion": "1.0.0", "name": "lan", "plugins": [ptp, ports]})
+    engine.docker("network", "create", "-d", "cni", "-o", f"config={config}", "first").ok()
+    engine.docker("run", "--rm", "--network", "first", "-p", "8076:80", "shell", "true").ok()
+    engine.docker("network", "rm", "first").ok()
+    return config
+
+
+def test_a_cni_network_has_its_plugins_addresses_ports_and_names(engine: Engine, cni: str, name: str) -> None:
+    engine.docker("network", "create", "-d", "cni", "-o", f"config={cni}", name).ok()
+    serve = ("shell", "sh", "-c", SERVE)
+    engine.docker("run", "-d", "--name", f"{name}-1", "--network", name, "-p", "8077:80", *serve).ok()
+    told = endpoint(engine, f"{name}-1", name)
+    assert told["IPAddress"].startswith("10.77.0.")
+    assert told["IPPrefixLen"] == 24
+    engine.docker("run", "-d", "--name", f"{name}-2", "--network", name, "shell", "sleep", "1000").ok()
+    for where in (told["IPAddress"], f"{name}-1"):
+        fetched = engine.docker("exec", f"{name}-2", "busybox", "wget", "-q", "-O", "-", f"http://{where}/")
+        assert fetched.out == "aboard", where
+    assert engine.outside("curl", "-sS", "-m", "5", f"http://{INSIDE}:8077/").out == "aboard"
+    assert engine.run("curl", "-sS", "-m", "5", "http://127.0.0.1:8077/").out == "aboard"
+
+
+def test_what_cni_plugins_made_outlives_the_daemon_and_is_deleted_by_the_next(
+    engine: Engine, cni: str, name: str
+) -> None:
+    engine.docker("network", "create", "-d", "cni", "-o", f"config={cni}", name).ok()
+    serve = ("shell", "sh", "-c", SERVE)
+    engine.docker("run", "-d", "--name", f"{name}-1", "--network", name, "-p", "8077:80", *serve).ok()
+    engine.docker("run", "-d", "--name", f"{name}-2", "--network", name, "shell", "sleep", "1000").ok()
+    pid = int(engine.docker("inspect", "-f", "{{.State.Pid}}", f"{name}-2").out)
+    address, index = endpoint(engine, f"{name}-1", name)["IPAddress"], _index(pid)
+    engine.kill()
+    engine.run("nft", "flush", "chain", "ip", "nat", "CNI-HOSTPORT-DNAT").ok()
+    os.kill(pid, signal.SIGKILL)
+    engine.start()
+    assert engine.outside("curl", "-sS", "-m", "5", f"http://{INSIDE}:8077/").out == "aboard"
+    assert endpoint(engine, f"{name}-1", name)["IPAddress"] == address
+    assert index
+
+
+def test_a_cni_plugin_that_fails_is_a_sentence_and_leaves_nothing(engine: Engine, cni: str, name: str) -> None:
+    config = json.dumps({"cniVersion": "1.0.0", "name": name, "type": "macvlan", "master": "nosuch0", "ipam": {}})
+    engine.docker("network", "create", "-d", "cni", "-o", f"config={config}", name).ok()
+    refused = engine.docker("run", "--rm", "--network", name, "shell", "true")
+    assert refused.code == 125
+    assert "CNI plugin 'macvlan' failed to ADD: " in refused.stderr
+    refused = engine.docker("network", "create", "-d", "cni", "-o", "conf=nosuch", f"{name}-2")
+    assert "no CNI network configuration with the name 'nosuch'" in refused.stderr

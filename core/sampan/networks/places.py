@@ -32,6 +32,8 @@ class Place(NamedTuple):
         features, spec = self.driver.features(), self.network.spec
         if features.single or features.internal or spec.internal or features.sandbox != "own":
             return frozenset()
+        if features.parent and not spec.options.get(features.parent):
+            return frozenset()  # it stands on nothing that leads anywhere
         if features.addresses:
             return frozenset(6 if ":" in subnet.gateway else 4 for subnet in spec.subnets if subnet.gateway)
         known = self.endpoint.spec.addresses if self.endpoint.spec else ()

@@ -260,7 +260,9 @@ class Networks:
         for endpoint in container.endpoints.values():
             if endpoint.spec and endpoint.spec.default_route and endpoint.spec.addresses:
                 network = self._records.by_id(endpoint.network)
-                return network.spec.subnets[0].gateway if network else ""
+                if network is None or not network.spec.subnets or self._features(network).parent:
+                    return ""  # the host is not there, or nobody has told where
+                return network.spec.subnets[0].gateway
         return ""
 
     def _own_sandbox(self, container: Container) -> bool:

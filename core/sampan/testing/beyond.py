@@ -14,6 +14,7 @@ import pytest
 from sampan.drivers import NetworkDriver
 from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Invalid, NotFound
+from sampan.linux import netns, sysctl
 from sampan.testing import wires
 from sampan.testing.places import Net
 from sampan.testing.wires import Namespace, Server, ask, links
@@ -39,6 +40,9 @@ class Beyond(Namespace):
         ):
             self.ip("address", "add", address, "dev", link, *(["nodad"] if ":" in address else []))
         self.ip("link", "set", "wire", "up")
+        netns.inside(
+            self.fd, lambda: sysctl.write("net/ipv4/conf/all/arp_ignore", "1")
+        )  # the world is not on the cable
 
 
 class BeyondTests:

@@ -85,6 +85,15 @@ class Place:
     def address(self) -> str:
         return self.endpoint.addresses[0].split("/")[0]
 
+    @property
+    def subnet(self) -> str:
+        return str(ipaddress.ip_interface(self.endpoint.addresses[0]).network)
+
+    @property
+    def gateway(self) -> str:
+        """As the suite's networks have it: the first address of the subnet."""
+        return str(ipaddress.ip_interface(self.endpoint.addresses[0]).network[1])
+
     def publish(self, host_port: int, *, port: int = 80, host_ip: str = "0.0.0.0", protocol: Any = "tcp") -> None:
         binding = PortBinding(protocol=protocol, container_port=port, host_ip=host_ip, host_port=host_port)
         self.net.driver.publish(self.net.spec, self.endpoint, [binding])

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sampan.linux import netns, sysctl
+from sampan.linux import mounts, netns, sysctl
 from sampan.linux.namespaces import CLONE_NEWNET, setns, unshare
 
 PATIENCE = 3.0  # seconds until an answer that must come
@@ -167,10 +167,22 @@ def send_loopback_by(namespace: Namespace, gateway: str) -> None:
         namespace.ip("route", "add", "127.0.0.1/32", "via", gateway)
 
 
+def let_go(directory: Path) -> None:
+    """Detach whatever is mounted below the directory: namespaces that a test has left held."""
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        target = Path(line.split()[4])
+        if directory in target.parents:
+            mounts.detach(target)
+
+
 def rules() -> str:
-    """The whole rule set of the calling thread's namespace, in nft(8)'s words."""
+    """The whole rule set of the calling thread's namespace, in nft(8)'s words, without what was counted."""
     nft = shutil.which("nft")
-    return subprocess.run([nft, "list", "ruleset"], capture_output=True, text=True, check=True).stdout if nft else ""
+    return (
+        subprocess.run([nft, "--stateless", "list", "ruleset"], capture_output=True, text=True, check=True).stdout
+        if nft
+        else ""
+    )
 
 
 def links(namespace: Namespace) -> dict[str, dict[str, Any]]:
