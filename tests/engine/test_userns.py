@@ -383,3 +383,17 @@ def test_a_daemon_without_ranges_says_so_and_does_not_start(remapped: Engine, tm
         said = remapped.run(sys.executable, "-m", "sampan.cli", "daemon", "--config-file", config, *more)
         assert said.code == 1
         assert f"runtime.userns_remap: {tmp_path}/none has no ids for dockremap" in said.stderr
+
+
+def test_names_are_found(remapped: Engine) -> None:
+    remapped.sampan("image", "from-host", "-t", "names", "sh", "sleep", "getent").ok()
+    remapped.docker("network", "create", "sea").ok()
+    remapped.docker("run", "-d", "--name", "web", "--network", "sea", "names", "sleep", "600").ok()
+    asked = remapped.docker("run", "--rm", "--network", "sea", "names", "getent", "hosts", "web.sea")
+    [address, name] = asked.out.split()
+    assert (address, name) == (
+        remapped.docker("inspect", "-f", "{{.NetworkSettings.Networks.sea.IPAddress}}", "web").out,
+        "web.sea",
+    )
+    remapped.docker("rm", "-f", "web").ok()
+    remapped.docker("network", "rm", "sea").ok()
