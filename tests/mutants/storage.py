@@ -104,6 +104,53 @@ class ForgetsTheParent(Vfs):
         return directory
 
 
+@breaks(
+    "a committed layer is never changed again",
+    call="begin_layer",
+    caught_by="test_filling_a_layer_leaves_its_parent_alone",
+)
+class BeginsWithHardLinks(Vfs):
+    def begin_layer(self, layer: str, parent: str | None) -> Path:
+        directory = super().begin_layer(layer, parent)
+        if parent is not None:
+            shutil.rmtree(directory)
+            shutil.copytree(
+                self.host.data_root / "layers" / parent / "tree", directory, symlinks=True, copy_function=_link
+            )
+        return directory
+
+
+def _link(source: str, target: str, **_: Any) -> None:
+    os.link(source, target, follow_symlinks=False)
+
+
+@breaks(
+    "a refused root leaves nothing",
+    call="create",
+    caught_by="test_a_root_needs_its_layer",
+)
+class KeepsWhatItRefused(Vfs):
+    def create(self, container: str, layer: str | None, **rest: Any) -> None:
+        place = self.host.data_root / "refused" / container
+        if place.exists():
+            raise Conflict(f"container {container} was made already")
+        if layer is not None and layer not in self.layers():
+            place.mkdir(parents=True)
+        super().create(container, layer, **rest)
+
+
+@breaks(
+    "a mount lives as long as its descriptor",
+    call="mount",
+    caught_by="test_a_mount_lives_by_its_descriptor_alone",
+)
+class HoldsItsMounts(Vfs):
+    def mount(self, container: str) -> int:
+        fd = super().mount(container)
+        self.held = [*getattr(self, "held", ()), os.dup(fd)]
+        return fd
+
+
 @breaks("overlay: whiteouts are overlayfs's marks", call="features", caught_by="test_upper_layers_hide_lower_ones")
 class SaysTheWrongWhiteouts(Overlayfs):
     def features(self) -> StorageFeatures:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import signal
 import stat
 import time
@@ -33,6 +32,7 @@ from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import CONTRACT_VERSION, Change, ChangeKind
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.testing.archives import Archive
+from sampan.testing.changes import ChangeTests
 from sampan.testing.plugin import lacking
 from sampan.testing.quotas import QuotaTests
 from sampan.testing.roots import Root, a_system, add_layer, fresh_id, mounted, restarted
@@ -53,7 +53,7 @@ HOSTILE_IDS = (
 )
 
 
-class StorageDriverTests(QuotaTests):
+class StorageDriverTests(ChangeTests, QuotaTests):
     """Subclass it and give it a ``driver``."""
 
     family: ClassVar[str] = "storage"
@@ -199,6 +199,21 @@ class StorageDriverTests(QuotaTests):
         driver.remove_layer(lower)
         assert driver.layers() == set()
 
+    def test_filling_a_layer_leaves_its_parent_alone(self, driver: StorageDriver) -> None:
+        """Whatever is done in the directory: a committed layer never changes."""
+        lower = add_layer(driver, a_system())
+        directory = driver.begin_layer(fresh_id(), lower)
+        if driver.features().whiteouts == "in-place":
+            (directory / "etc/name").write_bytes(b"scribbled")
+            (directory / "dir/one").unlink()
+        (directory / "new").touch()
+        container = fresh_id()
+        driver.create(container, lower)
+        with mounted(driver, container) as root:
+            assert (root / "etc/name").read_bytes() == b"lower", "filling a layer wrote into its parent"
+            assert root.names("dir") == {"one", "two"}, "filling a layer deleted in its parent"
+            assert "new" not in root.names(), "filling a layer added to its parent"
+
     # ── what a container sees ──────────────────────────────────────────────────────────────────────────────────
 
     def test_a_root_shows_its_layer_with_all_attributes(self, driver: StorageDriver, container: str) -> None:
@@ -284,6 +299,17 @@ class StorageDriverTests(QuotaTests):
             finally:
                 os.close(fd)
 
+    def test_a_mount_lives_by_its_descriptor_alone(self, driver: StorageDriver, container: str) -> None:
+        """When the caller has closed it, the driver holds none of its own."""
+        with mounted(driver, container):
+            pass
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(3):
+            with mounted(driver, container):
+                pass
+        after = len(list(Path("/proc/self/fd").iterdir()))
+        assert after == before, f"{after - before} descriptors are still open after three mounts"
+
     def test_unmounting_is_idempotent(self, driver: StorageDriver, container: str) -> None:
         os.close(driver.mount(container))
         for _ in range(3):
@@ -320,6 +346,9 @@ class StorageDriverTests(QuotaTests):
             driver.create(container, fresh_id())
         with pytest.raises(NotFound):
             driver.mount(container)
+        driver.create(container, add_layer(driver, Archive().file("whole")))
+        with mounted(driver, container) as root:
+            assert root.names() == {"whole"}, "what was left of a refused root is in the way of a good one"
 
     def test_removing_is_idempotent_and_complete(self, driver: StorageDriver, container: str) -> None:
         name = f"kit-{fresh_id()}"
@@ -343,64 +372,6 @@ class StorageDriverTests(QuotaTests):
         driver.remove(container)
         with pytest.raises(NotFound):
             driver.usage(container)
-
-    # ── changes and usage ──────────────────────────────────────────────────────────────────────────────────────
-
-    def test_an_untouched_root_has_no_changes(self, driver: StorageDriver, container: str) -> None:
-        with mounted(driver, container) as root:
-            (root / "etc/name").read_bytes()
-        assert list(driver.changes(container)) == []
-
-    def test_changes_are_told_sorted_with_their_directories(self, driver: StorageDriver, container: str) -> None:
-        with mounted(driver, container) as root:
-            (root / "etc/name").write_bytes(b"longer than it was")
-            (root / "etc/gone").unlink()
-            (root / "new").mkdir()
-            (root / "new/file").touch()
-            (root / "sticky").chmod(0o700)
-        assert [(change.kind.value, change.path) for change in driver.changes(container)] == [
-            ("modified", "/etc"),
-            ("deleted", "/etc/gone"),
-            ("modified", "/etc/name"),
-            ("added", "/new"),
-            ("added", "/new/file"),
-            ("modified", "/sticky"),
-        ]
-
-    def test_changes_tell_of_a_directory_made_anew(self, driver: StorageDriver, container: str) -> None:
-        with mounted(driver, container) as root:
-            (root / "dir/one").unlink()
-            (root / "dir/two").unlink()
-            (root / "dir").rmdir()
-            (root / "dir").mkdir()
-            (root / "dir/three").touch()
-        assert [(change.kind.value, change.path) for change in driver.changes(container)] == [
-            ("modified", "/dir"),
-            ("deleted", "/dir/one"),
-            ("added", "/dir/three"),
-            ("deleted", "/dir/two"),
-        ]
-
-    def test_changes_tell_of_a_file_that_became_a_directory(self, driver: StorageDriver, container: str) -> None:
-        with mounted(driver, container) as root:
-            (root / "link").unlink()
-            (root / "link").mkdir()
-            (root / "link/file").touch()
-        found = [(change.kind.value, change.path) for change in driver.changes(container)]
-        assert found == [("modified", "/link"), ("added", "/link/file")]
-
-    def test_changes_keep_names_that_are_not_utf8(self, driver: StorageDriver, container: str) -> None:
-        with mounted(driver, container) as root:
-            (root / os.fsdecode(b"\xff\xfe")).touch()
-        assert list(driver.changes(container)) == [Change("/" + os.fsdecode(b"\xff\xfe"), ChangeKind.ADDED)]
-
-    def test_usage_grows_by_what_is_written(self, driver: StorageDriver, container: str) -> None:
-        before = driver.usage(container)
-        with mounted(driver, container) as root:
-            (root / "large").write_bytes(secrets.token_bytes(1 << 20))
-            with (root / "large").open() as file:
-                os.fsync(file.fileno())
-        assert 1 << 20 <= driver.usage(container) - before < 2 << 20
 
     # ── crashes and crowds ─────────────────────────────────────────────────────────────────────────────────────
 
