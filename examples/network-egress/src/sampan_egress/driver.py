@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import logging
 import os
 import threading
@@ -120,6 +121,22 @@ class Egress(NetworkDriver):
             _configure(network, endpoint, namespace)
             undo.pop_all()
 
+    def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
+        def inside() -> None:
+            with Netlink() as netlink:
+                link = links.link(netlink, endpoint.interface)
+                if link is None:
+                    raise NotFound(f"the link {endpoint.interface!r} is not in the container any more")
+                if endpoint.default_route:
+                    netlink.run(*(links.route(link.index, gateway) for gateway in _gateways(network, endpoint)))
+                    return
+                for failure in netlink.attempt(*(links.no_default_route(link.index, version) for version in (4, 6))):
+                    if failure and not isinstance(failure, NotFound):
+                        raise failure
+
+        if sandbox is not None and not network.internal:
+            netns.inside(sandbox, inside)
+
     def leave(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
         with Netlink() as netlink:
             _gone(netlink, self._link(endpoint))
@@ -223,10 +240,17 @@ def _configure(network: NetworkSpec, endpoint: EndpointSpec, namespace: int) -> 
                 raise NotFound(f"the link {endpoint.interface!r} vanished from the container while it was made")
             netlink.run(links.change(endpoint.interface, up=True))
             netlink.run(*(links.address(link.index, each) for each in endpoint.addresses))
-            if endpoint.default_route and not network.internal:
-                netlink.run(*(links.route(link.index, each.gateway) for each in network.subnets if each.gateway))
+            if endpoint.default_route:
+                netlink.run(*(links.route(link.index, gateway) for gateway in _gateways(network, endpoint)))
 
     netns.inside(namespace, inside)
+
+
+def _gateways(network: NetworkSpec, endpoint: EndpointSpec) -> list[str]:
+    """Of the subnets that the endpoint's addresses are from; an internal network has no use for any."""
+    own = [] if network.internal else [ipaddress.ip_interface(address) for address in endpoint.addresses]
+    homes = [one for one in network.subnets if one.gateway]
+    return [one.gateway for one in homes if any(each in ipaddress.ip_network(one.subnet) for each in own)]
 
 
 @contextlib.contextmanager

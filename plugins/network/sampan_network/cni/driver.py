@@ -46,7 +46,7 @@ class Cni(NetworkDriver):
 
         plugin_dirs: list[str] = msgspec.field(default_factory=lambda: ["/usr/lib/cni", "/opt/cni/bin"])
         conf_dir: str = "/etc/cni/net.d"
-        patience: Annotated[float, msgspec.Meta(gt=0, le=600)] = 20.0
+        patience: Annotated[float, msgspec.Meta(gt=0, le=600)] = 10.0
 
     def __init__(self, host: Host, options: msgspec.Struct) -> None:
         super().__init__(host, options)
