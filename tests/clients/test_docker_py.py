@@ -194,6 +194,28 @@ def test_networks(docker_py: Any, shell: str) -> None:
     assert docker_py.networks.list(names=["sea"]) == []
 
 
+def test_networks_of_a_running_container(docker_py: Any, boat: Any) -> None:
+    from docker.errors import APIError
+    from docker.types import IPAMConfig, IPAMPool
+
+    ipam = IPAMConfig(pool_configs=[IPAMPool(subnet="10.88.0.0/24", gateway="10.88.0.254")])
+    network = docker_py.networks.create("lagoon", driver="bridge", ipam=ipam, internal=True)
+    network.connect(boat, ipv4_address="10.88.0.7", aliases=["punt"])
+    boat.reload()
+    place = boat.attrs["NetworkSettings"]["Networks"]["lagoon"]
+    assert (place["IPAddress"], place["Gateway"], place["Aliases"]) == ("10.88.0.7", "10.88.0.254", ["punt"])
+    assert b"eth1" in boat.exec_run("ls /sys/class/net").output
+    with pytest.raises(APIError, match="already exists in network lagoon"):
+        network.connect(boat)
+    with pytest.raises(APIError, match="has active endpoints"):
+        network.remove()
+    network.disconnect(boat, force=True)
+    with pytest.raises(APIError, match="is not connected to network lagoon"):
+        network.disconnect(boat)
+    assert docker_py.networks.prune(filters={"label": "none"})["NetworksDeleted"] is None
+    network.remove()
+
+
 def test_images(docker_py: Any, shell: str) -> None:
     from docker.errors import ImageLoadError, ImageNotFound
 

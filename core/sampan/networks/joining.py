@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,12 +74,15 @@ class Joiner:
                 continue
             if endpoint.ports:
                 self._unpublish(container, place, endpoint.spec, endpoint.ports)
-            left = Left(time.monotonic() + _GRACE, place.driver, place.network.spec, endpoint.spec, place.addresses)
-            with self._change:
-                self._left.append(left)
-                self._start()
-                self._change.notify_all()
+            self._later(place, endpoint.spec)
             _forget(endpoint)
+
+    def _later(self, place: Place, spec: EndpointSpec) -> None:
+        left = Left(time.monotonic() + _GRACE, place.driver, place.network.spec, spec, place.addresses)
+        with self._change:
+            self._left.append(left)
+            self._start()
+            self._change.notify_all()
 
     def settle(self, timeout: float = 30.0) -> None:
         """Have everything that left really gone."""
@@ -127,7 +131,7 @@ class Joiner:
         network, spec = place.network.spec, place.endpoint.spec
         if spec is None:
             return
-        undo.push(place.driver.join, network, spec, sandbox)
+        undo.push(_rejoin, place, spec, sandbox)
         try:
             with step(f"leave the network {network.name}", "endpoint", spec.interface, network.driver):
                 place.driver.leave(network, spec, sandbox)
@@ -135,7 +139,8 @@ class Joiner:
             if not force:
                 raise
             log.exception("container %s leaves %s by force", spec.container[:12], network.name)
-            return  # its addresses stay taken: they may still be in use
+            self._later(place, spec)  # once more; its addresses stay taken until then, for they are in use
+            return
         undo.push(place.addresses.take, spec.addresses)
         place.addresses.release(spec.addresses)
 
@@ -224,6 +229,11 @@ def _checked(own: Sequence[str], network: NetworkSpec) -> tuple[str, ...]:
     except ValueError:
         what = f"network driver {network.driver!r} gave an endpoint of {network.name!r} the addresses {own!r}"
         raise Internal(f"{what}, which should look like 10.5.0.2/24") from None
+
+
+def _rejoin(place: Place, spec: EndpointSpec, sandbox: Path) -> None:
+    with suppress(Conflict):  # it had not left
+        place.driver.join(place.network.spec, spec, sandbox)
 
 
 def _told(bindings: Sequence[PortBinding]) -> str:

@@ -77,3 +77,20 @@ def test_a_subnet_of_another_network_is_forbidden() -> None:
     subnets.check_free(mine, {"other": [Subnet(subnet="10.6.0.0/16")]})
     with pytest.raises(Forbidden, match=r"Pool overlaps .* other"):
         subnets.check_free(mine, {"other": [Subnet(subnet="10.0.0.0/8")]})
+
+
+def test_many_networks_do_not_make_the_next_one_slower() -> None:
+    """Each of those that are there is looked at once, not once for each candidate."""
+    taken = [subnets.parsed(Subnet(subnet=f"10.{high}.{low}.0/24")) for high in range(8) for low in range(256)]
+    looked = 0
+
+    class Counted(ipaddress.IPv4Network):
+        @property
+        def version(self) -> int:
+            nonlocal looked
+            looked += 1
+            return 4
+
+    counted = [Counted(one) for one in taken]
+    assert subnets.choose([Pool("10.0.0.0/8", 24)], 4, counted).subnet == "10.8.0.0/24"
+    assert looked <= 2 * len(taken)

@@ -62,6 +62,7 @@ def inspect(image: Image, driver: str, version: tuple[int, int]) -> dict[str, An
     }
     if variant := config.get("variant"):
         entry["Variant"] = variant
+    entry["ContainerConfig"] = entry["Config"]  # of old: docker-compose 1, of any version, looks for volumes there
     if version < (1, 44):
         entry["VirtualSize"] = image.size
     return entry
