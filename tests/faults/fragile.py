@@ -59,6 +59,7 @@ class Fragile(Engine):
     def check_truth(self) -> None:
         """What the engine says of its containers is so: those that run can be used, of the others nothing runs."""
         self.check_volumes()
+        self.check_ports()
         for each in self.api("GET", "/containers/json?all=true")[1]:
             status, told = self.api("GET", f"/containers/{each['Id']}/json")
             if status == 404:  # one that is removed at its end has just ended
@@ -83,6 +84,24 @@ class Fragile(Engine):
             found = sorted(path.name for path in Path(volume["Mountpoint"]).iterdir())
             if volume["Name"] == "cargo":
                 assert not found or set(PROGRAMS) <= set(found), found
+
+    def check_ports(self) -> None:
+        """The firewall turns round what running containers' records say, and nothing else. What has just ended, or was
+        just restored, takes a moment."""
+        self.wait_until(self._ports_agree, "record and firewall agree about ports", 5)
+
+    def _ports_agree(self) -> bool:
+        told = self.run("nft", "-j", "list", "map", "inet", f"sampan-{self.instance}", "anyports4").stdout
+        elements = [one["map"].get("elem", []) for one in json.loads(told or "{}").get("nftables", []) if "map" in one]
+        there = {tuple(key["concat"]): value["concat"] for some in elements for key, value in some}
+        wanted = {}
+        for each in self.api("GET", "/containers/json")[1]:
+            inside = {end["IPAddress"] for end in each["NetworkSettings"]["Networks"].values()}
+            ports = (port for port in each["Ports"] if port.get("IP") == "0.0.0.0")
+            wanted |= {(port["Type"], port["PublicPort"]): (inside, port["PrivatePort"]) for port in ports}
+        return there.keys() == wanted.keys() and all(
+            there[key][0] in inside and there[key][1] == port for key, (inside, port) in wanted.items()
+        )
 
     def check_limits(self, ident: str) -> None:
         """The kernel holds a running container to what its record says."""

@@ -94,6 +94,13 @@ def updated(engine: Fragile) -> None:
     engine.ask("POST", "/containers/boat/update", body)
 
 
+def republished(engine: Fragile) -> None:
+    """A port of the host that changes hands, and one more."""
+    add = {"81/tcp": [{"HostPort": "8080"}, {"HostPort": "8081"}]}
+    body = {"PortBindingsRemove": {"80/tcp": [{"HostPort": "8080"}]}, "PortBindingsAdd": add}
+    engine.ask("POST", "/containers/boat/update", body)
+
+
 def below_a_group(engine: Fragile) -> None:
     create(engine, {**LONG, "HostConfig": {"CgroupParent": f"/fleet-{engine.instance}/inner"}})
 
@@ -155,6 +162,7 @@ OPERATIONS = {
     "restart": Operation(lambda engine: ask(engine, "restart"), started),
     "pause, unpause": Operation(lambda engine: ask(engine, "pause", "unpause"), started),
     "update": Operation(updated, limited),
+    "publish other ports": Operation(republished, started),
     "start below a group": Operation(lambda engine: ask(engine, "start"), below_a_group),
     "stop below a group": Operation(
         lambda engine: ask(engine, "stop"), lambda engine: (below_a_group(engine), ask(engine, "start"))

@@ -76,13 +76,14 @@ _MOUNT = Shape(
     TmpfsOptions=Shape("SizeBytes Mode Options"),
 )
 _RESTART = Shape("Name MaximumRetryCount")
+_PORTS = MapOf(Shape("HostIp HostPort"))
 HOST_CONFIG = Shape(
     _RESOURCE_NAMES + " Binds ContainerIDFile NetworkMode AutoRemove VolumeDriver VolumesFrom ConsoleSize Annotations "
     "CapAdd CapDrop CgroupnsMode Dns DnsOptions DnsSearch ExtraHosts GroupAdd IpcMode Cgroup Links OomScoreAdj PidMode "
     "Privileged PublishAllPorts ReadonlyRootfs SecurityOpt StorageOpt Tmpfs UTSMode UsernsMode ShmSize Sysctls Runtime "
     "Isolation MaskedPaths ReadonlyPaths StorageDriver",
     LogConfig=Shape("Type Config"),
-    PortBindings=MapOf(Shape("HostIp HostPort")),
+    PortBindings=_PORTS,
     RestartPolicy=_RESTART,
     Mounts=_MOUNT,
     **_RESOURCES,
@@ -98,7 +99,9 @@ CONTAINER_CREATE = Shape(
     NetworkingConfig=Shape("", EndpointsConfig=MapOf(ENDPOINT)),
     **_CONFIG,
 )
-CONTAINER_UPDATE = Shape(_RESOURCE_NAMES, RestartPolicy=_RESTART, **_RESOURCES)
+CONTAINER_UPDATE = Shape(
+    _RESOURCE_NAMES, RestartPolicy=_RESTART, PortBindingsAdd=_PORTS, PortBindingsRemove=_PORTS, **_RESOURCES
+)
 CONTAINER_CONFIG = Shape(_CONFIG_NAMES, **_CONFIG)
 EXEC_CREATE = Shape(
     "User Privileged Tty ConsoleSize AttachStdin AttachStderr AttachStdout Detach DetachKeys Env WorkingDir Cmd"

@@ -36,7 +36,7 @@ CONTAINER: dict[str, Entry] = {
     "stop": ("container.life", "stop", "Stop containers, gently first"),
     "top": ("container.ls", "top", "Show the processes of a container"),
     "unpause": ("container.life", "unpause", "Thaw containers that were frozen"),
-    "update": ("container.update", "update", "Change the limits of containers"),
+    "update": ("container.update", "update", "Change limits and published ports of containers"),
     "wait": ("container.life", "wait", "Wait until containers end and print their exit status"),
 }
 

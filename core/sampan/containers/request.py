@@ -22,7 +22,11 @@ Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Words = list[str]
 Console = Annotated[list[Annotated[int, Meta(ge=0, le=2**16 - 1)]], Meta(min_length=2, max_length=2)]
 """Rows and columns."""
-KeptNulls = frozenset({"PortBindings", "ExposedPorts", "Volumes", "EndpointsConfig"})
+PortMap = dict[str, list[dict[str, str | None]] | None]
+"""``{"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}``"""
+KeptNulls = frozenset(
+    {"PortBindings", "PortBindingsAdd", "PortBindingsRemove", "ExposedPorts", "Volumes", "EndpointsConfig"}
+)
 """Mappings in which a key with null still says something."""
 
 
@@ -243,9 +247,12 @@ class EndpointSettings(Struct, kw_only=True):
 
 
 class Update(Resources, kw_only=True):
-    """The body of ``POST /containers/{id}/update``."""
+    """The body of ``POST /containers/{id}/update``. ``PortBindings…`` are ours: what is published besides, or no
+    longer, written like ``HostConfig.PortBindings``."""
 
     RestartPolicy: RestartPolicy = msgspec.field(default_factory=lambda: RestartPolicy(Name=""))
+    PortBindingsAdd: PortMap = {}
+    PortBindingsRemove: PortMap = {}
 
 
 class ExecConfig(Struct, kw_only=True):

@@ -1,15 +1,14 @@
-"""``update``: other limits and another restart policy for a container that exists, running or not.
+"""``update``: other limits, published ports and another restart policy for a container that exists, running or not.
 
 Nothing is left half-changed. The kernel changes all limits or none (:class:`sampan.drivers.RuntimeDriver` promises it),
-the record is written last, and what a crash left between the two is put right by the next daemon, which gives every
-running container the limits of its record.
+and all ports or none; the record is written last, and what a crash left between the two is put right by the next
+daemon, which gives every running container the limits and the ports of its record.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 from msgspec.structs import fields
@@ -20,6 +19,7 @@ from sampan.containers.registry import Entry
 from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Invalid, SampanError, Unsupported
 from sampan.types import Container, Status
+from sampan.undo import Undo
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,14 @@ def update(parts: Parts, entry: Entry, body: Mapping[str, Any]) -> list[str]:
     warnings += [f"{name} cannot be changed after a container was made. Discarded." for name in sorted(given)]
     policy = wanted.RestartPolicy
     restart.validate(policy.Name, policy.MaximumRetryCount)
+    if wanted.PortBindingsAdd and entry.record.host_config["NetworkMode"] == "host":
+        warnings.append("Published ports are discarded when using host network mode")
     with entry.lock:
         record = entry.record
         try:
             if entry.gone or record.state.status in (Status.REMOVING, Status.DEAD):
                 raise Conflict('container is marked for removal and cannot be "update"')
-            _change(parts, record, merged(record.host_config, wanted))
+            _change(parts, record, wanted)
         except SampanError as error:
             error.args = (f"Cannot update container {record.id}: {error.message}",)
             raise
@@ -59,25 +61,32 @@ def update(parts: Parts, entry: Entry, body: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _change(parts: Parts, record: Container, new: dict[str, Any]) -> None:
-    old = record.host_config
-    before, after = resources.changeable(old), resources.changeable(new)
-    running = record.state.status in ALIVE and before != after
-    runtime = parts.runtime(record)
-    if running:
-        if not runtime.features().update:
-            why = runtime.features().why.get("update", "it has no such feature")
-            raise Unsupported(f"the runtime {record.runtime} cannot change limits: {why}")
-        runtime.update(record.id, after)
-    record.host_config = new
-    try:
+def _change(parts: Parts, record: Container, wanted: request.Update) -> None:
+    old, new = record.host_config, merged(record.host_config, wanted)
+    add, remove = wanted.PortBindingsAdd, wanted.PortBindingsRemove
+    if add or remove:
+        new["PortBindings"] = parts.networks.ports_of(record, add, remove)
+    with Undo() as undo:
+        if record.state.status in ALIVE:
+            _limit(undo, parts, record, new)
+            if add or remove:
+                parts.networks.republish(undo, record, new, remove)
+        undo.push(setattr, record, "host_config", old)
+        record.host_config = new
         parts.save(record)
-    except BaseException:
-        record.host_config = old
-        if running:
-            with suppress(SampanError, OSError):
-                runtime.update(record.id, before)
-        raise
+
+
+def _limit(undo: Undo, parts: Parts, record: Container, new: Mapping[str, Any]) -> None:
+    """Change what the kernel lets a running container have."""
+    before, after = resources.changeable(record.host_config), resources.changeable(new)
+    if before == after:
+        return
+    runtime = parts.runtime(record)
+    if not runtime.features().update:
+        why = runtime.features().why.get("update", "it has no such feature")
+        raise Unsupported(f"the runtime {record.runtime} cannot change limits: {why}")
+    runtime.update(record.id, after)
+    undo.push(runtime.update, record.id, before)
 
 
 def merged(old: Mapping[str, Any], wanted: request.Update) -> dict[str, Any]:

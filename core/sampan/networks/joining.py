@@ -161,6 +161,17 @@ class Joiner:
         self.program(undo, place, bindings)
         place.endpoint.ports = list(bindings)
 
+    def exchange(
+        self, undo: Undo, container: Container, place: Place, gone: Sequence[PortBinding], wishes: Sequence[Wish]
+    ) -> Sequence[PortBinding]:
+        """Other ports for one endpoint that is joined: take ``gone`` back, publish what is wished; what that is."""
+        given = self._ports.exchange(container.id, gone, wishes, self._publish_addresses(place.network))
+        undo.push(self._ports.take, container.id, gone)
+        undo.push(self._ports.release, container.id, given)
+        self.revoke(undo, place, gone)
+        self.program(undo, place, given)
+        return given
+
     def program(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
         network, spec = place.network.spec, place.endpoint.spec
         if not bindings or spec is None:

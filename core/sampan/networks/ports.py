@@ -84,27 +84,29 @@ class Ports:
 
         ``Conflict`` in Docker's words if a port belongs to another container or a process of the host listens on it.
         """
+        return self.exchange(owner, (), wishes, default)
+
+    def exchange(
+        self, owner: str, gone: Sequence[PortBinding], wishes: Iterable[Wish], default: Sequence[str]
+    ) -> list[PortBinding]:
+        """The same, and ``gone`` of the same owner goes: its ports may be had again by the wishes, but by nobody else
+        before. All of it, or none."""
         given: list[PortBinding] = []
         with self._lock:
+            self._give_back(owner, gone)
             try:
                 for wish in sorted(wishes, key=lambda wish: not wish.first):
                     given += self._grant(owner, wish, [wish.host_ip] if wish.host_ip else list(default))
             except Exception:
                 self._give_back(owner, given)
+                self._take(owner, gone)
                 raise
         return given
 
     def take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         """Note ports of a container that was running already."""
         with self._lock:
-            for one in bindings:
-                self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
-                try:
-                    self._keep(
-                        one.protocol, one.host_port, [(one.host_ip, hold(one.protocol, one.host_ip, one.host_port))]
-                    )
-                except SampanError as error:  # the container has it all the same: the firewall comes first
-                    log.warning("a port of the running container %s is not held: %s", owner[:12], error.message)
+            self._take(owner, bindings)
 
     def release(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         """Give back what belongs to ``owner``."""
@@ -160,6 +162,14 @@ class Ports:
         for address, one in holds:
             if len(self._holds) < room():  # else it is closed with the last word of it
                 self._holds[protocol, port, address] = one
+
+    def _take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+        for one in bindings:
+            self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
+            try:
+                self._keep(one.protocol, one.host_port, [(one.host_ip, hold(one.protocol, one.host_ip, one.host_port))])
+            except SampanError as error:  # the container has it all the same: the firewall comes first
+                log.warning("a port of the running container %s is not held: %s", owner[:12], error.message)
 
     def _give_back(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         for one in bindings:

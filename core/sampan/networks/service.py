@@ -22,7 +22,8 @@ from sampan.networks.connecting import Connector
 from sampan.networks.joining import Joiner
 from sampan.networks.making import Maker
 from sampan.networks.naming import Naming
-from sampan.networks.places import Place
+from sampan.networks.places import Place, way_out
+from sampan.networks.portmaps import divided, edited
 from sampan.networks.ports import Ports
 from sampan.networks.records import Records
 from sampan.networks.request import PREDEFINED, read
@@ -218,6 +219,31 @@ class Networks:
         self._naming.enter(Undo(), container, sandbox)  # it may have no way out any more
         self._records.leave(gone.network.spec.id, container.id)
         self._event("disconnect", gone.network, container)
+
+    def ports_of(self, container: Container, add: Mapping[str, Any], remove: Mapping[str, Any]) -> dict[str, Any]:
+        """Its ``PortBindings`` with these more and those less (``PortMap``s); nothing is done yet.
+
+        ``NotFound`` if it has none of what is to be removed; ``Invalid`` for what is no port, or for a container whose
+        ports are another's."""
+        if self._mode(container.host_config).startswith(CONTAINER):
+            raise Invalid("conflicting options: port publishing and the container type network mode")
+        given = [port for endpoint in container.endpoints.values() for port in endpoint.ports]
+        return edited(container.host_config["PortBindings"] or {}, add, remove, given, container.name)
+
+    def republish(
+        self, undo: Undo, container: Container, host_config: Mapping[str, Any], remove: Mapping[str, Any]
+    ) -> None:
+        """Give a running container the ports of ``host_config``, which is to be its own; ``remove`` says which of those
+        that were picked for it are not kept. ``Conflict`` if one is taken. The record is the caller's to write."""
+        places = self._places(container, lost=True)
+        publisher = way_out(places).publisher
+        for place in places:
+            if place.name == publisher or place.endpoint.ports:
+                wishes = read_ports(host_config, container.config) if place.name == publisher else []
+                kept, gone, fresh = divided(place.endpoint.ports, remove, wishes)
+                given = self._joiner.exchange(undo, container, place, gone, fresh)
+                undo.push(setattr, place.endpoint, "ports", place.endpoint.ports)
+                place.endpoint.ports = [*kept, *given]
 
     def check_leaves(self, name: str) -> None:
         """``Invalid`` if it is a network that nobody can leave."""

@@ -1,7 +1,8 @@
-"""``sampan update``: other limits for containers that exist."""
+"""``sampan update``: other limits and published ports for containers that exist."""
 
 from __future__ import annotations
 
+from sampan.cli.container import ports
 from sampan.cli.container.body import restart_policy
 from sampan.cli.failures import Usage
 from sampan.cli.flags import Args, Flag, command
@@ -33,10 +34,16 @@ FLAGS = {
 @command(
     "CONTAINER [CONTAINER...]",
     *FLAGS.values(),
+    Flag("publish-add", "Publish one more port, written as for run -p", str, many=True),
+    Flag("publish-rm", "Publish a port no longer: [address:][host port:]port[/protocol]", str, many=True),
     Flag("restart", "When to start it again: no, always, on-failure[:n], unless-stopped", str, default=""),
     least=1,
     most=-1,
-    examples=("sampan update --memory 512m --memory-swap 1g db", "sampan update --cpus 1.5 --restart always web"),
+    examples=(
+        "sampan update --memory 512m --memory-swap 1g db",
+        "sampan update --cpus 1.5 --restart always web",
+        "sampan update --publish-add 8080:80 --publish-rm 8000:80 web",
+    ),
 )
 def update(args: Args) -> int:
     if not args.given:
@@ -46,6 +53,9 @@ def update(args: Args) -> int:
         body["PidsLimit"] = args.pids_limit
     if args.restart:
         body["RestartPolicy"] = restart_policy(args.restart)
+    for key, words in (("PortBindingsAdd", args.publish_add), ("PortBindingsRemove", args.publish_rm)):
+        if words:
+            body[key] = ports.published(words)[1]
     client = open_client(args)
 
     def one(name: str) -> None:
