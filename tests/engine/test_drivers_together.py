@@ -32,7 +32,7 @@ def name() -> str:
 @pytest.fixture(scope="module")
 def engine(engine: Engine) -> Engine:
     engine.image()
-    for runtime in ("native", "crun", "runc"):
+    for runtime in ("native", "crun", "runc", "lxc"):
         engine.docker("run", "--rm", "--runtime", runtime, "shell", "true")  # what each makes once and keeps
     engine.docker("run", "--rm", "--label", "sampan.storage-driver=vfs", "shell", "true").ok()
     return engine
@@ -160,6 +160,32 @@ def test_a_terminal_has_its_size_and_the_bundle_lies_beside_the_container(
     assert config["process"]["args"][0] == "sh"
     assert config["linux"]["cgroupsPath"].endswith(ident)
     engine.docker("rm", "-f", name).ok()
+
+
+@pytest.mark.parametrize("runtime", ["native", "lxc", *BINARIES])
+def test_its_control_groups_are_there_to_be_read(engine: Engine, shell: str, nothing_left: None, runtime: str) -> None:
+    script = "cd /sys/fs/cgroup; cat */pids.current pids.current; for at in . */; do mkdir $at/mine && echo made; done"
+    done = engine.docker("run", "--rm", "--runtime", runtime, shell, "sh", "-c", script)
+    if "unknown or invalid runtime" in done.stderr:
+        pytest.skip(f"there is no {runtime} on this machine")
+    assert "made" not in done.stdout
+    assert done.stdout.split()[0].isdecimal()
+
+
+@pytest.mark.parametrize("runtime", BINARIES)
+def test_the_binary_itself_knows_the_engines_containers(
+    engine: Engine, shell: str, name: str, nothing_left: None, runtime: str
+) -> None:
+    """What ``start`` changes in a container's state is changed, also where it is not what has started it."""
+    ident = engine.docker("run", "-d", "--name", name, "--runtime", runtime, shell, "sleep", "1000").out
+    pid = engine.docker("inspect", "-f", "{{.State.Pid}}", name).out
+    root = str(engine.root / "exec" / "runtime" / runtime / "state")
+    state = json.loads(engine.run(runtime, "--root", root, "state", ident).stdout)
+    assert (state["status"], str(state["pid"])) == ("running", pid)
+    assert "running" in engine.run(runtime, "--root", root, "list").stdout
+    engine.docker("rm", "-f", name).ok()
+    listed = [runtime, "--root", root, "list"]
+    engine.wait_until(lambda: ident not in engine.run(*listed).stdout, "it is gone there, too")
 
 
 @pytest.mark.parametrize("runtime", BINARIES)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,11 +37,16 @@ def boat(engine: Engine) -> Iterator[str]:
 def lxc(engine: Engine, command: str, ident: str, *args: str) -> str:
     """One of LXC's commands, as somebody would call it who knows the lxcpath."""
     [directory] = engine.root.rglob(f"lxc/containers/{ident}")
-    daemon = Path(f"{engine.root}/daemon.pid").read_text().strip()
-    argv = ["nsenter", f"--net=/proc/{daemon}/ns/net", command, "-P", str(directory.parent), "-n", ident, *args]
+    argv = [*inside(engine), command, "-P", str(directory.parent), "-n", ident, *args]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def inside(engine: Engine) -> list[str]:
+    """LXC's commands find one another by sockets of the network namespace."""
+    daemon = Path(f"{engine.root}/daemon.pid").read_text().strip()
+    return ["nsenter", f"--net=/proc/{daemon}/ns/net"]
 
 
 def test_lxcs_commands_know_the_container(engine: Engine, boat: str, docker_cli: str) -> None:
@@ -86,6 +94,70 @@ def test_a_preloaded_library_of_the_image_is_nothing_for_hooks(engine: Engine, d
     done = engine.docker("run", "--rm", "--runtime", "lxc", *flags, engine.image(), "cat", "/proc/sys/kernel/msgmax")
     assert done.out.splitlines()[-1] == "4242"
     assert done.code == 0
+
+
+def test_its_configuration_starts_by_hand(engine: Engine, docker_cli: str, tmp_path: Path) -> None:
+    """As the configuration says at its top: attach the root, take away what is gone, lxc-start."""
+    script = "echo up as $(id -u) in $(pwd) on $(hostname) with $A; exec sleep 1000"
+    flags = ["-e", "A=b c", "-u", "7:8", "-w", "/etc", "--hostname", "boat", "-m", "64m", "--read-only"]
+    flags += ["--cap-drop", "ALL", "--tmpfs", "/run"]
+    ident = engine.docker("run", "-d", "--runtime", "lxc", *flags, engine.image(), "sh", "-c", script).ok().out
+    [directory] = engine.root.rglob(f"lxc/containers/{ident}")
+    shutil.copytree(directory, tmp_path / "kept", ignore=lambda where, names: {"rootfs"} & set(names))
+    root = directory / "rootfs"
+    archive = tmp_path / "root.tar"
+    engine.docker("export", "-o", str(archive), ident).ok()
+    engine.docker("stop", "-t", "0", ident).ok()
+    engine.wait_until(lambda: not has_groups(ident), "LXC has gone")
+    started = None
+    try:
+        shutil.copytree(tmp_path / "kept", directory, dirs_exist_ok=True)
+        root.mkdir(exist_ok=True)
+        subprocess.run(["tar", "-xf", str(archive), "-C", str(root)], check=True)
+        for above in (root, *root.parents[:-1]):  # the user needs to pass, as everyone can in the engine's mount
+            above.chmod(above.stat().st_mode | 0o011)
+        config = directory / "config"
+        gone = ("lxc.namespace.share.net", f"lxc.mount.entry = {engine.root}/exec/bundles/")
+        lines = [line for line in config.read_text().splitlines() if not line.startswith(gone)]
+        config.write_text("\n".join([*lines, "lxc.net.0.type = empty"]) + "\n")
+        [command] = [line.partition(" -- ")[2] for line in lines if line.startswith("# lxc.init.cmd")]
+        argv = ["lxc-start", "-F", "-P", str(directory.parent), "-n", ident, "--", *shlex.split(command)]
+        argv = [*inside(engine), *argv]
+        started = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert started.stdout is not None
+        assert started.stdout.readline().strip() == "up as 7 in /etc on boat with b c"
+        assert "RUNNING" in lxc(engine, "lxc-info", ident, "-s")
+        lxc(engine, "lxc-stop", ident, "-k")
+        started.communicate(timeout=30)
+        engine.docker("start", ident).ok()  # and sampan takes it back
+    finally:
+        if started:
+            started.kill()
+        engine.docker("rm", "-f", ident).ok()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def has_groups(ident: str) -> bool:
+    return any(ident in names for _, names, _ in os.walk("/sys/fs/cgroup"))
+
+
+@pytest.mark.parametrize("victim", ["lxc-start", "monitor", "init"])
+def test_whoever_of_it_dies_nothing_is_left(engine: Engine, docker_cli: str, nothing_left: None, victim: str) -> None:
+    ident = engine.docker("run", "-d", "--runtime", "lxc", engine.image(), "sleep", "1000").ok().out
+    init = int(engine.docker("inspect", "-f", "{{.State.Pid}}", ident).out)
+    keeper = parent(init)
+    assert "lxc-start" in Path(f"/proc/{keeper}/comm").read_text()
+    os.kill({"lxc-start": keeper, "monitor": parent(keeper), "init": init}[victim], signal.SIGKILL)
+    status = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", ident]
+    engine.wait_until(lambda: engine.docker(*status).out == "exited 137", "its end is known")
+    engine.wait_until(lambda: not Path(f"/proc/{init}").exists(), "its init is gone")
+    engine.docker("start", ident).ok()
+    assert engine.docker("exec", ident, "echo", "again").out == "again"
+    engine.docker("rm", "-f", ident).ok()
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_what_it_cannot_do_is_told(engine: Engine, docker_cli: str) -> None:

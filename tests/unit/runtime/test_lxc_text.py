@@ -69,25 +69,9 @@ def test_a_mount_that_cannot_be_written_is_refused(source: bytes) -> None:
         text.mount(source, b"data", "none", ["bind"])
 
 
-def as_lxc_splits(command: bytes) -> list[bytes]:
-    """Its ``lxc_string_split_quoted``: blanks part words, and a pair of quotes is one, with nothing special in it."""
-    words, word, quote = [], bytearray(), 0
-    started = False
-    for byte in command:
-        if quote:
-            if byte == quote:
-                quote = 0
-            else:
-                word.append(byte)
-        elif byte in b"'\"":
-            quote, started = byte, True
-        elif byte in b" \t":
-            if started or word:
-                words.append(bytes(word))
-            word, started = bytearray(), False
-        else:
-            word.append(byte)
-    return words + ([bytes(word)] if started or word else [])
+def as_lxc_splits(value: bytes) -> list[bytes]:
+    """Tried with lxc-start 5.0.2: quotes mean nothing to it."""
+    return [word for word in value.split(b" ") if word]
 
 
 @given(st.lists(_NASTY, min_size=1))
@@ -100,5 +84,6 @@ def test_a_command_for_those_who_start_it_by_hand_is_the_same(args: list[bytes])
 
 
 def test_a_command_that_cannot_be_written_is_none() -> None:
-    assert text.command([b"sh", b"-c", b"echo 'a' \"b\""]) is None
+    assert text.command([b"sh", b"-c", b"echo a"]) is None
+    assert text.command([b"echo", b""]) is None
     assert text.command([b"a\nlxc.cap.keep = sys_admin"]) is None

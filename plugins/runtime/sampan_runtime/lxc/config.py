@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ _HEAD = """\
 Made by sampan for this run of the container, from what its engine, storage and network drivers gave. LXC's commands
 know the container: lxc-info, lxc-attach, lxc-freeze, with -P {lxcpath} -n {name}.
 To start it by hand, once sampan has stopped it: attach its root file system at lxc.rootfs.path (while sampan runs it,
-it is there for lxc-start alone), take away lxc.namespace.share.net or give it a network, and then
+it is there for lxc-start alone), take away mounts whose source has gone and lxc.namespace.share.net, and then
 lxc-start -F -P {lxcpath} -n {name}"""
 
 
@@ -128,7 +129,7 @@ def _first_process(made: Mapping[str, Any]) -> Iterator[bytes]:
     if made["groups"]:
         yield text.line("lxc.init.groups", ",".join(map(str, made["groups"])))
     yield text.comment("These are for a start by hand: sampan's own has them in another way, byte for byte.")
-    yield text.command(made["args"]) or text.comment("lxc.init.cmd: LXC has no way to write this container's command")
+    yield text.command(made["args"]) or text.comment(f"lxc.init.cmd cannot be written. {_by_hand(made['args'])}")
     if text.writable(made["cwd"]):
         yield text.line("lxc.init.cwd", made["cwd"])
     for name, value in made["env"].items():
@@ -136,6 +137,11 @@ def _first_process(made: Mapping[str, Any]) -> Iterator[bytes]:
             yield text.line("lxc.environment", name + b"=" + value)
         else:
             yield text.comment(f"lxc.environment: LXC has no way to write the value of {os.fsdecode(name)!r}")
+
+
+def _by_hand(args: list[bytes]) -> str:
+    words = shlex.join(map(os.fsdecode, args))
+    return f"By hand: lxc-start … -- {words}" if text.writable(os.fsencode(words)) else "It has line breaks."
 
 
 def cgroups(writes: Iterable[tuple[str, str]], unified: str | None, rules: Iterable[Mapping[str, Any]]) -> list[bytes]:

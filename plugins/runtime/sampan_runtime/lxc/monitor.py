@@ -83,7 +83,7 @@ _POWERFUL = ["-s", "lxc.cap.keep=", "-s", "lxc.init.uid=0", "-s", "lxc.init.gid=
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int, tuple[int, int]]:
     if process.start_time(order["pid"]) != order["start_time"]:
         raise StartFailed("the container has ended", 128)
-    log = f"{order['directory']}/attach.log"
+    log = f"{order['directory']}/attach-{os.getpid()}.log"
     argv = [*order["attach"], *_common(order, log), "-u", "0", "-g", "0", "-eCAP"]
     attempt = Attempt(order, argv, last.of_exec(order, stage.home_inside(order)), stdio)
     try:
@@ -92,6 +92,9 @@ def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int, 
         attempt.end(patience=5.0)
         _remove_leaf(order)
         raise stage.explained(failure, log, order) from None
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(log)  # noqa: PTH108
     return pid, attempt.terminal, (attempt.keeper, -1)
 
 

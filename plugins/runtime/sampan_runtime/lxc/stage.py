@@ -28,7 +28,7 @@ def build(order: dict[str, Any], root: int) -> bytes:
     """Enter the namespace, attach ``root`` in it, and write the configuration. The home directory of the user."""
     directory = order["directory"]
     os.makedirs(f"{directory}/rootfs", mode=0o711, exist_ok=True)  # noqa: PTH103
-    for name in (f"{order['id']}.log", "attach.log", "complaint"):
+    for name in (f"{order['id']}.log", "complaint"):
         with suppress(FileNotFoundError):
             os.unlink(f"{directory}/{name}")  # noqa: PTH108
     _set_early(order)

@@ -50,15 +50,8 @@ def _field(text: bytes) -> bytes:
 
 
 def command(args: list[bytes]) -> bytes | None:
-    """``lxc.init.cmd``, for those who start a container by hand; None if LXC has no way to write it.
-
-    It splits at white space and takes a pair of quotes as one word, with nothing special between them.
-    """
-    words = []
-    for arg in args:
-        if not writable(arg) or (b"'" in arg and b'"' in arg):
-            return None
-        quote = b'"' if b"'" in arg else b"'"
-        words.append(arg if _plain(arg) else quote + arg + quote)
-    joined = b" ".join(words)
-    return b"lxc.init.cmd = " + (b'"' + joined + b'"' if joined[:1] in b"'\"" else joined)
+    """``lxc.init.cmd``, for those who start a container by hand; None if LXC has no way to write it: it splits at white
+    space, whatever quotes there are."""
+    if any(arg.split() != [arg] or not writable(arg) for arg in args):
+        return None
+    return line("lxc.init.cmd", b" ".join(args))
