@@ -14,7 +14,7 @@ import socket
 from pathlib import Path
 from typing import NamedTuple
 
-from sampan.errors import Exhausted
+from sampan.errors import Conflict, Exhausted
 from sampan.linux import netns
 from sampan.linux.nftables import open_nftables
 from sampan.networks.names.resolvconf import SERVER
@@ -75,7 +75,10 @@ def _bind() -> tuple[socket.socket, socket.socket]:
 
 
 def _lead(port: int) -> None:
-    """In one transaction, so that there is no moment without a way."""
+    """In one transaction: where there was a way, there is no moment without one.
+
+    Taking the former one away costs a wait for all processors, so it is only done where there is one.
+    """
     rules = [
         'oif != "lo" accept',  # nearly all packets are done with here
         f"ip daddr {SERVER} udp dport {_PORT} udp dport set {port}",
@@ -83,12 +86,16 @@ def _lead(port: int) -> None:
         f"ip saddr {SERVER} udp sport {port} udp sport set {_PORT}",
         f"ip saddr {SERVER} tcp sport {port} tcp sport set {_PORT}",
     ]
+    table = (
+        f"create table ip {_TABLE}\n"
+        f"add chain ip {_TABLE} out {{ type filter hook output priority raw; policy accept; }}\n"
+        + "".join(f"add rule ip {_TABLE} out {rule}\n" for rule in rules)
+    )
     nftables = open_nftables()
     try:
-        nftables.run(
-            f"add table ip {_TABLE}\ndelete table ip {_TABLE}\nadd table ip {_TABLE}\n"
-            f"add chain ip {_TABLE} out {{ type filter hook output priority raw; policy accept; }}\n"
-            + "".join(f"add rule ip {_TABLE} out {rule}\n" for rule in rules)
-        )
+        try:
+            nftables.run(table)
+        except Conflict:
+            nftables.run(f"delete table ip {_TABLE}\n{table}")
     finally:
         nftables.close()
