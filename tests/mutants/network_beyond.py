@@ -129,5 +129,15 @@ class LeavesLinksInSandboxes(Macvlan):
         return
 
 
+@breaks(
+    "what nobody knows is removed from sandboxes of others, too",
+    call="restore",
+    caught_by="test_restore_removes_from_a_sandbox_what_nobody_knows",
+)
+class LooksOnlyWhereItIsTold(Macvlan):
+    def _note(self, endpoint: EndpointSpec, sandbox: Path) -> None:
+        return
+
+
 def _with_subnet(network: NetworkSpec) -> NetworkSpec:
     return msgspec.structs.replace(network, subnets=(Subnet(subnet="10.99.0.0/16", gateway="10.99.0.1"),))

@@ -127,9 +127,11 @@ class BeyondTests:
         place = net.join()
         need(bool(place.endpoint.addresses), "addresses")
         other.join(place.sandbox, interface="eth1", default_route=False)
+        alone = other.join()
         again = type(driver)(driver.host, driver.options)
         again.restore({one.spec.id: one.spec for one in (net, other)}, [place.joined()])
         assert set(links(place.sandbox)) == {"lo", "eth0"}
+        assert set(links(alone.sandbox)) == {"lo"}
 
 
 def need(has: bool, what: str) -> None:

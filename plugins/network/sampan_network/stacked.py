@@ -52,6 +52,7 @@ class Stacked(NetworkDriver):
         super().__init__(host, options)
         self._group = zlib.crc32(f"sampan/{self.kind}/{host.instance}".encode()) or 1
         self._netlink: Netlink | None = None
+        self._notes = host.exec_root / "endpoints"
         self._lock = threading.Lock()
         self._networks: dict[str, NetworkSpec] = {}
 
@@ -118,18 +119,23 @@ class Stacked(NetworkDriver):
             )
         namespace = inside.descriptor(sandbox)
         try:
+            self._note(endpoint, sandbox)
             with step("make a link on the parent", self.kind, f"{endpoint.interface} on {name}"):
                 self._make(network, endpoint, parent, namespace)
             with contextlib.ExitStack() as undo, step("give it addresses and routes", "link", endpoint.interface):
                 undo.callback(inside.remove, namespace, endpoint.interface, kind=self.kind, group=self._group)
                 inside.furnish(namespace, endpoint, self._ways(network, endpoint))
                 undo.pop_all()
+        except BaseException:
+            self._forget(endpoint.id)
+            raise
         finally:
             os.close(namespace)
 
     def leave(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
         if sandbox is not None:
             inside.remove(sandbox, endpoint.interface, kind=self.kind, group=self._group)
+        self._forget(endpoint.id)
 
     def route(self, network: NetworkSpec, endpoint: EndpointSpec, sandbox: Path | None) -> None:
         if sandbox is not None:
@@ -145,9 +151,12 @@ class Stacked(NetworkDriver):
             with _reported(f"network {network.name!r}"):
                 self.create_network(network)
         known = [one for one in joined if one.network in networks]
-        for sandbox in {one.sandbox for one in known}:
+        lost = self._noted({one.endpoint.id for one in known})
+        for sandbox in {one.sandbox for one in known} | {path for path in lost.values() if path.exists()}:
             with _reported(f"the sandbox {str(sandbox)!r}"):
                 self._tidy(sandbox, {one.endpoint.interface for one in known if one.sandbox == sandbox})
+        for ident in lost:
+            self._forget(ident)
         for one in known:
             with _reported(f"container {one.endpoint.container[:12]} on network {networks[one.network].name!r}"):
                 self._rejoin(networks[one.network], one)
@@ -214,6 +223,20 @@ class Stacked(NetworkDriver):
                 if links.link(inner, name):
                     raise Conflict(f"{what}: that name is taken inside") from error
             raise Conflict(f"{what}: its parent link {parent.name!r} takes no more: {error.message}") from error
+
+    def _note(self, endpoint: EndpointSpec, sandbox: Path) -> None:
+        """Where the endpoint's link is, for ``restore`` if nobody knows the endpoint then: links in a sandbox cannot be
+        found from the host."""
+        self._notes.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (self._notes / endpoint.id).write_text(str(sandbox))
+
+    def _forget(self, ident: str) -> None:
+        (self._notes / ident).unlink(missing_ok=True)
+
+    def _noted(self, known: set[str]) -> dict[str, Path]:
+        """The sandboxes of endpoints that are not known any more, by the endpoints' ids."""
+        notes = self._notes.iterdir() if self._notes.is_dir() else ()
+        return {path.name: Path(path.read_text()) for path in notes if path.name not in known}
 
     def _tidy(self, sandbox: Path, wanted: set[str]) -> None:
         """Remove links of this driver that were left in a sandbox by a join or leave that was cut short."""
