@@ -15,7 +15,7 @@ from harness import Engine, spots
 from harness.net import INSIDE, OUTSIDE
 from harness.spots import Spot
 from sampan.linux import netns, sysctl
-from sampan.testing.wires import Server, ask, silent
+from sampan.testing.wires import Server, ask, links, silent
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
@@ -200,3 +200,51 @@ def test_a_process_of_the_host_does_not_get_a_published_port_later(engine: Engin
         assert ask(spots.host(engine), "127.0.0.1", 8080)
     engine.docker("stop", "-t", "0", "boat").ok()
     assert bound().returncode == 0
+
+
+def test_a_flush_of_all_rules_is_healed_while_clients_come_and_go(engine: Engine, run: Run) -> None:
+    boat = run("boat", "-p", "8080:80")
+    outside = spots.outside(engine)
+    before = engine.leftovers()
+    with Server(boat, 80):
+        for _ in range(3):
+            engine.run("nft", "flush", "ruleset").ok()
+            assert ask(outside, INSIDE, 8080, patience=1.0) == OUTSIDE
+    engine.assert_as_before(before)
+    assert before.beyond(engine.leftovers()) == {}
+
+
+def test_names_and_settings_of_interfaces(engine: Engine, run: Run) -> None:
+    engine.docker("network", "create", "-o", "com.docker.network.container_iface_prefix=lan", "pier").ok()
+    try:
+        sysctls = "driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1"
+        boat = run("boat", "--network", f"name=pier,{sysctls}")
+        assert "lan0" in links(boat)
+        assert netns.inside(boat.fd, lambda: sysctl.read("net/ipv4/conf/lan0/log_martians")) == "1"
+        ferry = run("ferry", "--network", "name=pier,driver-opt=com.docker.network.endpoint.ifname=wan")
+        assert "wan" in links(ferry)
+        wrong = "name=pier,driver-opt=com.docker.network.endpoint.ifname=a/b"
+        refused = engine.docker("run", "--rm", "--network", wrong, engine.image(), "true")
+        assert refused.code == 125
+        assert "invalid interface name" in refused.stderr
+        engine.docker("rm", "-f", "boat", "ferry").ok()
+    finally:
+        engine.docker("network", "rm", "-f", "pier").ok()
+
+
+def test_gateway_modes(engine: Engine, run: Run) -> None:
+    mode = "com.docker.network.bridge.gateway_mode_ipv4"
+    refused = engine.docker("network", "create", "-o", f"{mode}=isolated", "open")
+    assert refused.code == 1
+    assert "isolated" in refused.stderr
+    engine.docker("network", "create", "--subnet", "10.77.0.0/24", "-o", f"{mode}=routed", "open").ok()
+    try:
+        boat, outside = run("boat", "--network", "open", "--ip", "10.77.0.9", "-p", "8080:80"), spots.outside(engine)
+        outside.ip("route", "replace", "10.77.0.0/24", "via", INSIDE)
+        with Server(boat, 80), Server(boat, 81), Server(outside, 80):
+            assert ask(outside, "10.77.0.9", 80) == OUTSIDE
+            assert ask(boat, OUTSIDE, 80) == "10.77.0.9"
+            assert silent(outside, "10.77.0.9", 81)
+        engine.docker("rm", "-f", "boat").ok()
+    finally:
+        engine.docker("network", "rm", "-f", "open").ok()

@@ -20,7 +20,7 @@ _SEEN_REPLY = 2  # IPS_SEEN_REPLY
 _TUPLE_IP, _TUPLE_PROTO = 1, 2
 _PROTO_NUM, _PROTO_DST_PORT = 1, 3
 _FILTER_ORIG_FLAGS, _FILTER_REPLY_FLAGS = 1, 2
-_BY_PROTOCOL_AND_PORT = 1 << 3 | 1 << 5
+_BY_PROTOCOL, _BY_PORT = 1 << 3, 1 << 5
 _HEADER = 4  # struct nfgenmsg
 
 
@@ -32,12 +32,10 @@ def forget_udp(ports: Collection[int]) -> int:
     forgotten = 0
     with Netlink(_NETLINK_NETFILTER) as netlink:
         for family in (socket.AF_INET, socket.AF_INET6):
-            for port in ports:
-                flows = netlink.ask(Message(_GET, NLM_F_DUMP, _search(family, port), "listing UDP flows"))
-                tuples = [attributes(flow, _HEADER).get(_TUPLE_ORIG, b"") for flow in flows]
-                ours = [one for one in tuples if _target(one) == (socket.IPPROTO_UDP, port)]
-                results = netlink.attempt(*(_removal(family, one) for one in ours))
-                forgotten += results.count(None)
+            flows = netlink.ask(Message(_GET, NLM_F_DUMP, _search(family, ports), "listing UDP flows"))
+            tuples = [attributes(flow, _HEADER).get(_TUPLE_ORIG, b"") for flow in flows]
+            ours = [one for one in tuples if _target(one) in {(socket.IPPROTO_UDP, port) for port in ports}]
+            forgotten += netlink.attempt(*(_removal(family, one) for one in ours)).count(None)
     return forgotten
 
 
@@ -68,13 +66,15 @@ def _ends(flow: bytes) -> tuple[bytes, bytes]:
     return fields.get(1) or fields.get(3, b""), fields.get(2) or fields.get(4, b"")  # CTA_IP_V4_SRC, _V6_SRC; _DST
 
 
-def _search(family: int, port: int) -> bytes:
+def _search(family: int, ports: Collection[int]) -> bytes:
+    """For UDP, and for the port if there is but one: a search goes through all flows there are, and takes its time."""
+    [port] = ports if len(ports) == 1 else [0]
     target = nested(
         _TUPLE_PROTO,
         attribute(_PROTO_NUM, bytes([socket.IPPROTO_UDP])),
         attribute(_PROTO_DST_PORT, struct.pack("!H", port)),
     )
-    flags = number(_FILTER_ORIG_FLAGS, _BY_PROTOCOL_AND_PORT) + number(_FILTER_REPLY_FLAGS, 0)
+    flags = number(_FILTER_ORIG_FLAGS, _BY_PROTOCOL | (_BY_PORT if port else 0)) + number(_FILTER_REPLY_FLAGS, 0)
     return _head(family) + nested(_TUPLE_ORIG, target) + nested(_FILTER, flags)
 
 

@@ -8,7 +8,6 @@ a sandbox are nobody's to look after then: the record says beforehand when they 
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, PortBinding
 from sampan.errors import SampanError
+from sampan.networks import interfaces
 from sampan.networks.joining import Joiner
 from sampan.networks.places import Place, WayOut, way_out
 from sampan.networks.ports import Wish, pinned
@@ -53,7 +53,8 @@ class Connector:
         if moves:
             _set(undo, container, rerouting=True)
             self._save(container)
-        interface = _free_name(places)
+        taken = {place.endpoint.spec.interface for place in places if place.endpoint.spec}
+        [interface] = interfaces.names([(new.endpoint, new.network)], taken)
         self._joiner.enter(undo, container, new, interface, sandbox, default=new.name in way.through and not moves)
         for place, spec in _moving(everything, way):
             _set(undo, place.endpoint, spec=spec)
@@ -147,11 +148,6 @@ def _route(undo: Undo, place: Place, spec: EndpointSpec, sandbox: Path) -> None:
     undo.push(place.driver.route, network, before, sandbox)
     with step("give or take the way out", "route", spec.interface, network.driver):
         place.driver.route(network, spec, sandbox)
-
-
-def _free_name(places: Iterable[Place]) -> str:
-    taken = {place.endpoint.spec.interface for place in places if place.endpoint.spec}
-    return next(name for name in map("eth{}".format, itertools.count()) if name not in taken)
 
 
 def _set(undo: Undo, record: Any, **fields: Any) -> None:

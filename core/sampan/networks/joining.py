@@ -24,6 +24,7 @@ from sampan.drivers import NetworkDriver
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Exhausted, Internal
+from sampan.networks import interfaces
 from sampan.networks.addresses import Addresses, mac_of
 from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
@@ -61,8 +62,9 @@ class Joiner:
         """Join all endpoints and publish all ports, or nothing; fills ``endpoint.spec`` and ``endpoint.ports``."""
         way = way_out(places)
         with Undo() as undo:
-            for index, place in enumerate(places):
-                self.enter(undo, container, place, f"eth{index}", sandbox, default=place.name in way.through)
+            named = zip(places, interfaces.names([(place.endpoint, place.network) for place in places]), strict=True)
+            for place, interface in named:
+                self.enter(undo, container, place, interface, sandbox, default=place.name in way.through)
                 if place.name == way.publisher and wishes:
                     self.publish(undo, container, place, wishes)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Invalid, NotFound
-from sampan.networks import ports
+from sampan.networks import interfaces, ports
 from sampan.types import Container, Endpoint, Network
 
 CONTAINER = "container:"
@@ -94,6 +94,7 @@ class Planner:
         mac = str(given.get("MacAddress") or "")
         if mac and not _MAC.fullmatch(mac):
             raise Invalid(f"{_SETTINGS}invalid MAC address {mac}: six bytes like 02:42:ac:11:00:02 are needed")
+        interfaces.check(given.get("DriverOpts") or {})
         return Endpoint(
             network=spec.id,
             network_name=spec.name,

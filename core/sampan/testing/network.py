@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -329,15 +330,23 @@ class NetworkDriverTests(BeyondTests, WayOutTests):
         net = make()
         one, other = net.join(), net.join()
         with outside.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-            client.settimeout(wires.PATIENCE)
+            client.settimeout(wires.SILENCE / 4)
             client.bind(("", 40404))
             client.sendto(b"?", (HOST_ADDRESS, 8080))  # too early: this flow, too, must not stick
             for place in (one, other):
                 place.publish(8080, protocol="udp")
                 with Server(place.sandbox, 80):
-                    client.sendto(b"?", (HOST_ADDRESS, 8080))
-                    assert client.recv(64).decode() == OUTSIDE_ADDRESS
+                    assert self._answer_to_many(client) == OUTSIDE_ADDRESS
                 place.unpublish()
+
+    def _answer_to_many(self, client: socket.socket) -> str:
+        """What comes back to one who sends again and again, as long as a flow that is stuck is kept."""
+        deadline = time.monotonic() + wires.PATIENCE
+        while time.monotonic() < deadline:
+            client.sendto(b"?", (HOST_ADDRESS, 8080))
+            with contextlib.suppress(OSError):
+                return client.recv(64).decode()
+        return ""
 
     def test_a_port_is_published_over_ipv6(
         self, features: NetworkFeatures, make: Callable[..., Net], outside: Namespace

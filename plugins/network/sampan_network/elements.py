@@ -29,7 +29,7 @@ def of_network(owner: str, network: NetworkSpec, bridge: str, settings: Settings
     for subnet in subnets:
         yield Element(f"own{subnet.version}", f'"{bridge}" . {subnet}')
         if settings.masquerade and not sealed and settings.mode(str(subnet)) != ROUTED:
-            yield Element(f"nat{subnet.version}", str(subnet))
+            yield Element(f"nat{subnet.version}", f"ipv{subnet.version} . {subnet}")
 
 
 def reached(owner: str, settings: Settings) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import threading
 from collections.abc import Collection, Sequence
 
 from sampan.drivers.types import PortBinding
@@ -13,8 +14,13 @@ from sampan_network.firewall import Firewall
 
 
 def forget(ports: Sequence[PortBinding]) -> None:
-    """Have clients that keep sending datagrams find the new place. Where that cannot be, they find it in minutes."""
-    _forget_udp({port.host_port for port in ports if port.protocol == "udp"})
+    """Have clients that keep sending datagrams find the new place, soon: looking for their flows takes the kernel long.
+
+    Where that cannot be, they find it in minutes.
+    """
+    numbers = {port.host_port for port in ports if port.protocol == "udp"}
+    if numbers:
+        threading.Thread(target=_forget_udp, args=[numbers], name="forgetting", daemon=True).start()
 
 
 def mend(firewall: Firewall) -> None:
@@ -23,7 +29,7 @@ def mend(firewall: Firewall) -> None:
     maps = ("ports4", "ports6", "anyports4", "anyports6")
     ends = [one.key.split(" . ")[-2:] for one in wanted if one.set in maps]
     _forget_udp({int(port) for protocol, port in ends if protocol == "udp"})
-    sources = [ipaddress.ip_network(one.key) for one in wanted if one.set in ("nat4", "nat6")]
+    sources = [ipaddress.ip_network(one.key.split(" . ")[1]) for one in wanted if one.set in ("nat4", "nat6")]
     with contextlib.suppress(SampanError, OSError):
         conntrack.forget_unanswered(sources)
 

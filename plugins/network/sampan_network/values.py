@@ -15,9 +15,9 @@ from sampan.linux.links import NAME_MAX
 MTU = "com.docker.network.driver.mtu"
 SMALLEST_MTU, LARGEST_MTU = 68, 65535
 SYSCTLS = "com.docker.network.endpoint.sysctls"
-"""An option of an endpoint: ``net.ipv4.conf.IFNAME.log_martians=1,…``; IFNAME stands for its interface."""
+"""An option of an endpoint: ``net.ipv4.conf.IFNAME.log_martians=1,…``; IFNAME, in any case, is its interface."""
 
-_SYSCTL = re.compile(r"(net\.(?:ipv4|ipv6|mpls)\.(?:[a-z0-9_]+\.)*)IFNAME((?:\.[a-z0-9_]+)+)=([^=/]{1,64})")
+_SYSCTL = re.compile(r"(net\.(?:ipv4|ipv6|mpls)\.(?:[a-z0-9_]+\.)*)(?i:IFNAME)((?:\.[a-z0-9_]+)+)=([^=/]{1,64})")
 _LINK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]*")
 
 

@@ -98,8 +98,8 @@ def test_an_element_of_a_port_that_is_missing(driver: Bridge, place: Place) -> N
 
 
 def test_elements_of_the_network_that_are_missing(driver: Bridge, place: Place) -> None:
-    nft("delete element inet sampan-d0c70a11 nat4 { 10.21.0.0/16 }")
-    assert ["10.21.0.0/16 in nat4" in one for one in wrong(driver, place)] == [True]
+    nft("delete element inet sampan-d0c70a11 nat4 { ipv4 . 10.21.0.0/16 }")
+    assert ["ipv4 . 10.21.0.0/16 in nat4" in one for one in wrong(driver, place)] == [True]
     nft("flush ruleset")
     assert len(wrong(driver, place)) == 3, "the network and both ports"
 
