@@ -282,14 +282,16 @@ class Networks:
         return self._sandboxes.users(container_id)
 
     def gateway(self, container: Container) -> str:
-        """The host's address on the container's way out, or ``""``: what ``host-gateway`` means."""
+        """What ``host-gateway`` means: the host's address on the container's way out, without one that on the default
+        network, as with Docker; or ``""``."""
         for endpoint in container.endpoints.values():
             if endpoint.spec and endpoint.spec.default_route and endpoint.spec.addresses:
                 network = self._records.by_id(endpoint.network)
                 if network is None or not network.spec.subnets or self._features(network).parent:
                     return ""  # the host is not there, or nobody has told where
                 return network.spec.subnets[0].gateway
-        return ""
+        usual = self._records.by_name(defaults.NAME)
+        return usual.spec.subnets[0].gateway if usual and usual.spec.subnets else ""
 
     def _own_sandbox(self, container: Container) -> bool:
         mode = self._mode(container.host_config)
