@@ -6,6 +6,7 @@ last process, and a detached file system with its last descriptor.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -69,22 +70,16 @@ def path_in(directory: int, name: str) -> str:
 
 
 def _part(path: str | bytes) -> None:
-    mounts.mount("none", _mount_point(path), None, mounts.MS_PRIVATE)
-
-
-def _mount_point(path: str | bytes) -> str:
-    """Where the mount is attached on which ``path`` lies (proc_pid_fdinfo(5), proc_pid_mountinfo(5))."""
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        number = next(
-            line.split()[1] for line in _lines(f"/proc/thread-self/fdinfo/{fd}") if line.startswith(b"mnt_id:")
-        )
-        line = next(line for line in _lines("/proc/thread-self/mountinfo") if line.split(b" ", 1)[0] == number)
-        return os.fsdecode(line.split()[4].decode("unicode_escape").encode("latin-1"))  # a space is \\040 there
-    finally:
-        os.close(fd)
-
-
-def _lines(path: str) -> list[bytes]:
-    with open(path, "rb") as file:  # noqa: PTH123 - pathlib is dear in the launcher
-        return file.read().splitlines()
+    """Make the mount private on which ``path`` lies. It is the next above that the kernel takes for one: to ask for the
+    table of mounts instead would be dear where there are many (mount(2), EINVAL)."""
+    place = os.path.realpath(os.fsdecode(path))
+    while True:
+        try:
+            mounts.mount("none", place, None, mounts.MS_PRIVATE)
+        except OSError as error:
+            above = os.path.dirname(place)  # noqa: PTH120
+            if error.errno != errno.EINVAL or above == place:
+                raise
+            place = above
+        else:
+            return
