@@ -5,6 +5,7 @@ The first half makes messages for :meth:`Netlink.run`, any number of which go in
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import socket
 import struct
@@ -275,13 +276,20 @@ def addresses(netlink: Netlink) -> dict[int, list[str]]:
 def routes(netlink: Netlink) -> list[Network]:
     """What the host can reach other than by default: the destinations of its main table (all families)."""
     found: list[Network] = []
-    for body in netlink.ask(Message(_GETROUTE, NLM_F_DUMP, _RTMSG.pack(*[0] * 9), "listing routes")):
+    wanted = _RTMSG.pack(0, 0, 0, 0, _RT_TABLE_MAIN, 0, 0, _RTN_UNICAST, 0)
+    for body in netlink.ask(Message(_GETROUTE, NLM_F_DUMP, wanted, "listing routes")):
         _, length, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(body)
         if table != _RT_TABLE_MAIN or kind != _RTN_UNICAST or not length:
             continue  # most are: a look into them all would take longer than the listing
         if destination := attributes(body, _RTMSG.size).get(_RTA_DST):
-            found.append(ipaddress.ip_network((destination, length), strict=False))
+            found.append(_destination(destination, length))
     return found
+
+
+@functools.lru_cache(4096)
+def _destination(address: bytes, length: int) -> Network:
+    """Routes are listed again and again, and reckoning with addresses takes longer than that."""
+    return ipaddress.ip_network((address, length), strict=False)
 
 
 def _upper(

@@ -8,6 +8,7 @@ joining a container to a network cost its kernel work and no more. The messages 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -24,7 +25,7 @@ _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _NLM_F_CAPPED, _NLM_F_ACK_TLVS = 0x100, 0x200
 _NLMSGERR_ATTR_MSG = 1
 _NLA_F_NESTED, _NLA_TYPE_MASK = 0x8000, 0x3FFF
-_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK = 270, 10, 11
+_SOL_NETLINK, _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 270, 10, 11, 12
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -63,14 +64,18 @@ class Message(NamedTuple):
 class Netlink:
     """One socket in the network namespace of the thread that makes it, usable from any thread. Thread-safe."""
 
-    def __init__(self, protocol: int = 0) -> None:
-        """``protocol`` is one of netlink(7)'s; 0 is NETLINK_ROUTE."""
+    def __init__(self, protocol: int = 0, *, choosy: bool = False) -> None:
+        """``protocol`` is one of netlink(7)'s; 0 is NETLINK_ROUTE. ``choosy``: dumps have only what their request's
+        header describes, if the kernel can do that (``NETLINK_GET_STRICT_CHK``)."""
         self._lock = threading.Lock()
         self._sequence = 0
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.settimeout(_TIMEOUT)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(_SOL_NETLINK, _NETLINK_EXT_ACK, 1)
+        if choosy:
+            with contextlib.suppress(OSError):
+                self._socket.setsockopt(_SOL_NETLINK, _NETLINK_GET_STRICT_CHK, 1)
         self._socket.bind((0, 0))
 
     def close(self) -> None:

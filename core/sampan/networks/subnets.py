@@ -39,7 +39,7 @@ def _parsed(subnet: str) -> IPNetwork:
 
 def host_routes() -> list[IPNetwork]:
     """What the host reaches by routes of its own: networks there would cut it off."""
-    with Netlink() as netlink:
+    with Netlink(choosy=True) as netlink:
         return links.routes(netlink)
 
 
