@@ -15,7 +15,7 @@ from sampan.linux.netlink import Netlink
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-_CONFIG = "invalid network config:\n"
+_CONFIG = "invalid network config: "
 
 
 class Pool(Protocol):

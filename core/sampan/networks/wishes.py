@@ -13,7 +13,7 @@ from sampan.networks import interfaces, ports
 from sampan.types import Container, Endpoint, Network
 
 CONTAINER = "container:"
-_SETTINGS = "invalid endpoint settings:\n"
+_SETTINGS = "invalid endpoint settings: "
 _SHARES = "container sharing network namespace with another container or host cannot be connected to any other network"
 _ALONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
 _MAC = re.compile(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}")
