@@ -131,6 +131,15 @@ def test_it_is_on_an_internal_network(doctor: Doctor) -> None:
     assert not doctor.fetched("http://127.0.0.1:8090/")
 
 
+def test_it_was_disconnected(doctor: Doctor) -> None:
+    doctor.run("adrift", "-p", "8093:80")
+    doctor.engine.docker("network", "disconnect", "bridge", "adrift").ok()
+    assert "adrift was disconnected from all its networks" in doctor.says("adrift:80")
+    doctor.engine.docker("network", "connect", "bridge", "adrift").ok()
+    assert "is reachable" in doctor.says("adrift:80")
+    doctor.engine.docker("rm", "-f", "adrift").ok()
+
+
 def test_it_does_not_run_and_the_exit_status_says_so(doctor: Doctor) -> None:
     doctor.run("lost", "--network", "none")
     assert "has no network (--network none)" in doctor.says("lost:80")

@@ -11,6 +11,8 @@ from sampan.linux import links, netns
 from sampan.linux.listeners import Listener, listeners, owner
 from sampan.linux.netlink import Netlink
 
+_OWN_NAMES = "127.0.0.11"  # where the engine itself answers questions for names
+
 
 def listening(pid: int, port: int, protocol: str, addresses: Sequence[str]) -> Iterator[Finding]:
     """Does a program listen on the port, where packets for one of ``addresses`` (none: any of the host's) come?"""
@@ -20,6 +22,7 @@ def listening(pid: int, port: int, protocol: str, addresses: Sequence[str]) -> I
     except OSError:
         yield wrong(about, "the container has just ended", "see its log")
         return
+    found = [one for one in found if one.address != _OWN_NAMES]
     here = [one for one in found if one.port == port]
     if not here:
         yield wrong(about, f"nothing inside listens on {what}{_others(found, protocol)}", _no_listener(found, protocol))
