@@ -9,10 +9,12 @@ import msgspec
 
 from mutants.network import MUTANTS, breaks
 from sampan.drivers.network import Joined
-from sampan.drivers.types import EndpointSpec, NetworkFeatures, NetworkSpec, Subnet
+from sampan.drivers.types import EndpointSpec, Finding, NetworkFeatures, NetworkSpec, PortBinding, Subnet
+from sampan.errors import NotFound
 from sampan.linux import links
 from sampan_network import inside, stacked, values
 from sampan_network.bridge import Bridge
+from sampan_network.firewall import Element
 from sampan_network.macvlan import Macvlan
 
 __all__ = ["MUTANTS"]
@@ -141,3 +143,35 @@ class LooksOnlyWhereItIsTold(Macvlan):
 
 def _with_subnet(network: NetworkSpec) -> NetworkSpec:
     return msgspec.structs.replace(network, subnets=(Subnet(subnet="10.99.0.0/16", gateway="10.99.0.1"),))
+
+
+# ── what the doctor is told ──────────────────────────────────────────────────────────────────────────────────────
+
+_LOOK = "test_what_is_right_is_not_called_wrong_and_looking_changes_nothing"
+
+
+@breaks("what is right is not called wrong", call="examine", caught_by=_LOOK)
+class NeverContent(Bridge):
+    def examine(
+        self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
+    ) -> Sequence[Finding]:
+        return [Finding(about=network.name, says="it might break", mark="wrong", remedy="look again")]
+
+
+@breaks("looking changes nothing", call="examine", caught_by=_LOOK)
+class PublishesWhileItLooks(Bridge):
+    def examine(
+        self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
+    ) -> Sequence[Finding]:
+        self._firewall.add([Element("bridges", '"looked"')])
+        return ()
+
+
+@breaks("what was never made can be looked at", call="examine", caught_by="test_what_was_never_made_can_be_looked_at")
+class LooksAtWhatIsNot(Bridge):
+    def examine(
+        self, network: NetworkSpec, endpoint: EndpointSpec | None = None, ports: Sequence[PortBinding] = ()
+    ) -> Sequence[Finding]:
+        if self.bridge_name(network) not in links.links(self._host()):
+            raise NotFound(f"no network {network.name}")
+        return ()

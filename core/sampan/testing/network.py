@@ -32,6 +32,7 @@ from sampan.drivers.types import CONTRACT_VERSION, Host, NetworkFeatures, Networ
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.testing import wires
 from sampan.testing.beyond import WORLD, Beyond, BeyondTests
+from sampan.testing.looks import LookTests
 from sampan.testing.places import Net, Place, awake
 from sampan.testing.ways import WayOutTests, addressed
 from sampan.testing.wires import Namespace, Server, ask, links, rules, silent
@@ -42,7 +43,7 @@ HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
 
 
 @pytest.mark.usefixtures("sampan_root")
-class NetworkDriverTests(BeyondTests, WayOutTests):
+class NetworkDriverTests(BeyondTests, LookTests, WayOutTests):
     """What every network driver promises (see :mod:`sampan.drivers.network`)."""
 
     family: ClassVar[str] = "network"

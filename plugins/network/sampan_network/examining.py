@@ -14,6 +14,9 @@ from sampan_network.firewall import Element, Firewall
 
 _AGAIN = "restart the daemon: it makes again what is missing"
 
+_TURNED = ("ports4", "anyports4")
+"""Where ports are that answer on 127.0.0.1, too."""
+
 
 class Made(NamedTuple):
     """What should be there. ``link`` is the host's end of the endpoint's pair, ``""`` if it is about the network alone;
@@ -80,7 +83,7 @@ def _forwarding(made: Made) -> Iterator[Finding]:
             what = f"the host does not forward {family}: nothing gets from or to a container through it"
             yield _wrong(name, what, f"sysctl -w {name}=1, and look who turned it off")
     setting = f"net/ipv4/conf/{made.bridge}/route_localnet"
-    if made.ports and False in versions and not _is_on(setting):
+    if any(element.set in _TURNED for _, element in made.ports) and not _is_on(setting):
         name = setting.replace("/", ".")
         what = "what was published does not answer on 127.0.0.1: the bridge takes no packets for it any more"
         yield _wrong(name, what, f"sysctl -w {name}=1")
