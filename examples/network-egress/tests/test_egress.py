@@ -1,5 +1,8 @@
 """The egress driver keeps the promises of the network contract, and its own: the list is what is reached."""
 
+import threading
+import time
+
 import msgspec
 import pytest
 from sampan_egress.allowed import Allowed, check
@@ -55,6 +58,18 @@ class TestEgress(NetworkDriverTests):
         assert allowed.subnets(4) == ["192.0.2.1/32", "198.51.100.0/24"]
         allowed.refresh()
         assert allowed.subnets(4) == ["192.0.2.2/32", "198.51.100.0/24"]
+
+    def test_a_resolver_that_is_silent_holds_up_nothing_else(self, monkeypatch):
+        monkeypatch.setattr("sampan_egress.allowed.PATIENCE", 0.2)
+        silence = threading.Event()
+        names = [f"{number}.example" for number in range(10)]
+        allowed = Allowed(
+            [*names, "good.example"], 60, lambda name: ["192.0.2.1"] if name[0] == "g" else [str(silence.wait())]
+        )
+        began = time.monotonic()
+        allowed.refresh()
+        assert allowed.subnets(4) == ["192.0.2.1/32"]
+        assert time.monotonic() - began < 5
 
     @pytest.mark.parametrize("entry", ["a b", "10.0.0.0/99", "300.1.1.1", "-x.example", "a/b", 'x" drop', "{x}", ""])
     def test_what_cannot_be_allowed_is_named(self, driver, entry):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -12,6 +13,8 @@ from sampan.errors import Invalid
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str], Iterable[str]]
+
+PATIENCE = 5.0  # seconds for all names of a list together
 
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
@@ -50,9 +53,20 @@ class Allowed:
         self._seen: dict[Network, float] = {}
 
     def refresh(self) -> None:
+        """Look all names up, at once: a resolver that is silent (at boot, say) is waited for a few seconds, not for
+        each name anew. A name that is late is asked for again the next time."""
+        answers: dict[str, Iterable[str]] = {}
+        threads = [
+            threading.Thread(target=lambda name=name: answers.update({name: self._resolve(name)}), daemon=True)
+            for name in self.names
+        ]
+        for thread in threads:
+            thread.start()
         now = time.monotonic()
-        for name in self.names:
-            self._seen |= {ipaddress.ip_network(each.partition("%")[0]): now for each in self._resolve(name)}
+        for thread in threads:
+            thread.join(max(0.0, now + PATIENCE - time.monotonic()))
+        for found in list(answers.values()):
+            self._seen |= {ipaddress.ip_network(each.partition("%")[0]): now for each in found}
         self._seen = {each: when for each, when in self._seen.items() if now - when <= self._keep}
 
     def subnets(self, version: int) -> list[str]:
