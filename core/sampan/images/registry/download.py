@@ -90,21 +90,19 @@ class Downloads:
             raise Temporary(f"blob {partial.digest} ended {far}: unexpected EOF")
 
     async def _take(self, response: ClientResponse, partial: Partial, shared: _Shared) -> None:
-        since, before = time.monotonic(), partial.size
+        pace = _Pace(self._patience)
         pending = bytearray()
-        async for piece in response.content.iter_any():
-            pending += piece
-            if len(pending) >= CHUNK or partial.size + len(pending) >= partial.whole:
-                await in_thread(partial.write, pending)
-                pending = bytearray()
-                shared.move(partial.size, partial.whole)
-            if (passed := time.monotonic() - since) > self._patience:
-                reached = partial.size + len(pending)
-                if reached - before < SLOWEST * passed:
+        try:
+            async for piece in response.content.iter_any():
+                pending += piece
+                if len(pending) >= CHUNK or partial.size + len(pending) >= partial.whole:
+                    full, pending = pending, bytearray()
+                    await in_thread(partial.write, full)
+                    shared.move(partial.size, partial.whole)
+                if pace.is_lost(len(piece)):
                     raise Temporary(f"{response.url.host} sends less than {SLOWEST} bytes a second")
-                since, before = time.monotonic(), reached
-        if pending:
-            await in_thread(partial.write, pending)
+        finally:
+            partial.write(pending)  # whatever has come is not fetched again
 
     @asynccontextmanager
     async def _place(self, line: Line) -> AsyncIterator[None]:
@@ -125,6 +123,25 @@ class Downloads:
             shared.lines.remove(line)
             if not shared.lines:
                 self._busy.pop(digest, None)
+
+
+class _Pace:
+    """Is a server as slow as one that is silent?"""
+
+    def __init__(self, patience: float) -> None:
+        self._patience = patience
+        self._since = time.monotonic()
+        self._count = 0
+
+    def is_lost(self, more: int) -> bool:
+        """``more`` bytes have come."""
+        self._count += more
+        passed = time.monotonic() - self._since
+        if passed < self._patience:
+            return False
+        lost = self._count < SLOWEST * passed
+        self._since, self._count = time.monotonic(), 0
+        return lost
 
 
 class _Shared:
