@@ -63,6 +63,7 @@ class Wild:
         self.received: Counter[str] = Counter()  # bytes of uploads, by repository
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.given: list[str] = []  # tokens
+        self.proxied: list[str] = []  # URLs
         self._handlers: list[tuple[re.Pattern[str], Handler]] = []
         self._listener = _listener(engine.net.inside, host, port)
         registry = self
@@ -143,6 +144,9 @@ class Request(BaseHTTPRequestHandler):
         return
 
     def do_GET(self) -> None:
+        if self.path.startswith("http://"):  # it serves as a proxy, too
+            self.wild.proxied.append(self.path)
+            self.path = "/" + self.path.split("/", 3)[3]
         what = f"{self.command} {self.path}"
         self.wild.asked.append((self.command, self.path, {name.lower(): value for name, value in self.headers.items()}))
         try:

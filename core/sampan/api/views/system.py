@@ -12,7 +12,9 @@ from sampan import __version__
 from sampan.api.router import NEWEST, OLDEST
 from sampan.api.times import rfc3339
 from sampan.api.views import host
+from sampan.config import RegistriesConfig, RegistryHost
 from sampan.containers import logconfig
+from sampan.images.registry import proxies
 from sampan.linux import abilities
 from sampan.linux.abilities import Abilities
 from sampan.types import Status
@@ -92,6 +94,7 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns", *(["name=userns"] if engine.ids else [])],
         "DefaultAddressPools": [{"Base": str(p.base), "Size": p.size} for p in config.network.default_address_pools],
         "LiveRestoreEnabled": True,
+        **_registries(config.registries),
         **_ABSENT,
         "Warnings": warnings(abilities.of_host()) or None,
     }
@@ -139,17 +142,29 @@ def _plugins(engine: Engine) -> dict[str, Any]:
     }
 
 
+def _registries(config: RegistriesConfig) -> dict[str, Any]:
+    """How registries are reached."""
+    hosts = {"docker.io": RegistryHost(), **config.hosts}
+    known = {
+        name: {"Name": name, "Mirrors": host.mirrors, "Secure": not host.insecure, "Official": name == "docker.io"}
+        for name, host in hosts.items()
+    }
+    proxy = proxies.told()
+    return {
+        "RegistryConfig": {
+            "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
+            "IndexConfigs": known,
+            "Mirrors": hosts["docker.io"].mirrors or None,
+        },
+        "HttpProxy": proxy["http_proxy"],
+        "HttpsProxy": proxy["https_proxy"],
+        "NoProxy": proxy["no_proxy"],
+    }
+
+
 _ABSENT: dict[str, Any] = {
     "IndexServerAddress": "https://index.docker.io/v1/",
-    "RegistryConfig": {
-        "InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"],
-        "IndexConfigs": {"docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}},
-        "Mirrors": None,
-    },
     "GenericResources": None,
-    "HttpProxy": "",
-    "HttpsProxy": "",
-    "NoProxy": "",
     "Swarm": {
         "NodeID": "",
         "NodeAddr": "",

@@ -18,11 +18,13 @@ HUB = "registry-1.docker.io"
 
 
 class Trust(NamedTuple):
-    """``authorities`` and ``clients`` (certificate and key) are files in PEM; ``insecure``: nobody is checked."""
+    """``authorities`` and ``clients`` (certificate and key) are files in PEM; ``insecure``: nobody is checked.
+    ``written`` tells whether any of the files is another than before."""
 
     insecure: bool = False
     authorities: tuple[str, ...] = ()
     clients: tuple[tuple[str, str], ...] = ()
+    written: tuple[int, ...] = ()
 
 
 class Endpoint(NamedTuple):
@@ -68,4 +70,6 @@ def _trust(domain: str, config: RegistriesConfig) -> Trust:
             if not key.exists():
                 raise Invalid(f"missing key {key.name} for client certificate {path}")
             clients.append((str(path), str(key)))
-    return Trust(host.insecure or is_local(domain), tuple(authorities), tuple(clients))
+    files = [*authorities, *(name for pair in clients for name in pair)]
+    written = tuple(Path(file).stat().st_mtime_ns for file in files if Path(file).exists())
+    return Trust(host.insecure or is_local(domain), tuple(authorities), tuple(clients), written)

@@ -161,6 +161,8 @@ class told:
             raise failure(f"{self._what}: {self._host} has been silent for {seconds:g} seconds: i/o timeout") from None
         if isinstance(error, aiohttp.ClientConnectorError):
             raise self._unreachable(error) from None
+        if isinstance(error, aiohttp.ClientHttpProxyError):
+            raise Unreachable(f"{self._what}: the proxy answers with the status {error.status}") from None
         if isinstance(error, aiohttp.InvalidURL):
             raise Invalid(f"{self._what}: this is no URL") from None
         if isinstance(error, aiohttp.ClientResponseError):
