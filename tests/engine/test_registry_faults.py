@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import signal
 import sys
@@ -41,6 +42,7 @@ def registry(engine: Engine, served: Wild) -> Iterator[Wild]:
     served.behave()
     served.blobs.clear()
     served.manifests.clear()
+    served.uploads.clear()
     yield served
     for image in engine.api("GET", "/images/json")[1]:
         engine.api("DELETE", f"/images/{image['Id']}?force=true")
@@ -460,6 +462,31 @@ def test_a_push_that_is_broken_off_goes_on_where_it_was(engine: Engine, registry
     assert blob["digest"] in registry.blobs
     others = sum(len(data) for digest, data in registry.blobs.items() if digest != blob["digest"])
     assert registry.received["a"] == blob["size"] + others, "no byte was sent twice"
+
+
+def test_the_daemon_is_killed_in_the_middle_of_a_push(engine: Engine, registry: Wild) -> None:
+    blob = here(engine, registry)
+    taken = itertools.count()
+
+    def slow(request: Request) -> bool:
+        time.sleep(0.3 if next(taken) else 0)
+        return False
+
+    registry.on("PATCH", slow)
+    client = engine.popen("docker", "push", registry.name("a:1"), stdout=-3, stderr=-3)
+    engine.wait_until(lambda: registry.received["a"] >= 1 << 20, "some of it has been sent")
+    engine.wait_until(lambda: list((engine.data / "content" / "uploads").iterdir()), "that is written down")
+    engine.kill()
+    client.wait()
+    time.sleep(0.5)  # whatever the registry was doing
+    before = len(max(registry.uploads.values(), key=len))
+    assert before >= 1 << 20
+    registry.behave()
+    engine.start()
+    engine.docker("push", registry.name("a:1")).ok()
+    others = sum(len(data) for digest, data in registry.blobs.items() if digest != blob["digest"])
+    assert registry.received["a"] == blob["size"] + others - before, "it went on where it was"
+    assert list((engine.data / "content" / "uploads").iterdir()) == []
 
 
 def test_a_push_that_nobody_takes(engine: Engine, registry: Wild) -> None:

@@ -92,7 +92,7 @@ def _of_entry(entry: dict[str, Any], registry: str) -> dict[str, str]:
         import binascii
 
         try:
-            text = binascii.a2b_base64(str(entry["auth"])).decode()
+            text = binascii.a2b_base64(str(entry["auth"]), strict_mode=True).decode()
         except ValueError:
             raise Failure(f"{path()} is damaged: the credentials for {registry} are not base64") from None
         found["username"], _, found["password"] = text.rstrip("\0").partition(":")

@@ -23,6 +23,7 @@ from sampan.images.leases import Leases
 from sampan.images.records import Records, familiar_names
 from sampan.images.references import Reference
 from sampan.images.registry.partials import Partials
+from sampan.images.registry.unfinished import Unfinished
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Image, Layer
@@ -59,6 +60,7 @@ class Images:
         self._intake = Intake(self._content, self._layers, self._records)
         self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
         self._partials = Partials(self._content)
+        self._unfinished = Unfinished(self._content.root / "uploads")
         self._config = config
         self._events = events
         self.in_use: Callable[[str], list[Container]] = lambda ident: []
@@ -71,6 +73,7 @@ class Images:
             self._layers.know(image.layers)
         self._leases.sweep()
         self._partials.open()
+        self._unfinished.open()
 
     @cached_property
     def registries(self) -> Registries:
@@ -82,7 +85,7 @@ class Images:
         store = Store(
             self._content, self._partials, self._layers, self._leases, self._intake, self._records, self._pulled
         )
-        source = Source(self._content, self._leases, self._records, self._pushed)
+        source = Source(self._content, self._unfinished, self._leases, self._records, self._pushed)
         return Registries(self._config.registries, store, source)
 
     def to_push(self, name: Reference) -> list[tuple[Image, str]]:

@@ -34,6 +34,7 @@ from sampan.images.registry.loop import in_thread
 from sampan.images.registry.progress import Board, Line
 from sampan.images.registry.repository import Repository
 from sampan.images.registry.together import Together
+from sampan.images.registry.unfinished import Unfinished
 from sampan.images.registry.upload import Uploads
 from sampan.types import Image, Layer
 
@@ -42,6 +43,7 @@ class Source(NamedTuple):
     """Where what is pushed lies. ``pushed`` makes known what an image is called in a registry."""
 
     content: ContentStore
+    unfinished: Unfinished
     leases: Leases
     records: Records
     pushed: Callable[[Image, Reference, Document], None]

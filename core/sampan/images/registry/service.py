@@ -44,7 +44,7 @@ class Registries:
         self._store = store
         self._source = source
         self._loop = Loop()
-        self._uploads = Uploads(config.uploads, config.piece, config.patience)
+        self._uploads = Uploads(source.unfinished, config.uploads, config.piece, config.patience)
         self._downloads = Downloads(store.content, store.partials, config.downloads, config.patience)
 
     def pull(self, wish: Wish, tell: Tell = silent, leaving: Leaving = stays) -> list[Image]:

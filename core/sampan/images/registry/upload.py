@@ -18,6 +18,7 @@ from sampan.images.registry.loop import in_thread
 from sampan.images.registry.persistence import persistently
 from sampan.images.registry.progress import Line
 from sampan.images.registry.repository import Repository
+from sampan.images.registry.unfinished import Unfinished
 
 SETTLING = 300.0  # seconds that a registry gets to put away what it was sent
 
@@ -25,7 +26,8 @@ SETTLING = 300.0  # seconds that a registry gets to put away what it was sent
 class Uploads:
     """All uploads of this engine. Its methods are for the registries' loop."""
 
-    def __init__(self, most: int, piece: int, patience: float) -> None:
+    def __init__(self, unfinished: Unfinished, most: int, piece: int, patience: float) -> None:
+        self._unfinished = unfinished
         self._piece = max(piece, 1 << 16)
         self._patience = patience
         self._places = asyncio.Semaphore(most)
@@ -56,7 +58,7 @@ class Uploads:
         if self._places.locked():
             line.say("Waiting")
         async with self._places:
-            upload = _Upload(target, path, digest, line, self._piece, self._patience)
+            upload = _Upload(self._unfinished, target, path, digest, line, self._piece, self._patience)
             try:
                 await persistently(
                     target.attempts,
@@ -71,7 +73,16 @@ class Uploads:
 class _Upload:
     """``sent`` bytes are known to have arrived."""
 
-    def __init__(self, target: Repository, path: Path, digest: str, line: Line, piece: int, patience: float) -> None:
+    def __init__(
+        self,
+        unfinished: Unfinished,
+        target: Repository,
+        path: Path,
+        digest: str,
+        line: Line,
+        piece: int,
+        patience: float,
+    ) -> None:
         self._target = target
         self._digest = digest
         self._line = line
@@ -79,7 +90,8 @@ class _Upload:
         self._patience = patience
         self.file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         self._whole = os.fstat(self.file).st_size
-        self._location = ""
+        self._unfinished = unfinished
+        self._location = unfinished.get(target.inside(""), digest) if self._whole > piece else ""
         self.sent = 0
 
     async def go_on(self) -> None:
@@ -95,6 +107,7 @@ class _Upload:
         except Answered as error:
             if error.status not in (404, 416):
                 raise
+            self._unfinished.remove(self._target.inside(""), self._digest)
             self._location, self.sent = "", 0  # it has forgotten the upload, or counts otherwise than we do
             raise Temporary(error.message) from None
 
@@ -127,6 +140,7 @@ class _Upload:
             async with self._target.ask("PATCH", self._location, headers, body, 202, 201, 204) as response:
                 self._location = _location(self._target, response.url, response.headers.get("Location", ""))
         self.sent += count
+        self._unfinished.put(self._target.inside(""), self._digest, self._location)
 
     async def _put(self) -> None:
         """The rest, if there is any, and the end."""
@@ -137,6 +151,7 @@ class _Upload:
             body = (lambda: self._bytes(self.sent, rest, limit)) if rest else None
             async with self._target.ask("PUT", url, headers, body, 201, 204, patience=SETTLING):
                 self.sent = self._whole
+        self._unfinished.remove(self._target.inside(""), self._digest)
 
     async def _bytes(self, start: int, count: int, limit: asyncio.Timeout) -> AsyncIterator[bytes]:
         """A part of the file. Whoever does not take it for as long as we are patient is given up."""
