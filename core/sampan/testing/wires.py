@@ -21,6 +21,10 @@ from typing import Any
 from sampan.linux import mounts, netns, sysctl
 from sampan.linux.namespaces import CLONE_NEWNET, setns, unshare
 
+# The host of a test and its neighbour on a cable.
+HOST_ADDRESS, OUTSIDE_ADDRESS = "198.51.100.1", "198.51.100.2"
+HOST_ADDRESS_6, OUTSIDE_ADDRESS_6 = "2001:db8:ff::1", "2001:db8:ff::2"
+
 PATIENCE = 3.0  # seconds until an answer that must come
 SILENCE = 0.4  # seconds in which an answer that must not come would have come
 
