@@ -70,6 +70,7 @@ def test_a_network_is_made_for_a_driver_that_has_none(engine: Engine, shell: str
     assert row["facts"]["interfaces"] == "eth0 lo"
 
 
+@pytest.mark.needs("host_cgroups")
 def test_what_it_tells_is_what_is_so(engine: Engine, shell: str) -> None:
     engine.sampan("run", "-d", "--name", "told", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "-u",
                   "12:34", "--ulimit", "nofile=99:199", "--cgroupns", "host", shell, "sleep", "100").ok()  # fmt: skip

@@ -105,7 +105,7 @@ def test_what_happened_meanwhile_is_told(engine: Engine, before: dict[str, dict[
     told = {name: engine.events(f"container={before[name]['Id']}") for name in ("brief", "passing", "web")}
     [die] = told["brief"]
     assert (die["Action"], die["Actor"]["Attributes"]["exitCode"]) == ("die", "41")
-    assert die["Actor"]["Attributes"]["execDuration"] == "0"
+    assert 0 <= int(die["Actor"]["Attributes"]["execDuration"]) < 10, "in seconds, of which a busy machine needs more"
     assert die["Actor"]["Attributes"]["name"] == "brief"
     state = inspect(engine, "brief")["State"]
     assert state["StartedAt"] < state["FinishedAt"]
