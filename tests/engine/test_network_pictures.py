@@ -105,11 +105,16 @@ def test_an_internal_bridge_leads_nowhere(engine: Engine, run: Run, host: Spot, 
         assert silent(outside, address(engine, "ferry", "hidden"), 80)
 
 
+@pytest.mark.parametrize("how", ["created", "connected"])
 def test_a_container_on_both_speaks_to_both_and_is_no_way_between_them(
-    engine: Engine, run: Run, outside: Spot, host: Spot
+    engine: Engine, run: Run, outside: Spot, host: Spot, how: str
 ) -> None:
     engine.docker("network", "create", "--internal", "hidden").ok()
-    both = on_both(engine)
+    if how == "created":
+        both = on_both(engine)
+    else:
+        both = run("both", "-p", "8080:80")
+        engine.docker("network", "connect", "hidden", "both").ok()
     peer, neighbour = run("peer", "--network", "hidden"), run("neighbour")
     inner, outer = address(engine, "both", "hidden"), address(engine, "both")
     with Server(both, 80), Server(peer, 80), Server(neighbour, 80), Server(outside, 80), Server(host, 81):
