@@ -82,10 +82,11 @@ class Connector:
             self._save(container)
             for held in old:
                 self._joiner.revoke(undo, *held)
-            self._joiner.exit(undo, gone, sandbox, force=force)
+            free = self._joiner.exit(undo, gone, sandbox, force=force)
             for place, spec in moving:
                 _route(undo, place, spec, sandbox)
             self._move_ports(undo, [], new)
+        gone.addresses.release(free)
         if moving:
             self._settle(container)
 

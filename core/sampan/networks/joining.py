@@ -128,11 +128,12 @@ class Joiner:
         endpoint.spec, endpoint.ports = spec, []
         undo.push(_forget, endpoint)
 
-    def exit(self, undo: Undo, place: Place, sandbox: Path, *, force: bool) -> None:
-        """Take one endpoint out of a sandbox that lives on."""
+    def exit(self, undo: Undo, place: Place, sandbox: Path, *, force: bool) -> Sequence[str]:
+        """Take one endpoint out of a sandbox that lives on. Returns the addresses that can be given back when nothing
+        will be undone any more."""
         network, spec = place.network.spec, place.endpoint.spec
         if spec is None:
-            return
+            return ()
         undo.push(_rejoin, place, spec, sandbox)
         try:
             with step(f"leave the network {network.name}", "endpoint", spec.interface, network.driver):
@@ -142,9 +143,8 @@ class Joiner:
                 raise
             log.exception("container %s leaves %s by force", spec.container[:12], network.name)
             self._later(place, spec)  # once more; its addresses stay taken until then, for they are in use
-            return
-        undo.push(place.addresses.take, spec.addresses)
-        place.addresses.release(spec.addresses)
+            return ()
+        return spec.addresses
 
     def reserve(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> Sequence[PortBinding]:
         """The host's ports for these wishes; nothing is published yet."""
