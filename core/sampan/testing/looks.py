@@ -17,7 +17,9 @@ class LookTests:
         self, driver: NetworkDriver, features: NetworkFeatures, make: Callable[..., Net], world: Namespace
     ) -> None:
         net = make()
+        before = (set(links(world)), rules())
         found = list(driver.examine(net.spec))
+        assert (set(links(world)), rules()) == before
         if features.sandbox == "own":
             place = net.join()
             if features.publish:
