@@ -136,26 +136,26 @@ def test_the_way_out_and_the_ports_move_to_the_better_network_and_back(engine: E
     assert ways(engine, boat) == ["eth0"]
     engine.docker("network", "connect", EARLY, boat).ok()  # "a-shore" is before "bridge"
     assert ways(engine, boat) == ["eth1"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
     assert settings(engine, boat)["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "8089"}]
     inside(engine, boat, "busybox", "ping", "-c", "1", "-W", "2", OUTSIDE)
     engine.docker("network", "disconnect", "bridge", boat).ok()
     assert links(engine, boat) == ["eth1", "lo"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
     engine.docker("network", "connect", "bridge", boat).ok()
     assert links(engine, boat) == ["eth0", "eth1", "lo"]
     assert ways(engine, boat) == ["eth1"]
     engine.docker("network", "disconnect", EARLY, boat).ok()
     assert ways(engine, boat) == ["eth0"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
     engine.docker("network", "connect", "--gw-priority", "5", LATE, boat).ok()
     assert ways(engine, boat) == ["eth1"]
     assert ways(engine, boat, 6) == ["eth1"]
     assert settings(engine, boat)["Networks"][LATE]["GwPriority"] == 5
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
     engine.docker("network", "disconnect", LATE, boat).ok()
     assert ways(engine, boat) == ["eth0"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
 
 
 def test_no_network_that_leads_out_means_no_way_and_no_port(engine: Engine, boat: str) -> None:
@@ -172,7 +172,7 @@ def test_no_network_that_leads_out_means_no_way_and_no_port(engine: Engine, boat
     assert settings(engine, boat)["Ports"] == {"80/tcp": None}
     engine.docker(*neighbour, *get(f"http://{address}/")).ok()
     engine.docker("network", "connect", "bridge", boat).ok()
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
 
 
 def test_a_change_that_fails_leaves_the_container_as_it_was(engine: Engine, boat: str) -> None:
@@ -189,7 +189,7 @@ def test_a_change_that_fails_leaves_the_container_as_it_was(engine: Engine, boat
     engine.assert_as_before(before)
     engine.docker("rm", "-f", "thief").ok()
     engine.docker("network", "connect", EARLY, boat).ok()
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
 
 
 def test_a_restarted_container_comes_back_with_all_of_its_networks(engine: Engine, boat: str) -> None:
@@ -208,7 +208,7 @@ def test_a_restarted_container_comes_back_with_all_of_its_networks(engine: Engin
     engine.docker("network", "connect", EARLY, boat).ok()
     engine.docker("start", boat).ok()
     assert sorted(settings(engine, boat)["Networks"]) == [EARLY, "bridge", SEALED]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
 
 
 def test_a_paused_and_a_created_container_can_be_connected(engine: Engine, boat: str) -> None:
@@ -232,10 +232,10 @@ def test_it_is_still_so_after_the_daemon_was_killed(engine: Engine, boat: str) -
     engine.start()
     assert settings(engine, boat) == was
     assert ways(engine, boat) == ["eth1"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
     engine.docker("network", "disconnect", EARLY, boat).ok()
     assert ways(engine, boat) == ["eth0"]
-    assert published(engine)
+    engine.wait_until(lambda: published(engine), "the port answers")
 
 
 REFUSALS = [
