@@ -108,7 +108,7 @@ def test_its_configuration_starts_by_hand(engine: Engine, docker_cli: str, tmp_p
     archive = tmp_path / "root.tar"
     engine.docker("export", "-o", str(archive), ident).ok()
     engine.docker("stop", "-t", "0", ident).ok()
-    engine.wait_until(lambda: not has_groups(ident), "LXC has gone")
+    engine.wait_until(lambda: not has_groups(ident) and not directory.exists(), "LXC has gone")
     started = None
     try:
         shutil.copytree(tmp_path / "kept", directory, dirs_exist_ok=True)

@@ -66,13 +66,19 @@ def power_off(engine: Engine) -> None:
     engine.wait_until(lambda: not processes(engine.net, sandboxes), "all processes have ended")
     for path in (*sandboxes, *sorted(found.mounts - set(map(str, sandboxes)), reverse=True)):
         subprocess.run(["umount", "--lazy", path], check=True)
-    for path in sorted(found.cgroups, reverse=True):
-        with contextlib.suppress(FileNotFoundError):
-            Path(path).rmdir()
+    for path in map(Path, sorted(found.cgroups, reverse=True)):
+        engine.wait_until(lambda path=path: not path.exists() or emptied(path), f"nobody is in {path}")
     for link in found.links - {"lo", "up0"}:
         engine.run("ip", "link", "delete", link)
     engine.run("nft", "flush", "ruleset").ok()
     shutil.rmtree(engine.root / "exec")
+
+
+def emptied(path: Path) -> bool:
+    """A group is busy for a moment after its last process has gone."""
+    with contextlib.suppress(OSError):
+        path.rmdir()
+    return not path.exists()
 
 
 def test_after_a_reboot_containers_are_exited_and_start_again(new_engine: New) -> None:
