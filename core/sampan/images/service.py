@@ -235,6 +235,10 @@ class Images:
         """Write what ``select`` finds to an archive for ``docker load``, skopeo, podman and ``load``."""
         saving.save(self._content, [saving.Chosen(image, kept) for image, kept in self.select(names)], out)
 
+    def sweep(self) -> int:
+        """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
+        return self._partials.sweep()
+
     def tag(self, reference: str, target: str) -> None:
         """Make ``target`` a name of the image, whatever it named before."""
         name = _target(target)

@@ -388,6 +388,16 @@ def test_there_is_room_or_it_is_not_begun(content: ContentStore) -> None:
         partials.begin(digest_of(DATA), 1 << 60)
 
 
+def test_what_is_being_written_is_not_swept(content: ContentStore) -> None:
+    partials = begun(content, 10)
+    writing = partials.begin(digest_of(DATA), len(DATA))
+    assert partials.sweep() == 0
+    writing.write(DATA[10:])
+    writing.close()
+    assert partials.sweep() == len(DATA)
+    assert list((content.root / "partial").iterdir()) == []
+
+
 def test_what_is_old_or_kept_is_swept(content: ContentStore) -> None:
     import os
 
