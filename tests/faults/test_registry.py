@@ -14,7 +14,7 @@ from harness.wild_registry import Wild, layer
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(7200 if "SAMPAN_FAULTS" in os.environ else 120)]
 
-MANY = os.environ.get("SAMPAN_FAULTS", "3")
+MANY = os.environ.get("SAMPAN_FAULTS", "2")
 SEED = os.environ.get("SAMPAN_FAULTS_SEED", "a fixed choice, so that a run can be repeated")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -318,6 +320,11 @@ def test_a_thread_is_waited_for_even_by_whom_is_cancelled() -> None:
         assert done == [1]
 
     asyncio.run(main())
+
+
+def test_a_daemon_that_talks_to_no_registry_does_not_pay_for_it() -> None:
+    program = "import sys, sampan.api.app, sampan.engine; sys.exit('aiohttp' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 # ── partial blobs ──────────────────────────────────────────────────────────────────────────────────────────────────
