@@ -97,6 +97,7 @@ class Engine:
             self.monitors.close,
             self.containers.close,
             self.networks.close,
+            self.images.close,
             self.state.close,
             self._unlock,
         )
