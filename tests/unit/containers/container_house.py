@@ -20,6 +20,7 @@ from sampan.containers.monitors import Exit, Launch, Started, Stream
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
+from sampan.containers.snapshots.records import Snapshots
 from sampan.drivers.types import RuntimeFeatures, StorageFeatures
 from sampan.errors import NotFound, SampanError
 from sampan.events import EventBus
@@ -235,6 +236,7 @@ class House:
             registry=Registry(),
             cleaner=Cleaner(),
             clock=clock,
+            snapshots=Snapshots(state),
             ids=ids,
             explanations=Explanations(config.data_root / "containers", clock),
         )
