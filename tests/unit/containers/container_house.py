@@ -219,6 +219,7 @@ class House:
         drivers = SimpleNamespace(
             runtime=self._driver("native", self.runtime),
             storage=self._driver("overlayfs", self.storage),
+            ours=lambda family, name: True,
             hooks=SimpleNamespace(creating=lambda container, labels: None, starting=lambda container, spec: None),
         )
         config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
