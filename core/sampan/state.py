@@ -19,7 +19,7 @@ import msgspec
 from sampan.errors import Exhausted, SampanError, Unavailable
 
 SCHEMA = 1
-TABLES = ("meta", "images", "containers", "networks", "volumes", "snapshots")
+TABLES = ("meta", "images", "containers", "networks", "volumes")
 
 T = TypeVar("T")
 

@@ -13,7 +13,9 @@ pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
 def freezing(engine: Engine, ident: str) -> tuple[Path, str, str]:
     """The file by which anybody on the host can freeze a container, and what to write into it."""
+    pid = engine.docker("inspect", "-f", "{{.State.Pid}}", ident).out
     groups = [Path(path) for path in engine.leftovers().cgroups if path.endswith(ident)]
+    groups = [group for group in groups if pid in (group / "cgroup.procs").read_text().split()]
     for group in groups:
         if (group / "freezer.state").exists():
             return group / "freezer.state", "FROZEN", "THAWED"

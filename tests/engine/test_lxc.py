@@ -63,6 +63,26 @@ def test_lxcs_commands_know_the_container(engine: Engine, boat: str, docker_cli:
     assert "RUNNING" in lxc(engine, "lxc-info", boat, "-s")
 
 
+def test_whoever_freezes_its_lxc_start_hangs_nobody(engine: Engine, boat: str, docker_cli: str) -> None:
+    """Nothing enters a container then, and nobody hears of its end."""
+    groups = [Path(path) for path in engine.leftovers().cgroups if path.endswith(f"-lxc-start/{boat}")]
+    file, freeze = next(
+        (group / name, value)
+        for name, value in (("freezer.state", "FROZEN"), ("cgroup.freeze", "1"))
+        for group in groups
+        if (group / name).exists()
+    )
+    file.write_text(freeze)
+    refused = engine.docker("exec", boat, "true", timeout=5)
+    assert (refused.code, "was frozen, but not by this engine" in refused.stderr) == (1, True)
+    engine.docker("pause", boat, timeout=5).ok()
+    file.write_text(freeze)
+    engine.docker("unpause", boat, timeout=5).ok()
+    assert engine.docker("exec", boat, "echo", "warm").out == "warm"
+    file.write_text(freeze)
+    engine.docker("kill", boat, timeout=8).ok()
+
+
 def _version_1() -> bool:
     return Path("/sys/fs/cgroup/memory").is_dir()
 

@@ -24,14 +24,15 @@ GET = ["busybox", "timeout", "5", "busybox", "wget", "-q", "-O", "-", "http://12
 WEB = """trap 'exit 5' TERM; mkdir -p /srv; echo aboard >/srv/index.html; busybox httpd -p 80 -h /srv
 i=0; while :; do i=$((i+1)); echo tick $i; sleep 0.05; done"""
 ECHO = 'while read x; do echo "got $x"; done; exit 6'
+WAIT = "until [ -e /alone ]; do sleep 0.05; done"
 CONTAINERS = {
     "web": ["-p", "8080:80", IMAGE, "sh", "-c", WEB],
     "terminal": ["-t", "-i", IMAGE, "sh", "-c", "while :; do read x; echo got $x $(stty size); done"],
     "listener": ["-i", "--network", "none", IMAGE, "sh", "-c", ECHO],
     "inhost": ["--network", "host", IMAGE, "sleep", "1000"],
     "frozen": ["--network", "container:web", IMAGE, "sleep", "1000"],
-    "brief": ["-p", "8081:80", IMAGE, "sh", "-c", "echo first; sleep 0.7; echo last words; exit 41"],
-    "passing": ["--rm", IMAGE, "sleep", "0.7"],
+    "brief": ["-p", "8081:80", IMAGE, "sh", "-c", f"echo first; {WAIT}; echo last words; exit 41"],
+    "passing": ["--rm", IMAGE, "sh", "-c", WAIT],
 }
 
 
@@ -58,6 +59,8 @@ def before(engine: Engine) -> dict[str, dict[str, Any]]:
     engine.wait_until(lambda: engine.run(*GET).stdout == "aboard\n", "the port answers")
     ending = [told[name]["State"]["Pid"] for name in ("brief", "passing")]
     engine.kill()
+    for pid in ending:
+        Path(f"/proc/{pid}/root/alone").touch()
     log = Path(told["web"]["LogPath"])
     size = log.stat().st_size
     engine.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in ending), "two containers end")

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
 
 from sampan.containers import keeping, restart, sharing, timestamps
 from sampan.containers.cleaner import Cleaner
@@ -194,7 +193,7 @@ class Endings:
                 teardown(
                     lambda: parts.monitors.forget(record.id),
                     lambda: parts.runtime(record).remove(record.id),
-                    lambda: parts.storage(record).unmount(record.root),
+                    lambda: parts.storage(record).unmount(record.id),
                     lambda: keeping.unmount(parts, record),
                     lambda: self._drop_bundle(entry),
                 )
@@ -220,7 +219,7 @@ class Endings:
             try:
                 entry.settled.wait(PATIENCE)
                 teardown(
-                    *(partial(parts.storage(record).remove, root) for root in (record.root, *entry.left)),
+                    lambda: parts.storage(record).remove(record.id),
                     lambda: parts.explanations.forget(record.id),
                     lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
                     parts.volumes.sweep,

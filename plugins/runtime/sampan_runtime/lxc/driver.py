@@ -192,10 +192,18 @@ class Lxc(Grouped):
     def resume(self, container: str) -> None:
         self._freeze(container, "lxc-unfreeze", False)
 
+    def frozen(self, container: str) -> bool:
+        """Somebody may have frozen its ``lxc-start`` instead, without which nothing enters it and no end is told."""
+        return super().frozen(container) or self._keepers.frozen(container)
+
     def _freeze(self, container: str, command: str, frozen: bool) -> None:
+        if self._keepers.frozen(container):  # LXC's commands would wait for its answer
+            self._keepers.freeze(container, False)
         if self._groups.frozen(container) == frozen:
             return
         answer = calls.call([self._commands[command], "-P", str(self._lxcpath), "-n", container])
+        if not frozen and self._groups.frozen(container):
+            self._groups.freeze(container, False)  # by another hand than LXC's, which knows nothing of it
         if self._groups.frozen(container) != frozen:
             reason = answer.error.strip().replace("\n", "; ") or f"it ended with {answer.status}"
             raise Unavailable(f"{command} cannot act on container {container[:12]}: {reason}")
