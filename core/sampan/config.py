@@ -108,6 +108,17 @@ class HooksConfig(_Section, frozen=True):
     patience: Annotated[float, msgspec.Meta(gt=0, le=60)] = 2.0
 
 
+class ImagesConfig(_Section, frozen=True):
+    """``layer_size`` (bytes), ``layer_entries``: of one layer or archive, unpacked. ``compression_ratio``: from 1 GiB
+    on. ``reserve``: bytes left free on the disk. ``patience``: seconds without progress."""
+
+    layer_size: MemorySize = 64 << 30
+    layer_entries: Annotated[int, msgspec.Meta(ge=1, le=1 << 31)] = 2_000_000
+    compression_ratio: Annotated[int, msgspec.Meta(ge=2, le=1_000_000)] = 200
+    reserve: MemorySize = 256 << 20
+    patience: Patience = 120.0
+
+
 class RegistryHost(_Section, frozen=True):
     """How one registry is reached. ``mirrors`` are asked first when something is pulled."""
 
@@ -143,6 +154,7 @@ class Config(_Section, frozen=True):
     runtime: RuntimeConfig = msgspec.field(default_factory=RuntimeConfig)
     log: LogConfig = msgspec.field(default_factory=LogConfig)
     hooks: HooksConfig = msgspec.field(default_factory=HooksConfig)
+    images: ImagesConfig = msgspec.field(default_factory=ImagesConfig)
     registries: RegistriesConfig = msgspec.field(default_factory=RegistriesConfig)
 
 

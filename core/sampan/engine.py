@@ -20,6 +20,7 @@ from sampan.containers.monitors import Exit, Monitors
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
+from sampan.containers.snapshots.records import Snapshots
 from sampan.containers.usual import usual
 from sampan.diagnosis import Diagnosis
 from sampan.errors import Conflict, SampanError
@@ -97,6 +98,7 @@ class Engine:
             self.monitors.close,
             self.containers.close,
             self.networks.close,
+            self.images.close,
             self.state.close,
             self._unlock,
         )
@@ -122,6 +124,7 @@ class Engine:
             registry=Registry(),
             cleaner=Cleaner(),
             clock=clock,
+            snapshots=Snapshots(self.state),
             ids=self.ids,
             explanations=Explanations(self.config.data_root / "containers", clock),
         )
@@ -141,7 +144,7 @@ class Engine:
         known = self.containers.list()
         layers = self.images.layers_in_use()
         for name, storage in self.drivers.loaded("storage").items():
-            containers = [each.id for each in known if each.storage_driver == name]
+            containers = [root for each in known if each.storage_driver == name for root in self.containers.roots(each)]
             self.drivers.restored("storage", name, partial(storage.restore, layers, containers))
         self.volumes.open(self.containers.volumes(), [each.id for each in found.running])
         self.networks.open(found.running)

@@ -19,7 +19,7 @@ import msgspec
 from sampan.errors import Exhausted, SampanError, Unavailable
 
 SCHEMA = 1
-TABLES = ("meta", "images", "containers", "networks", "volumes")
+TABLES = ("meta", "images", "containers", "networks", "volumes", "snapshots")
 
 T = TypeVar("T")
 

@@ -26,6 +26,7 @@ __all__ = [
     "Network",
     "NetworkSpec",
     "PortBinding",
+    "Snapshot",
     "State",
     "Status",
     "Subnet",
@@ -164,7 +165,8 @@ class State(msgspec.Struct, kw_only=True):
 class Container(msgspec.Struct, kw_only=True):
     """A container. ``config`` and ``host_config`` are Docker's ``Config`` and ``HostConfig`` objects, complete:
     every key that the API promises is there, with Docker's defaults, in Docker's spelling. ``rerouting``: its way out
-    is being moved from one network to another; a daemon that finds this makes its default routes right."""
+    is being moved from one network to another; a daemon that finds this makes its default routes right. ``root``: the
+    name of its writable root in the storage driver, which is the container's id until it goes back to a snapshot."""
 
     id: str
     name: str
@@ -186,6 +188,22 @@ class Container(msgspec.Struct, kw_only=True):
     restart_count: int = 0
     log_path: str = ""
     spec: dict[str, Any] = {}
+    root: str = ""
+
+    def __post_init__(self) -> None:
+        self.root = self.root or self.id
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """A point in a container's file system that has a name. ``id`` is also the name of a writable root in the
+    container's storage driver: one that nobody writes to. ``size`` is what it takes on disk, in bytes."""
+
+    id: str
+    container: str
+    name: str
+    created: str
+    size: int = 0
+    comment: str = ""
 
 
 class Network(msgspec.Struct, kw_only=True):

@@ -7,6 +7,7 @@ import itertools
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -415,6 +416,34 @@ def test_two_pulls_at_once_share_the_work(engine: Engine, registry: Wild) -> Non
     clients = [engine.popen("docker", "pull", registry.name("a:1"), stdout=-3) for _ in range(3)]
     assert [client.wait(30) for client in clients] == [0, 0, 0]
     assert registry.served[blob["digest"]] == blob["size"]
+
+
+def test_what_a_pull_needs_is_not_removed_meanwhile(engine: Engine, registry: Wild) -> None:
+    """It shares a layer with an image that is removed while it waits for another layer."""
+    shared = layer("shared", SIZE)
+    registry.image(shared, tag="2")
+    engine.docker("pull", registry.name("a:2")).ok()
+    first, second = registry.image(shared, layer("own", SIZE))["layers"]
+    go_on = threading.Event()
+    registry.on(BLOB + second["digest"], lambda r: r.blob_until(1000, lambda: go_on.wait(PATIENCE / 2) and r.hang_up()))
+    client = engine.popen("docker", "pull", registry.name("a:1"), stdout=-3)
+    engine.wait_until(lambda: registry.served[second["digest"]], "it waits for the second one")
+    registry.behave()
+    engine.docker("rmi", registry.name("a:2")).ok()
+    go_on.set()
+    assert client.wait(30) == 0
+    assert registry.served[first["digest"]] == 0, "the shared one was here"
+    engine.docker("image", "inspect", registry.name("a:1")).ok()
+    assert engine.api("GET", f"/images/{registry.name('a:1')}/get")[0] == 200
+
+
+def test_what_interrupted_pulls_have_left_is_pruned(engine: Engine, registry: Wild) -> None:
+    blob = registry.image(layer(size=SIZE))["layers"][0]
+    registry.on(BLOB + blob["digest"], broken_off(0))
+    registry.on(BLOB + blob["digest"], once(broken_off(2_000_000)))
+    refused(engine, registry, "closed the connection half-way")
+    assert engine.api("POST", "/images/prune")[1]["SpaceReclaimed"] > 1_500_000
+    assert list((engine.data / "content" / "partial").iterdir()) == []
 
 
 def test_the_daemon_is_killed_in_the_middle_of_a_pull(engine: Engine, registry: Wild) -> None:

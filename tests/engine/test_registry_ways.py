@@ -39,9 +39,9 @@ def engine(certificates: Path, docker_cli: str) -> Iterator[Engine]:
     hosts = {
         f"{INSIDE}:5003": {"ca_file": f"{certificates}/ca.pem"},
         f"{INSIDE}:5100": {"insecure": True},
-        "mirrored.example": {"mirrors": [DEAD, MIRROR]},
+        "198.51.100.1:5000": {"mirrors": [DEAD, MIRROR]},
         "127.0.0.1:5101": {"mirrors": [MIRROR]},
-        "proxied.example": {"insecure": True},
+        "198.51.100.2": {"insecure": True},
     }
     with Behind(
         registries={"certificates": str(certificates), "hosts": hosts, "patience": 2, "attempts": 2}
@@ -109,7 +109,7 @@ def test_plain_http_only_where_it_is_allowed(engine: Engine, wild: Wild) -> None
 
 def test_mirrors(engine: Engine, cli: Cli, wild: Wild) -> None:
     """One that is dead is passed over; one that has not what is wanted, too; none gets our secrets, or pushes."""
-    cli("pull", "mirrored.example/a:1").ok()
+    cli("pull", "198.51.100.1:5000/a:1").ok()
     with Wild(engine, 5101, tokens=True) as behind:
         behind.image(layer(), tag="2")
         wild.asked.clear()
@@ -121,14 +121,14 @@ def test_mirrors(engine: Engine, cli: Cli, wild: Wild) -> None:
         cli("push", behind.name("a:2")).ok()
         assert wild.asked == []
         cli("logout", behind.address).ok()
-    engine.docker("rmi", "mirrored.example/a:1", behind.name("a:2")).ok()
+    engine.docker("rmi", "198.51.100.1:5000/a:1", behind.name("a:2")).ok()
 
 
 def test_a_proxy(engine: Engine, wild: Wild) -> None:
     wild.proxied.clear()
-    engine.docker("pull", "proxied.example/a:1").ok()
-    assert "http://proxied.example/v2/" in wild.proxied
+    engine.docker("pull", "198.51.100.2/a:1").ok()
+    assert "http://198.51.100.2/v2/" in wild.proxied
     assert wild.asked[-1][2]["proxy-authorization"].startswith("Basic ")
     told = engine.api("GET", "/info")[1]
     assert told["HttpProxy"] == "http://xxxxx:xxxxx@127.0.0.1:5100"
-    assert told["RegistryConfig"]["IndexConfigs"]["mirrored.example"]["Mirrors"] == [DEAD, MIRROR]
+    assert told["RegistryConfig"]["IndexConfigs"]["198.51.100.1:5000"]["Mirrors"] == [DEAD, MIRROR]

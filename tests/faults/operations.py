@@ -15,6 +15,7 @@ PORT = {"ExposedPorts": {"80/tcp": {}}, "HostConfig": {"PortBindings": {"80/tcp"
 LONG: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sleep", "1000"], "StopSignal": "SIGKILL", **PORT}
 SHORT: dict[str, Any] = {"Image": IMAGE, "Cmd": ["sh", "-c", "echo words; exit 7"], **PORT}
 BRIEF: dict[str, Any] = {**SHORT, "HostConfig": {**SHORT["HostConfig"], "AutoRemove": True}}
+SNAPSHOTS = "/sampan/containers/boat/snapshots"
 KEEPING: dict[str, Any] = {
     "Image": IMAGE,
     "Cmd": ["true"],
@@ -147,6 +148,18 @@ def copied(engine: Fragile) -> None:
     engine.ask("GET", "/containers/boat/archive?path=/deck")
 
 
+def with_a_snapshot(engine: Fragile) -> None:
+    create(engine, SHORT)
+    ask(engine, "start", "wait")
+    engine.ask("POST", SNAPSHOTS)
+
+
+def went_back(engine: Fragile) -> None:
+    """Whatever became of it, the container can be started."""
+    engine.ask("POST", f"{SNAPSHOTS}/restore?snapshot=snapshot-1")
+    ask(engine, "start", "wait")
+
+
 def _kept(engine: Fragile) -> None:
     create(engine, KEEPING)
 
@@ -181,6 +194,12 @@ OPERATIONS = {
     "run with a limited size": Operation(lambda engine: ask(engine, "start", "wait"), with_a_disk),
     "copy": Operation(copied, create),
     "commit": Operation(lambda engine: engine.ask("POST", "/commit?container=boat&repo=kept"), started),
+    "snapshot": Operation(lambda engine: engine.ask("POST", SNAPSHOTS), started),
+    "go back to a snapshot": Operation(went_back, with_a_snapshot),
+    "begin from a snapshot": Operation(
+        lambda engine: engine.ask("POST", f"{SNAPSHOTS}/containers?snapshot=snapshot-1&name=twin"), with_a_snapshot
+    ),
+    "remove with a snapshot": Operation(lambda engine: engine.ask("DELETE", "/containers/boat"), with_a_snapshot),
     "connect": Operation(connect, beside_a_better_network),
     "disconnect": Operation(lambda engine: disconnect(engine, "alps"), on_a_better_network),
     "disconnect from another": Operation(lambda engine: disconnect(engine, "bridge"), on_a_better_network),

@@ -26,6 +26,8 @@ from harness.leftovers import Leftovers, processes, sandboxes, survey
 from harness.net import Net
 
 NUMBERS = itertools.count(1)
+UNREACHABLE = {"HTTPS_PROXY": "http://127.0.0.1:9"}
+"""For the daemon: that there is no way to Docker Hub from here shows at once, not when a name server is given up."""
 PATIENCE = 30.0
 """Seconds after which anything that an engine does counts as hanging."""
 
@@ -96,7 +98,7 @@ class Engine:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            env=self.environment(),
+            env=UNREACHABLE | self.environment(),
         )
         log.close()
         self.wait_until(self._answers, "the daemon answers")

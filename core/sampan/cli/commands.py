@@ -66,6 +66,15 @@ NETWORK: dict[str, Entry] = {
     "rm": ("network", "rm", "Remove networks"),
 }
 
+SNAPSHOT: dict[str, Entry] = {
+    "create": ("snapshot", "create", "Keep a container's files as they are now, by a name"),
+    "diff": ("snapshot", "diff", "Show what changed in a container since a snapshot"),
+    "ls": ("snapshot", "ls", "List the snapshots of a container"),
+    "restore": ("snapshot", "restore", "Make a stopped container's files what they were"),
+    "rm": ("snapshot", "rm", "Remove snapshots"),
+    "run": ("snapshot", "run", "Start one more such container, with the files of a snapshot"),
+}
+
 SYSTEM: dict[str, Entry] = {
     "df": ("system", "df", "Show how much room images and containers take"),
     "events": ("system", "events", "Show what happens, as it happens"),
@@ -85,6 +94,7 @@ GROUPS: dict[str, tuple[dict[str, Entry], str]] = {
     "container": (CONTAINER, "Work with containers"),
     "image": (IMAGE, "Work with images"),
     "network": (NETWORK, "Work with networks"),
+    "snapshot": (SNAPSHOT, "Work with points in a container's files that one can go back to"),
     "system": (SYSTEM, "Work with the engine"),
     "volume": (VOLUME, "Work with volumes"),
 }
@@ -93,6 +103,7 @@ ALIASES = {
     "container": {"list": "ls", "ps": "ls", "remove": "rm"},
     "image": {"list": "ls", "remove": "rm"},
     "network": {"list": "ls", "remove": "rm"},
+    "snapshot": {"list": "ls", "remove": "rm"},
     "volume": {"list": "ls", "remove": "rm"},
 }
 

@@ -52,7 +52,10 @@ class _Lines:
             self._count += 1
             return text
         up = self._count - self._lines[ident]
-        return f"\x1b[{up}A\x1b[2K\r{text}\x1b[{up}B\r" if up < _height() else ""
+        if up >= _height():
+            return ""  # it has left the screen
+        line = text.rstrip("\n")
+        return f"\x1b[{up}A\x1b[2K\r{line}\x1b[{up}B\r"
 
 
 def _height() -> int:

@@ -68,17 +68,17 @@ class Archives:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._views = Views(parts)
+        self.views = Views(parts)
 
     def status(self, reference: str, path: str) -> PathStat:
         """What is at ``path``; a link itself, unless the path ends with a slash."""
-        with self._views.open(self._entry(reference)) as view, _explained(path, reference):
+        with self.views.open(self._entry(reference)) as view, _explained(path, reference):
             return _status(view.root, _clean(path))
 
     def read(self, reference: str, path: str) -> Source:
         """An archive of what is at ``path``: names begin with its last part (``.`` for ``dir/.``)."""
         entry = self._entry(reference)
-        view = self._views.open(entry)
+        view = self.views.open(entry)
         try:
             with _explained(path, reference):
                 where = _clean(path)
@@ -103,7 +103,7 @@ class Archives:
         the container runs as. ``Invalid``: it is no directory, or the archive is wrong. ``Forbidden``: it is read-only.
         """
         entry = self._entry(reference)
-        with self._views.open(entry) as view, _explained(path, reference):
+        with self.views.open(entry) as view, _explained(path, reference):
             directory = _open_target(view.root, _clean(path))
             try:
                 around = Around(view.root, paths.inside(view.root, directory))
@@ -121,18 +121,18 @@ class Archives:
     def export(self, reference: str) -> Source:
         """An archive of the whole root, without what is mounted on it."""
         entry = self._entry(reference)
-        view = self._views.open(entry, bare=True)
+        view = self.views.open(entry, bare=True)
         self._parts.announce(entry.record, "export")
         return Source(view, lambda out: pack.pack(view.root, None, out, self._parts.ids))
 
     def changes(self, reference: str) -> list[Change]:
         """What it changed against its image, sorted by path, without the mount points that we made in it."""
         record = self._entry(reference).record
-        return without_ours(self._parts.storage(record).changes(record.id))
+        return without_ours(self._parts.storage(record).changes(record.root))
 
     def commit(self, reference: str, **wishes: Any) -> Image:
         """An image of it as it is now; see :func:`sampan.containers.committing.commit`."""
-        return committing.commit(self._parts, self._views, self._entry(reference), **wishes)
+        return committing.commit(self._parts, self.views, self._entry(reference), **wishes)
 
     def _entry(self, reference: str) -> Entry:
         return self._parts.registry.find(reference)

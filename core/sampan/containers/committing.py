@@ -44,10 +44,10 @@ def commit(
     )
     parent = parts.images.get(record.image)
     storage = parts.storage(record)
-    with views.open(entry, bare=True) as view, _frozen(parts, entry, pause):
+    with views.open(entry, bare=True) as view, frozen(parts, entry, pause):
 
         def write(out: BinaryIO) -> None:
-            pack.pack(view.root, without_ours(storage.changes(record.id)), out, parts.ids)
+            pack.pack(view.root, without_ours(storage.changes(record.root)), out, parts.ids)
 
         image = parts.images.commit(parent, write, wish, name)
     parts.announce(record, "commit", comment=comment, imageID=image.id, imageRef=name)
@@ -55,7 +55,7 @@ def commit(
 
 
 @contextmanager
-def _frozen(parts: Parts, entry: Entry, wanted: bool) -> Iterator[None]:
+def frozen(parts: Parts, entry: Entry, wanted: bool) -> Iterator[None]:
     """All processes stand still in the block. The record does not say so: should the daemon die, the next one finds a
     container that runs by its record, and thaws it."""
     record = entry.record

@@ -11,6 +11,8 @@ from typing import Any
 from sampan.containers import checks, config, keeping, links, logconfig, mounts, remapping, timestamps
 from sampan.containers.parts import TABLE, Parts
 from sampan.containers.registry import Entry
+from sampan.containers.snapshots import beginning, forking
+from sampan.containers.snapshots.beginning import Origin
 from sampan.drivers import StorageDriver
 from sampan.drivers.steps import step
 from sampan.errors import Invalid, NotFound, Unsupported
@@ -31,6 +33,7 @@ def create(
         mounts.make_shallow(asked.mounts)
     image = parts.images.get(asked.config.Image)
     checks.check_platform(platform, image)
+    origin = beginning.origin(parts, asked.config.Labels or {})  # what an image is labelled with is another matter
     config.merge(asked, image.config.get("config") or {})
     with Undo() as undo, parts.images.holding(image):
         ident = _new_id()
@@ -39,9 +42,9 @@ def create(
         try:
             with parts.explanations.account(ident, "create"):
                 with step("complete what was asked for", "record", reserved):
-                    record = _record(parts, ident, reserved, asked, image)
+                    record = _record(parts, ident, reserved, asked, image, origin)
                     parts.drivers.hooks.creating(parts.about(record), record.config["Labels"])
-                _make(parts, record, image, undo)
+                _make(parts, record, image, origin, undo)
         except NotFound as error:  # clients take "not found" here to mean the image, and go and pull it
             raise Invalid(error.message) from error
         parts.registry.add(record)
@@ -65,12 +68,15 @@ def _new_id() -> str:
             return ident
 
 
-def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: Image) -> Container:
+def _record(
+    parts: Parts, ident: str, name: str, asked: config.Request, image: Image, origin: Origin | None
+) -> Container:
     engine = parts.config
     defaults = config.Defaults(runtime=engine.runtime.driver, log_driver=engine.log.driver)
     own, host = config.complete(asked, ident, defaults)
     command = [*(own["Entrypoint"] or ()), *(own["Cmd"] or ())]
-    return Container(
+    storage = host.get("StorageDriver") or own["Labels"].get(STORAGE_LABEL)
+    record = Container(
         id=ident,
         name=name,
         created=timestamps.now(),
@@ -81,15 +87,18 @@ def _record(parts: Parts, ident: str, name: str, asked: config.Request, image: I
         host_config=host,
         path=command[0],
         args=command[1:],
-        storage_driver=host.get("StorageDriver") or own["Labels"].get(STORAGE_LABEL) or engine.storage.driver,
+        storage_driver=storage or engine.storage.driver,
         runtime=host["Runtime"],
         endpoints=parts.networks.plan(host, asked.networking, own),
         mounts=asked.mounts,
         log_path=logconfig.path(host["LogConfig"]["Type"], parts.directory(ident), ident),
     )
+    if origin is not None:
+        beginning.follow(record, origin, asked=storage or "")
+    return record
 
 
-def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
+def _make(parts: Parts, record: Container, image: Image, origin: Origin | None, undo: Undo) -> None:
     _check_runtime(parts, record)
     remapping.check(parts, record)
     _check_joins(parts, record)
@@ -100,16 +109,13 @@ def _make(parts: Parts, record: Container, image: Image, undo: Undo) -> None:
         raise Unsupported(f"the storage driver {record.storage_driver} cannot limit a container's size")
     with step("have the image's layers unpacked", "layer", driver=record.storage_driver) as here:
         record.layer = here.object = parts.images.layer_for(image, record.storage_driver) or ""
-    undo.push(storage.remove, record.id)
     with step("make a writable root on them", "directory", record.id, record.storage_driver):
-        storage.create(
-            record.id,
-            record.layer or None,
-            ephemeral=record.host_config["AutoRemove"],
-            size=None if limit is None else checks.size(limit),
-        )
+        if origin is not None:
+            beginning.begin(parts, record, origin, undo)
+        else:
+            forking.make(parts, record, record.root, undo, lasting=not record.host_config["AutoRemove"])
     if parts.ids and not record.layer:
-        _give(storage, record.id, parts.ids.root)
+        _give(storage, record.root, parts.ids.root)
     directory = parts.directory(record.id)
     undo.push(_remove_empty, directory)
     directory.mkdir(mode=0o710, parents=True, exist_ok=True)
@@ -159,14 +165,17 @@ def _remove_empty(directory: Any) -> None:
 
 
 def forget(parts: Parts, entry: Entry, *, volumes: bool) -> None:
-    """Make the container not exist: durable when this returns, unless the next daemon would do it anyway. What it left
-    on disk is the cleaner's.
+    """Make the container not exist, nor its snapshots: durable when this returns, unless the next daemon would do it
+    anyway. What it left on disk is the cleaner's.
 
     ``volumes``: those that nobody named go with it.
     """
     going = keeping.names(entry.record, anonymous=True) if volumes else []
-    with parts.volumes.disclaiming(going):
-        parts.state.delete(TABLE, entry.record.id, lasting=not entry.record.host_config["AutoRemove"])
+    lasting = not entry.record.host_config["AutoRemove"]
+    with parts.volumes.disclaiming(going), parts.state.transaction(lasting=lasting):
+        parts.state.delete(TABLE, entry.record.id, lasting=lasting)
+        parts.snapshots.delete(entry.record.id)
+    entry.left = parts.snapshots.drop(entry.record.id)
     drop(parts, entry)
 
 

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 
 from sampan.containers import keeping, restart, sharing, timestamps
 from sampan.containers.cleaner import Cleaner
@@ -193,7 +194,7 @@ class Endings:
                 teardown(
                     lambda: parts.monitors.forget(record.id),
                     lambda: parts.runtime(record).remove(record.id),
-                    lambda: parts.storage(record).unmount(record.id),
+                    lambda: parts.storage(record).unmount(record.root),
                     lambda: keeping.unmount(parts, record),
                     lambda: self._drop_bundle(entry),
                 )
@@ -219,7 +220,7 @@ class Endings:
             try:
                 entry.settled.wait(PATIENCE)
                 teardown(
-                    lambda: parts.storage(record).remove(record.id),
+                    *(partial(parts.storage(record).remove, root) for root in (record.root, *entry.left)),
                     lambda: parts.explanations.forget(record.id),
                     lambda: shutil.rmtree(parts.directory(record.id), ignore_errors=True),
                     parts.volumes.sweep,

@@ -64,13 +64,13 @@ def fill(parts: Parts, record: Container) -> None:
     if not wanting:
         return
     storage = parts.storage(record)
-    root = storage.mount(record.id)
+    root = storage.mount(record.root)
     try:
         for mount in wanting:
             _fill(parts, record, mount, root)
     finally:
         os.close(root)
-        storage.unmount(record.id)
+        storage.unmount(record.root)
 
 
 def _fill(parts: Parts, record: Container, mount: Mount, root: int) -> None:

@@ -12,6 +12,7 @@ from sampan.containers.cleaner import Cleaner
 from sampan.containers.clock import Clock
 from sampan.containers.explaining import Explanations
 from sampan.containers.registry import Registry
+from sampan.containers.snapshots.records import Snapshots
 from sampan.drivers import RuntimeDriver, StorageDriver
 from sampan.events import EventBus
 from sampan.linux.idmaps import SAME, IdMap
@@ -42,6 +43,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     registry: Registry
     cleaner: Cleaner
     explanations: Explanations
+    snapshots: Snapshots
     clock: Clock = msgspec.field(default_factory=Clock)
     ids: IdMap = SAME
 

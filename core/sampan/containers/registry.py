@@ -46,6 +46,7 @@ class Entry:
         self.streams: list[tuple[socket, Stream]] = []  # attached before the start
         self.timer: Appointment | None = None
         self.delay = 0.0
+        self.left: list[str] = []  # roots of its snapshots, when it is gone
         self._waiting: list[tuple[Condition, Future[Result]]] = []
         self._news = threading.Lock()  # never held for long: the event loop takes it
 

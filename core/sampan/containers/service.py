@@ -35,6 +35,8 @@ from sampan.containers.logs import Wanted
 from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Condition, Entry
+from sampan.containers.snapshots import beginning
+from sampan.containers.snapshots.service import SnapshotService
 from sampan.containers.starting import Starter
 from sampan.containers.starvation import Starvation
 from sampan.containers.stopping import Stopper, Why
@@ -63,11 +65,13 @@ class Containers:
         self._endings = Endings(parts, self._starter.start, self._over)
         self._exits = ThreadPoolExecutor(8, thread_name_prefix="exit")
         self.archives = Archives(parts)
+        self.snapshots = SnapshotService(parts, self.archives.views)
 
     # ── the engine's ───────────────────────────────────────────────────────────────────────────────────────────
 
     def adopt(self) -> adoption.Found:
         """Load the records and find the containers that live. Called once, before the drivers restore."""
+        self._parts.snapshots.open()
         return adoption.adopt(self._parts)
 
     def open(self, found: adoption.Found) -> None:
@@ -135,6 +139,10 @@ class Containers:
                 users.setdefault(name, set()).add(entry.record.id)
         return users
 
+    def roots(self, record: Container) -> builtins.list[str]:
+        """The names of its roots in its storage driver: its own, and its snapshots'."""
+        return [record.root, *(snapshot.id for snapshot in self._parts.snapshots.of(record.id))]
+
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def get(self, reference: str) -> Container:
@@ -188,6 +196,12 @@ class Containers:
         """``body`` is the Engine API's ContainerCreateRequest. Returns warnings beside the container. ``shallow``:
         what is mounted below a read-only bind is not read-only."""
         return creation.create(self._parts, name, body, platform, shallow=shallow)
+
+    def create_like(self, reference: str, snapshot: str, name: str | None) -> tuple[Container, builtins.list[str]]:
+        """A container as another one was asked for, with the files that that one had at a snapshot."""
+        record = self.get(reference)
+        body = beginning.like(record, self._parts.snapshots.get(record.id, snapshot))
+        return self.create(name, body)
 
     def start(self, reference: str) -> None:
         """``NotModified`` if it runs; ``StartFailed`` if its command could not be started."""

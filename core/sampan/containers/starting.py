@@ -89,8 +89,8 @@ class Starter:
         joining = self._join(record, chosen, account, undo)
         storage = parts.storage(record)
         with step("mount the root, attached to nothing", "mount", record.layer, record.storage_driver):
-            root = storage.mount(record.id)
-        undo.push(storage.unmount, record.id)
+            root = storage.mount(record.root)
+        undo.push(storage.unmount, record.root)
         try:
             with step("make its volumes and bound directories ready", "volume", " ".join(keeping.names(record))):
                 mounts.prepare(record.mounts, parts.ids_of(record).root)

@@ -89,7 +89,7 @@ class Views:
             self._open[record.id] += 1
             entry.unseen.clear()
         try:
-            root = self._parts.storage(record).mount(record.id)
+            root = self._parts.storage(record).mount(record.root)
             try:
                 view = View(root) if bare else _dressed(self._parts, record, root)
             except BaseException:
@@ -109,7 +109,7 @@ class Views:
             del self._open[entry.record.id]
             try:
                 if entry.record.state.status not in ALIVE:
-                    self._parts.storage(entry.record).unmount(entry.record.id)
+                    self._parts.storage(entry.record).unmount(entry.record.root)
             finally:
                 entry.unseen.set()
 

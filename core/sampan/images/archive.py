@@ -14,7 +14,8 @@ from typing import Any, BinaryIO, Self, cast
 import msgspec
 
 from sampan.errors import Invalid
-from sampan.images.compression import decompressed
+from sampan.images.compression import NONE, looked_at
+from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest
 
 JSON_LIMIT = 4 << 20  # bytes; manifests and configurations are a thousandth of this
@@ -59,14 +60,24 @@ _BROKEN = (_Broken, tarfile.TarError, EOFError, ValueError, OverflowError, Index
 class Archive:
     """The files of an image archive, by name. Leaving the ``with`` block removes what was not committed."""
 
-    def __init__(self, content: ContentStore) -> None:
+    def __init__(self, content: ContentStore, workers: Workers) -> None:
         self._content = content
+        self._workers = workers
         self._files: dict[str, Ingest] = {}
         self._links: dict[str, str] = {}
 
     def read(self, stream: BinaryIO) -> None:
         """Take all files of a tar stream. ``Invalid`` if it is not one, is cut short, or names paths outside."""
-        _, plain = decompressed(stream)
+        compression, whole = looked_at(stream)
+        if compression == NONE:
+            self._read(whole)
+            return
+        with self._content.ingest() as packed:
+            packed.copy(whole)
+            with packed.reader() as source, self._workers.inflating(source.fileno()) as plain:
+                self._read(plain)
+
+    def _read(self, plain: BinaryIO) -> None:
         try:
             with tarfile.open(
                 fileobj=plain, mode="r|", bufsize=1 << 20, tarinfo=_TarInfo, errorlevel=2, errors="surrogateescape"

@@ -25,11 +25,8 @@ def recognise(head: bytes) -> str:
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), NONE)
 
 
-def decompressed(stream: BinaryIO) -> tuple[str, BinaryIO]:
-    """The compression found and a stream of what is inside; ``stream`` itself if there is none and it can seek back.
-
-    Works on pipes. Reading raises ``Invalid`` where the compressed data is damaged or ends too early.
-    """
+def looked_at(stream: BinaryIO) -> tuple[str, BinaryIO]:
+    """The compression of a stream, and the stream from where it was on: itself if it can seek back."""
     head = _read_fully(stream, HEAD)
     name = recognise(head)
     if stream.seekable():
@@ -37,6 +34,15 @@ def decompressed(stream: BinaryIO) -> tuple[str, BinaryIO]:
         whole = stream
     else:
         whole = cast(BinaryIO, io.BufferedReader(_Rejoined(head, stream), CHUNK))
+    return name, whole
+
+
+def decompressed(stream: BinaryIO) -> tuple[str, BinaryIO]:
+    """The compression found and a stream of what is inside; ``stream`` itself if there is none and it can seek back.
+
+    Works on pipes. Reading raises ``Invalid`` where the compressed data is damaged or ends too early.
+    """
+    name, whole = looked_at(stream)
     if name == NONE:
         return name, whole
     reader, failures = _OPENERS[name](whole)

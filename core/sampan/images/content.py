@@ -19,8 +19,10 @@ from types import TracebackType
 from typing import BinaryIO
 
 from sampan.errors import Invalid, NotFound
+from sampan.images.confined.limits import DEFAULT, Limits
 
 CHUNK = 1 << 20
+_STEP = 32 << 20  # bytes between two looks at how much room is left
 _DIGEST = re.compile(r"sha256:([a-f0-9]{64})")
 
 
@@ -37,7 +39,10 @@ def digest_of(data: bytes) -> str:
 
 
 class Ingest:
-    """A blob on its way in. Write to it, then ``commit`` or ``abandon``; leaving the ``with`` block abandons it."""
+    """A blob on its way in. Write to it, then ``commit`` or ``abandon``; leaving the ``with`` block abandons it.
+
+    ``Invalid`` if it becomes larger than a layer may be, ``Exhausted`` before the disk is full.
+    """
 
     def __init__(self, store: ContentStore) -> None:
         self._store = store
@@ -45,20 +50,39 @@ class Ingest:
         self.path = Path(name)
         self._file = os.fdopen(descriptor, "wb", buffering=0)
         self._hash = hashlib.sha256()
+        self._told = ""
+        self._next = 0
         self.size = 0
 
     @property
     def digest(self) -> str:
         """Of what was written so far."""
-        return "sha256:" + self._hash.hexdigest()
+        return self._told or "sha256:" + self._hash.hexdigest()
+
+    def fileno(self) -> int:
+        """For somebody else to write to, who then says what it was to :meth:`filled`."""
+        return self._file.fileno()
+
+    def filled(self, size: int, digest: str) -> None:
+        """Somebody has written all of it."""
+        self.size, self._told = size, digest
 
     def write(self, data: bytes | memoryview) -> int:
+        if self.size + len(data) > self._next:
+            self._look(len(data))
         self._hash.update(data)
         view = memoryview(data)
         while view:
             view = view[self._file.write(view) :]
         self.size += len(data)
         return len(data)
+
+    def _look(self, more: int) -> None:
+        limits = self._store.limits
+        self._next = min(self.size + more + _STEP, limits.size)
+        if self.size + more > limits.size:
+            raise Invalid(f"a file of the archive has more than {limits.size} bytes, the limit of images.layer_size")
+        limits.check_room(self._file.fileno(), more)
 
     def copy(self, stream: BinaryIO) -> None:
         """Write all that ``stream`` still has."""
@@ -102,8 +126,9 @@ class Ingest:
 class ContentStore:
     """Blobs under ``root``. Thread-safe: files appear and go by rename and unlink."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, limits: Limits = DEFAULT) -> None:
         self.root = root
+        self.limits = limits
         self.ingest_root = root / "ingest"
         self._blobs = root / "blobs" / "sha256"
 

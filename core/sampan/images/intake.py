@@ -6,12 +6,15 @@ That order, and the leases on everything, make it safe to be killed at any line.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from io import FileIO
+from typing import Any, BinaryIO
 
 from msgspec.structs import replace
 
+from sampan.errors import Invalid, SampanError
 from sampan.images import configuration, manifests
-from sampan.images.compression import HEAD, decompressed, recognise
+from sampan.images.compression import HEAD, NONE, looked_at, recognise
+from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest, digest_of
 from sampan.images.layers import Layers, chain_ids
 from sampan.images.leases import Lease
@@ -30,8 +33,9 @@ def _untold(chain: str, layer: Layer) -> None:
 class Intake:
     """Makes ``Image``s whose parts exist; ``admit`` makes them known."""
 
-    def __init__(self, content: ContentStore, layers: Layers, records: Records) -> None:
+    def __init__(self, content: ContentStore, layers: Layers, records: Records, workers: Workers) -> None:
         self._content = content
+        self._workers = workers
         self._layers = layers
         self._records = records
 
@@ -70,8 +74,34 @@ class Intake:
                 lease.hold(blobs=[file.digest])
                 return file.commit()
             stream.seek(0)
-            with self._content.ingest() as plain:
-                plain.copy(decompressed(stream)[1])
+            with self.inflated(stream) as plain:
+                return self.keep(plain, lease)
+
+    def inflated(self, stream: FileIO) -> Ingest:
+        """What is in a compressed file, on its way into the content store."""
+        ingest = self._content.ingest()
+        try:
+            ingest.filled(*self._workers.inflate(stream.fileno(), ingest.fileno()))
+        except SampanError as error:
+            ingest.abandon()
+            if error.message.startswith("it "):
+                raise type(error)(f"the archive cannot be unpacked: {error.message}") from None
+            raise
+        except BaseException:
+            ingest.abandon()
+            raise
+        return ingest
+
+    def imported(self, stream: BinaryIO, lease: Lease) -> str:
+        """The tar of a root file system, compressed or not, as a blob that is not compressed; returns its digest."""
+        compression, whole = looked_at(stream)
+        with self._content.ingest() as ingest:
+            ingest.copy(whole)
+            if not ingest.size:
+                raise Invalid("there is nothing to import: the tar of the root file system is empty")
+            if compression == NONE:
+                return self.keep(ingest, lease)
+            with ingest.reader() as packed, self.inflated(packed) as plain:
                 return self.keep(plain, lease)
 
     def admit(self, prepared: Sequence[tuple[Image, list[str]]]) -> list[tuple[str, Image]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import NamedTuple
 
@@ -21,6 +21,11 @@ from sampan.linux.trees import remove_tree
 
 _OPEN = 128  # descriptors kept
 OVERLAY_OPAQUE = b"trusted.overlay.opaque"
+
+
+def set_opaque(fd: int) -> None:
+    """Hide from an overlay what lower layers have in this directory. Needs CAP_SYS_ADMIN."""
+    os.setxattr(b"/proc/self/fd/%d/." % fd, OVERLAY_OPAQUE, b"y", follow_symlinks=False)
 
 
 class Place:
@@ -53,13 +58,21 @@ class LayerTree:
     ``around``: the directory is a part of somebody's root, with mounts in it, and links in it may lead out of it,
     though never out of that root. Without it they lead nowhere else, and no mount is crossed.
 
-    ``owner`` (uid, gid): whose directories are that no entry announced; None: ours.
+    ``owner`` (uid, gid): whose directories are that no entry announced; None: ours. ``opaque``: how the directory of
+    a descriptor is made opaque.
     """
 
     def __init__(
-        self, root: int, *, tracking: bool, around: Around | None = None, owner: tuple[int, int] | None = None
+        self,
+        root: int,
+        *,
+        tracking: bool,
+        around: Around | None = None,
+        owner: tuple[int, int] | None = None,
+        opaque: Callable[[int], None] = set_opaque,
     ) -> None:
         self._root = root
+        self.make_opaque = opaque
         self._owner = owner
         self._around = around
         self._limits = 0 if around else RESOLVE_NO_XDEV
@@ -160,14 +173,17 @@ class LayerTree:
             name = missing.pop()
             parent_path = parent_path + b"/" + name if parent_path else name
             try:
-                self._make_one(parent, name, parent_path)
+                hidden = self._make_one(parent, name, parent_path)
                 child = os.open(name, DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
             finally:
                 os.close(parent)
             parent = child
+            if hidden:
+                self.make_opaque(child)
         return parent
 
-    def _make_one(self, parent: int, name: bytes, path: bytes) -> None:
+    def _make_one(self, parent: int, name: bytes, path: bytes) -> bool:
+        """Had an earlier entry hidden what lower layers have of this name?"""
         hidden = False
         try:
             os.mkdir(name, 0o755, dir_fd=parent)
@@ -181,8 +197,7 @@ class LayerTree:
         if self._owner:
             os.chown(name, *self._owner, dir_fd=parent, follow_symlinks=False)
         os.chmod(name, 0o755, dir_fd=parent)  # noqa: S103 - as the directories of every system are
-        if hidden:
-            os.setxattr(b"/proc/self/fd/%d/%s" % (parent, name), OVERLAY_OPAQUE, b"y", follow_symlinks=False)
+        return hidden
 
     def _mark(self, path: bytes) -> set[bytes] | None:
         """The set of names made in ``path``, whose own parents count as made from now on."""

@@ -13,13 +13,12 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO
 
 from sampan.drivers.storage import StorageDriver
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
-from sampan.images.compression import NONE, Digesting, decompressed
+from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, hex_of
-from sampan.images.unpack import unpack
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.types import Layer
 from sampan.undo import Undo
@@ -42,8 +41,9 @@ def chain_ids(diff_ids: Sequence[str]) -> list[str]:
 class Layers:
     """Unpacks layers into storage drivers and removes them. Thread-safe; one layer is worked on by one thread."""
 
-    def __init__(self, content: ContentStore, drivers: Drivers, ids: IdMap = SAME) -> None:
+    def __init__(self, content: ContentStore, drivers: Drivers, workers: Workers, ids: IdMap = SAME) -> None:
         self._content = content
+        self._workers = workers
         self._ids = ids
         self._drivers = drivers
         self._guard = threading.Lock()
@@ -126,16 +126,17 @@ class Layers:
             directory = driver.begin_layer(chain, parent)
             undo.push(driver.remove_layer, chain)
             self._give(directory)
-            compression, stream = decompressed(blob)
-            if verified and compression == NONE and layer.digest == layer.diff_id:
-                size = unpack(stream, directory, driver.features().whiteouts, ids=self._ids)
-            else:
-                digesting = Digesting(stream)
-                size = unpack(cast(BinaryIO, digesting), directory, driver.features().whiteouts, ids=self._ids)
-                digesting.drain()
-                _compare(layer.diff_id, digesting.digest)
+            hashed = not verified or layer.digest != layer.diff_id
+            try:
+                done = self._workers.unpack(
+                    blob.fileno(), directory, driver.features().whiteouts, hashed=hashed, ids=self._ids
+                )
+            except SampanError as error:
+                raise _of_layer(layer, error) from None
+            if hashed:
+                _compare(layer.diff_id, done.digest)
             driver.commit_layer(chain)
-        return size
+        return done.size
 
     def _give(self, directory: Path) -> None:
         """A new layer's own directory is root's, of this host; the container's root shall have it, unless the driver
@@ -150,6 +151,13 @@ class Layers:
             return self._content.reader(layer.digest)
         except NotFound:
             raise Unavailable(f"the blob {layer.digest} of layer {layer.diff_id} is missing: load it again") from None
+
+
+def _of_layer(layer: Layer, error: SampanError) -> SampanError:
+    """What went wrong with something that has no name of its own, with one."""
+    if not error.message.startswith("it "):
+        return error
+    return type(error)(f"layer {layer.diff_id} cannot be unpacked: {error.message}")
 
 
 def _compare(expected: str, found: str) -> None:

@@ -98,6 +98,8 @@ class Removal:
             )
         name = references.parse(reference).tagged()
         image = self._untag(image, [name.without_tag() if name.digest else name], rows)
+        if not name.digest and not name.among(image.references):  # the digests were those of its tags
+            image = self._untag(image, [references.parse(each) for each in name.among(image.repo_digests)], rows)
         if any(references.parse(each).tag for each in image.references) or _other_repositories(image, name):
             return None
         return self._doom(image, rows, force=force, quiet=True)

@@ -15,7 +15,8 @@ from sampan.images import changes as instructions
 from sampan.images import committing, configuration, from_host, manifests, references, removal
 from sampan.images import save as saving
 from sampan.images.archive import Archive
-from sampan.images.compression import decompressed
+from sampan.images.confined.limits import Limits
+from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore
 from sampan.images.intake import Intake
 from sampan.images.layers import Layers
@@ -52,12 +53,28 @@ class Images:
     It is called with this service's lock held, so it must not wait for anybody who waits for this service.
     """
 
-    def __init__(self, config: Config, state: State, events: EventBus, drivers: Drivers, *, ids: IdMap = SAME) -> None:
-        self._content = ContentStore(config.data_root / "content")
-        self._layers = Layers(self._content, drivers, ids)
+    def __init__(
+        self,
+        config: Config,
+        state: State,
+        events: EventBus,
+        drivers: Drivers,
+        *,
+        ids: IdMap = SAME,
+        workers: Workers | None = None,
+    ) -> None:
+        limits = Limits(
+            config.images.layer_size,
+            config.images.layer_entries,
+            config.images.compression_ratio,
+            config.images.reserve,
+        )
+        self._workers = workers or Workers(limits, config.images.patience)
+        self._content = ContentStore(config.data_root / "content", limits)
+        self._layers = Layers(self._content, drivers, self._workers, ids)
         self._records = Records(state)
         self._leases = Leases(self._content, self._layers, self._records.used)
-        self._intake = Intake(self._content, self._layers, self._records)
+        self._intake = Intake(self._content, self._layers, self._records, self._workers)
         self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
         self._partials = Partials(self._content)
         self._unfinished = Unfinished(self._content.root / "uploads")
@@ -74,6 +91,10 @@ class Images:
         self._leases.sweep()
         self._partials.open()
         self._unfinished.open()
+
+    def close(self) -> None:
+        """Whatever is being unpacked is given up."""
+        self._workers.close()
 
     @cached_property
     def registries(self) -> Registries:
@@ -154,7 +175,8 @@ class Images:
             detail = {"current": size, "total": size}
             progress({"status": "Loading layer", "progressDetail": detail, "id": removal.short(chain)})
 
-        with Archive(self._content) as archive, self._leases.lease() as lease:
+        self._workers.prepare()
+        with Archive(self._content, self._workers) as archive, self._leases.lease() as lease:
             archive.read(stream)
             found = manifests.images(archive)
             prepared = [(self._intake.found(each, lease, told), each.references) for each in found]
@@ -183,11 +205,9 @@ class Images:
         machine = _machine(platform)
         created = configuration.now()
         step = {"created": created, "comment": message or "Imported from -"}
-        with self._content.ingest() as ingest, self._leases.lease() as lease:
-            ingest.copy(decompressed(stream)[1])
-            if not ingest.size:
-                raise Invalid("there is nothing to import: the tar of the root file system is empty")
-            diff_id = self._intake.keep(ingest, lease)
+        self._workers.prepare()
+        with self._leases.lease() as lease:
+            diff_id = self._intake.imported(stream, lease)
             data = configuration.compose(config, [diff_id], created=created, history=[step], machine=machine)
             return self._admitted(self._intake.made(data, lease), names)
 
@@ -234,6 +254,10 @@ class Images:
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
         """Write what ``select`` finds to an archive for ``docker load``, skopeo, podman and ``load``."""
         saving.save(self._content, [saving.Chosen(image, kept) for image, kept in self.select(names)], out)
+
+    def sweep(self) -> int:
+        """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
+        return self._partials.sweep()
 
     def tag(self, reference: str, target: str) -> None:
         """Make ``target`` a name of the image, whatever it named before."""

@@ -23,7 +23,8 @@ from typing import BinaryIO, Literal
 from sampan.errors import Conflict, Exhausted, Forbidden, Invalid, SampanError, Unavailable
 from sampan.images import ownership
 from sampan.images import tar_reader as tar
-from sampan.images.layer_tree import LayerTree, Place
+from sampan.images.confined.limits import Limits
+from sampan.images.layer_tree import LayerTree, Place, set_opaque
 from sampan.images.tar_fields import LARGEST, shown
 from sampan.images.tar_reader import Entry, TarReader
 from sampan.images.whiteouts import OPAQUE, WHITEOUT, Whiteouts
@@ -31,7 +32,7 @@ from sampan.linux.idmaps import SAME, IdMap
 
 log = logging.getLogger(__name__)
 
-MAX_ENTRIES = 10_000_000
+UNLIMITED = Limits(size=LARGEST, entries=10_000_000)
 LONGEST_NAME = 4095  # PATH_MAX without its null
 _LONGEST_TIME = 1 << 34  # seconds; ext4 ends there, in 2514
 _XATTRS = (b"user.", b"security.capability", b"system.posix_acl_access")
@@ -44,8 +45,7 @@ def unpack(
     directory: Path,
     whiteouts: Literal["in-place", "overlay"],
     *,
-    max_entries: int = MAX_ENTRIES,
-    max_bytes: int | None = None,
+    limits: Limits = UNLIMITED,
     ids: IdMap = SAME,
 ) -> int:
     """Apply a layer's uncompressed tar stream to ``directory``; returns the bytes of the files that it holds.
@@ -59,11 +59,24 @@ def unpack(
     """
     root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        with LayerTree(root, tracking=whiteouts == "in-place", owner=ids.root if ids else None) as tree:
-            unpacker = Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"), ids)
-            return unpacker.run(max_entries, LARGEST if max_bytes is None else max_bytes)
+        return unpack_at(stream, root, whiteouts, limits=limits, ids=ids)
     finally:
         os.close(root)
+
+
+def unpack_at(
+    stream: BinaryIO,
+    root: int,
+    whiteouts: Literal["in-place", "overlay"],
+    *,
+    limits: Limits = UNLIMITED,
+    ids: IdMap = SAME,
+    opaque: Callable[[int], None] = set_opaque,
+) -> int:
+    """The same for the descriptor of a directory; ``opaque``: how one is marked that hides what is below it."""
+    owner = ids.root if ids else None
+    with LayerTree(root, tracking=whiteouts == "in-place", owner=owner, opaque=opaque) as tree:
+        return Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"), ids).run(limits)
 
 
 class Unpacker:
@@ -87,14 +100,14 @@ class Unpacker:
             tar.FIFO: self._fifo,
         }
 
-    def run(self, max_entries: int, max_bytes: int) -> int:
+    def run(self, limits: Limits = UNLIMITED) -> int:
         total = 0
         for count, entry in enumerate(self._reader, 1):
             total += entry.size
-            if count > max_entries:
-                raise Invalid(f"the layer has more than {max_entries} entries")
-            if total > max_bytes:
-                raise Invalid(f"the layer unpacks to more than {max_bytes} bytes")
+            if count > limits.entries:
+                limits.check_entries(count)
+            if total > limits.size:
+                limits.check_size(total)
             self._tree.settle()
             self._give(entry)
             try:

@@ -14,9 +14,9 @@ from typing import BinaryIO
 from sampan.errors import Conflict, Invalid
 from sampan.images import tar_reader as tar
 from sampan.images.layer_tree import Around, LayerTree
-from sampan.images.tar_fields import LARGEST, shown
+from sampan.images.tar_fields import shown
 from sampan.images.tar_reader import Entry, TarReader
-from sampan.images.unpack import MAX_ENTRIES, Unpacker, normal
+from sampan.images.unpack import Unpacker, normal
 from sampan.images.whiteouts import Whiteouts
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.linux.paths import RESOLVE_NO_XDEV, openat2
@@ -41,7 +41,7 @@ def unpack_into(
     it stay.
     """
     with LayerTree(directory, tracking=False, around=around, owner=ids.root if ids else None) as tree:
-        _Copier(TarReader(stream), tree, keep_kinds, owner, only, ids).run(MAX_ENTRIES, LARGEST)
+        _Copier(TarReader(stream), tree, keep_kinds, owner, only, ids).run()
 
 
 class _Copier(Unpacker):

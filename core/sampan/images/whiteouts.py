@@ -12,7 +12,7 @@ import contextlib
 import os
 import stat
 
-from sampan.images.layer_tree import OVERLAY_OPAQUE, LayerTree, Place
+from sampan.images.layer_tree import LayerTree, Place
 from sampan.linux.trees import remove_tree
 
 WHITEOUT = b".wh."
@@ -39,7 +39,7 @@ class Whiteouts:
     def make_opaque(self, place: Place) -> None:
         """Nothing that lower layers had in ``place`` is there any more."""
         if self._overlay:
-            os.setxattr(place.attribute_path(), OVERLAY_OPAQUE, b"y", follow_symlinks=False)
+            self._tree.make_opaque(place.fd)
         else:
             self._strip(place.path)
 

@@ -137,10 +137,13 @@ def copy_tree(source: int, target: int) -> None:
 
     Both are descriptors; blocks are shared where the file system can; hard links stay hard links.
     """
-    _TreeCopy(source, target).run()
+    TreeCopy(source, target).run()
 
 
-class _TreeCopy:
+class TreeCopy:
+    """Copies entries of one tree into another, one by one (:meth:`copy`); the attributes of directories come last
+    (:meth:`finish`), for filling a directory changes its time."""
+
     def __init__(self, source: int, target: int) -> None:
         self._source, self._target = source, target
         self._copier = FileCopier()
@@ -155,17 +158,19 @@ class _TreeCopy:
                     if here >= 0:
                         os.close(here)
                     here, path = openat2(self._target, parent, _READ_DIRECTORY, resolve=NO_LINKS), parent
-                self._copy(fd, here, parent + b"/" + name if parent else name, name, status)
+                self.copy(fd, here, parent + b"/" + name if parent else name, name, status)
         finally:
             if here >= 0:
                 os.close(here)
-        self._finish_directories()
+        self.finish()
 
-    def _copy(self, source: int, target: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+    def copy(self, source: int, target: int, path: bytes, name: bytes, status: os.stat_result) -> None:
+        """``name`` in the directory ``source``, with that lstat, into ``target``, where nothing is of that name; a
+        directory without what is in it."""
         kind = stat.S_IFMT(status.st_mode)
         if kind == stat.S_IFDIR:
             os.mkdir(name, 0o700, dir_fd=target)
-            self._directories.append((path, status))
+            self.directory(path, status)
             return
         if status.st_nlink > 1 and (first := self._links.setdefault(status.st_ino, path)) != path:
             os.link(first, name, src_dir_fd=self._target, dst_dir_fd=target, follow_symlinks=False)
@@ -196,8 +201,12 @@ class _TreeCopy:
         finally:
             os.close(reading)
 
-    def _finish_directories(self) -> None:
-        """Last, deepest first: filling a directory changes its time."""
+    def directory(self, path: bytes, status: os.stat_result) -> None:
+        """This one is there, and gets its attributes in the end."""
+        self._directories.append((path, status))
+
+    def finish(self) -> None:
+        """Give all directories their attributes, the deepest first, and the top of the tree."""
         for path, status in [*reversed(self._directories), (b"", os.fstat(self._source))]:
             reading = openat2(self._source, path, _READ_DIRECTORY, resolve=NO_LINKS)
             try:

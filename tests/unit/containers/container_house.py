@@ -20,6 +20,7 @@ from sampan.containers.monitors import Exit, Launch, Started, Stream
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
+from sampan.containers.snapshots.records import Snapshots
 from sampan.drivers.types import RuntimeFeatures, StorageFeatures
 from sampan.errors import NotFound, SampanError
 from sampan.events import EventBus
@@ -218,6 +219,7 @@ class House:
         drivers = SimpleNamespace(
             runtime=self._driver("native", self.runtime),
             storage=self._driver("overlayfs", self.storage),
+            ours=lambda family, name: True,
             hooks=SimpleNamespace(creating=lambda container, labels: None, starting=lambda container, spec: None),
         )
         config = Config(data_root=directory / "data", exec_root=directory / "run", **settings)
@@ -235,6 +237,7 @@ class House:
             registry=Registry(),
             cleaner=Cleaner(),
             clock=clock,
+            snapshots=Snapshots(state),
             ids=ids,
             explanations=Explanations(config.data_root / "containers", clock),
         )

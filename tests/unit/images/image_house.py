@@ -10,14 +10,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from sampan.config import ImagesConfig
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, Check, Host, StorageFeatures
 from sampan.errors import Conflict, NotFound
 from sampan.events import EventBus
+from sampan.images.confined.workers import Workers
 from sampan.images.service import Images
 from sampan.state import State
 from sampan.types import Container
 from sampan.types import State as ContainerState
+
+WORKERS = Workers()
+"""One for all, for it takes a moment to start."""
 
 
 class Directories(StorageDriver):
@@ -100,8 +105,8 @@ class House:
         drivers = SimpleNamespace(
             storage=lambda name=None: self.drivers[name or "first"], loaded=lambda family: self.drivers
         )
-        config = SimpleNamespace(data_root=self.root)
-        self.images = Images(cast(Any, config), self.state, self.events, cast(Any, drivers))
+        config = SimpleNamespace(data_root=self.root, images=ImagesConfig())
+        self.images = Images(cast(Any, config), self.state, self.events, cast(Any, drivers), workers=WORKERS)
         self.images.open()
         self.images.in_use = lambda ident: [each for each in self.containers if each.image == ident]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -320,6 +322,11 @@ def test_a_thread_is_waited_for_even_by_whom_is_cancelled() -> None:
     asyncio.run(main())
 
 
+def test_a_daemon_that_talks_to_no_registry_does_not_pay_for_it() -> None:
+    program = "import sys, sampan.api.app, sampan.engine; sys.exit('aiohttp' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 # ── partial blobs ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 DATA = b"some cargo" * 1000
@@ -386,6 +393,16 @@ def test_there_is_room_or_it_is_not_begun(content: ContentStore) -> None:
     partials = Partials(content)
     with pytest.raises(Exhausted, match="no space is left for blob"):
         partials.begin(digest_of(DATA), 1 << 60)
+
+
+def test_what_is_being_written_is_not_swept(content: ContentStore) -> None:
+    partials = begun(content, 10)
+    writing = partials.begin(digest_of(DATA), len(DATA))
+    assert partials.sweep() == 0
+    writing.write(DATA[10:])
+    writing.close()
+    assert partials.sweep() == len(DATA)
+    assert list((content.root / "partial").iterdir()) == []
 
 
 def test_what_is_old_or_kept_is_swept(content: ContentStore) -> None:

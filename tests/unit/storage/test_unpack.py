@@ -15,6 +15,7 @@ from typing import Literal
 import pytest
 
 from sampan.errors import Exhausted, Invalid
+from sampan.images.confined.limits import Limits
 from sampan.images.unpack import unpack
 from sampan.testing.archives import Archive
 
@@ -212,10 +213,10 @@ def patched(data: bytes, offset: int, value: bytes) -> bytes:
 def test_limits_hold(layer: Path) -> None:
     archive = Archive().file("a", b"x" * 100).file("b", b"x" * 100).bytes()
     with pytest.raises(Invalid, match="more than 1 entries"):
-        unpack(io.BytesIO(archive), layer, "overlay", max_entries=1)
+        unpack(io.BytesIO(archive), layer, "overlay", limits=Limits(entries=1))
     with pytest.raises(Invalid, match="more than 150 bytes"):
-        unpack(io.BytesIO(archive), layer, "overlay", max_bytes=150)
-    assert unpack(io.BytesIO(archive), layer, "overlay", max_entries=2, max_bytes=200) == 200
+        unpack(io.BytesIO(archive), layer, "overlay", limits=Limits(size=150))
+    assert unpack(io.BytesIO(archive), layer, "overlay", limits=Limits(entries=2, size=200)) == 200
 
 
 def test_a_huge_extended_header_is_refused(layer: Path) -> None:

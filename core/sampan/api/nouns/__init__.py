@@ -8,7 +8,7 @@ from sampan.api.router import Routes
 
 routes = Routes()
 
-_NOUNS = "system containers archive streams resources exec images networks volumes events ours unbuilt"
+_NOUNS = "system containers snapshots archive streams resources exec images networks volumes events ours unbuilt"
 
 for _noun in _NOUNS.split():
     import_module(f"{__name__}.{_noun}")

@@ -163,13 +163,13 @@ def shown_image(engine: Engine, container: Container) -> str:
 
 def _root(engine: Engine, container: Container) -> Mapping[str, str]:
     try:
-        return engine.drivers.storage(container.storage_driver).describe(container.id)
+        return engine.drivers.storage(container.storage_driver).describe(container.root)
     except SampanError:  # it is going, or its driver is not here any more
         return {}
 
 
 def sizes(engine: Engine, container: Container) -> views.Sizes:
-    own = engine.drivers.storage(container.storage_driver).usage(container.id)
+    own = engine.drivers.storage(container.storage_driver).usage(container.root)
     try:
         return own, own + engine.images.get(container.image).size
     except NotFound:

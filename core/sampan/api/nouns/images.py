@@ -76,9 +76,9 @@ def prune(call: Call) -> Any:
             removed += images.remove(image.id, force=True, prune=True)
         except (Conflict, NotFound):  # it came into use, or went, meanwhile
             continue
-    space = before - views.layers_size(images.list())
-    call.engine.events.publish("image", "prune", "", {"reclaimed": str(max(space, 0))})
-    return {"ImagesDeleted": removed or None, "SpaceReclaimed": max(space, 0)}
+    space = max(before - views.layers_size(images.list()), 0) + images.sweep()
+    call.engine.events.publish("image", "prune", "", {"reclaimed": str(space)})
+    return {"ImagesDeleted": removed or None, "SpaceReclaimed": space}
 
 
 @routes.post("/images/create", streams=True)

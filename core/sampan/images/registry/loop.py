@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, ParamSpec, TypeVar, cast
 
 from sampan.images.registry.progress import Board, Message
@@ -89,6 +90,16 @@ class _Job:
             self.error = task.exception()
         self.over.set()
         self._board.close()
+
+
+@asynccontextmanager
+async def held(context: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """A ``with`` whose ends may have to wait for somebody, in threads."""
+    value = await in_thread(context.__enter__)
+    try:
+        yield value
+    finally:
+        await in_thread(context.__exit__, None, None, None)
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

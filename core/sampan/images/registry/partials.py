@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +30,8 @@ class Partials:
     def __init__(self, content: ContentStore) -> None:
         self._content = content
         self._root = content.root / "partial"
+        self._lock = threading.Lock()
+        self._open: Counter[str] = Counter()  # digits of the digests that are being written
 
     def open(self) -> None:
         """Make the directory, and remove what is old or has become a blob. Called when no download is on its way."""
@@ -39,12 +44,25 @@ class Partials:
     def begin(self, digest: str, size: int) -> Partial:
         """Go on with a blob of so many bytes. ``Exhausted`` if the disk has no room for it."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = Partial(self._root / hex_of(digest), digest, size)
+        with self._lock:
+            self._open[hex_of(digest)] += 1
+        partial = Partial(self._root / hex_of(digest), digest, size, self._closed)
         room = os.statvfs(self._root)
         if size - partial.size > max(0, room.f_bavail * room.f_frsize - SPARE):
             partial.close()
             raise Exhausted(f"no space is left for blob {digest}, which has {size} bytes")
         return partial
+
+    def sweep(self) -> int:
+        """Remove what nobody is writing to; returns how many bytes that were."""
+        freed = 0
+        with self._lock:
+            for entry in os.scandir(self._root):
+                found = entry.stat()
+                if not self._open[entry.name]:
+                    (self._root / entry.name).unlink(missing_ok=True)
+                    freed += found.st_size if found.st_nlink == 1 else 0
+        return freed
 
     def keep(self, partial: Partial) -> None:
         """Make a complete one a blob. It is not yet synced: see :meth:`settle`."""
@@ -65,6 +83,10 @@ class Partials:
         for digest in digests:
             (self._root / hex_of(digest)).unlink(missing_ok=True)
 
+    def _closed(self, digest: str) -> None:
+        with self._lock:
+            self._open -= Counter([hex_of(digest)])
+
     def _is_kept(self, name: str) -> bool:
         return len(name) != 64 or self._content.has(f"sha256:{name}")
 
@@ -72,7 +94,8 @@ class Partials:
 class Partial:
     """``size`` bytes are there and hashed, of ``whole``. Leaving the ``with`` block closes the file and keeps it."""
 
-    def __init__(self, path: Path, digest: str, whole: int) -> None:
+    def __init__(self, path: Path, digest: str, whole: int, closed: Callable[[str], object]) -> None:
+        self._closed = closed
         self.path = path
         self.digest = digest
         self.whole = whole
@@ -106,6 +129,7 @@ class Partial:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
+            self._closed(self.digest)
 
     def _read(self) -> None:
         """What an earlier download has left; more than there shall be is no part of it."""

@@ -18,7 +18,7 @@ from sampan.images.references import Reference
 from sampan.images.registry import platforms
 from sampan.images.registry.documents import Document, Index, Manifest, chosen
 from sampan.images.registry.download import Downloads
-from sampan.images.registry.loop import in_thread
+from sampan.images.registry.loop import held, in_thread
 from sampan.images.registry.partials import Partials
 from sampan.images.registry.progress import Board, Line
 from sampan.images.registry.repository import Repository
@@ -55,7 +55,7 @@ class Pull:
         said = name.digest or name.tag
         self._board.say(f"Pulling from {name.familiar_name if name.domain != 'docker.io' else name.path}", said)
         found, manifest = await self._for_platform(document)
-        with self._store.leases.lease() as lease:
+        async with held(self._store.leases.lease()) as lease:
             lease.hold(blobs=[found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)])
             image = await self._known(manifest, lease) or await self._fetch(manifest, lease)
             if [layer.digest for layer in image.layers] == [layer.digest for layer in manifest.layers]:

@@ -30,7 +30,7 @@ from sampan.images.registry.documents import (
     compose,
     kept,
 )
-from sampan.images.registry.loop import in_thread
+from sampan.images.registry.loop import held, in_thread
 from sampan.images.registry.progress import Board, Line
 from sampan.images.registry.repository import Repository
 from sampan.images.registry.together import Together
@@ -60,9 +60,9 @@ class Push:
 
     async def run(self, image: Image, name: Reference) -> None:
         """Layers first, then the configuration, then the manifest: until that is there, nobody sees anything."""
-        with self._source.leases.lease() as lease:
+        async with held(self._source.leases.lease()) as lease:
             lease.hold(blobs=blobs_of(image), chains=chains_of(image))
-            known = Known(self._source, name)
+            known = await in_thread(Known, self._source, name)
             came_as = _manifest_of(image, known)
             descriptors = await self._layers(image, came_as, known)
             document = kept(self._source.content, image.manifest) if came_as else self._composed(image, descriptors)

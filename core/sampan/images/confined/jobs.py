@@ -1,0 +1,109 @@
+"""What is done in the confined process: a layer unpacked, or a stream inflated.
+
+Answers are short messages: ``a`` alive, ``o`` and a path that is to be made opaque, ``d`` and what came of it as JSON,
+``f`` and why not.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from typing import Any, BinaryIO, cast
+
+from sampan.errors import Exhausted, Internal, Invalid, SampanError, Unavailable
+from sampan.images.compression import NONE, Digesting, decompressed
+from sampan.images.confined.confinement import MEMORY
+from sampan.images.confined.limits import Limits, Watched
+from sampan.images.unpack import unpack_at
+from sampan.linux.idmaps import IdMap, Range
+from sampan.linux.paths import inside
+
+CHUNK = 1 << 20
+
+
+def prepare() -> None:
+    """Import what jobs import late: later there is no file system to import from."""
+    import bz2
+    import encodings.latin_1
+    import encodings.utf_8
+    import lzma
+
+    import zstandard
+    from isal import igzip, isal_zlib
+
+    del bz2, encodings, lzma, zstandard, igzip, isal_zlib
+
+
+def work(order: dict[str, Any], fds: list[int], answer: Any) -> None:
+    """Do what the daemon ordered. Whatever goes wrong is an answer."""
+    try:
+        done = _JOBS[order["job"]](order, fds, answer)
+        answer.send(b"d" + json.dumps(done).encode())
+    except SampanError as error:
+        _fail(answer, error.kind, error.message)
+    except MemoryError:
+        _fail(answer, Invalid.kind, f"it needs more than {MEMORY} bytes of memory to be unpacked")
+    except OSError as error:
+        kind = Exhausted if error.errno in (errno.ENOSPC, errno.EDQUOT) else Unavailable
+        _fail(answer, kind.kind, f"it could not be unpacked: {error.strerror}".lower())
+    except Exception as error:
+        _fail(answer, Internal.kind, f"the process that unpacks archives failed: {error!r}")
+
+
+def _fail(answer: Any, kind: str, message: str) -> None:
+    text = json.dumps([kind, message[:4000]])
+    answer.send(b"f" + text.encode())
+
+
+def _unpack(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
+    """``fds``: the blob, the root of the layer. The digest is that of the uncompressed stream, all of it."""
+    blob, root = fds
+    limits = Limits(*order["limits"])
+    watched, _, digesting = _opened(blob, root, limits, answer, hashed=order["hashed"])
+    ids = IdMap(*(tuple(Range(*each) for each in side) for side in order["ids"]))
+
+    def opaque(fd: int) -> None:
+        answer.send(b"o" + inside(root, fd))
+
+    size = unpack_at(cast(BinaryIO, watched), root, order["whiteouts"], limits=limits, ids=ids, opaque=opaque)
+    while watched.read(CHUNK):
+        pass
+    return {"size": size, "digest": digesting.digest if digesting else ""}
+
+
+def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
+    """``fds``: something compressed, and where to write what is in it."""
+    source, out = fds
+    limits = Limits(*order["limits"])
+    watched, compression, digesting = _opened(source, out if order["kept"] else None, limits, answer, hashed=True)
+    try:
+        while data := watched.read(CHUNK):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(out, view) :]
+    except BrokenPipeError:
+        pass  # whoever reads has seen enough
+    return {"size": watched.size, "digest": digesting.digest if digesting else "", "compression": compression}
+
+
+def _opened(
+    source: int, disk: int | None, limits: Limits, answer: Any, *, hashed: bool
+) -> tuple[Watched, str, Digesting | None]:
+    compression, stream = decompressed(open(source, "rb", buffering=0, closefd=False))  # noqa: SIM115
+    digesting = Digesting(stream) if hashed else None
+
+    def packed() -> int:
+        return os.lseek(source, 0, os.SEEK_CUR)
+
+    watched = Watched(
+        cast(BinaryIO, digesting or stream),
+        limits,
+        None if compression == NONE else packed,
+        disk,
+        lambda: answer.send(b"a"),
+    )
+    return watched, compression, digesting
+
+
+_JOBS = {"unpack": _unpack, "inflate": _inflate}
