@@ -383,6 +383,15 @@ def test_none_of_an_index(engine: Engine, registry: Wild) -> None:
     refused(engine, registry, "is an invalid platform", "--platform", "linux/a/b/c")
 
 
+def test_the_only_one_there_is_and_it_is_another(engine: Engine, registry: Wild) -> None:
+    registry.image(layer())
+    told = pull(engine, registry, "--platform", "linux/s390x").out
+    assert "its platform (linux/amd64) does not match the specified platform (linux/s390x)" in told
+    refused_push = engine.docker("push", "--platform", "linux/s390x", registry.name("a:1")).stderr
+    assert "is for linux/amd64, not for linux/s390x" in refused_push
+    engine.docker("push", "--platform", "linux/amd64", registry.name("a:1")).ok()
+
+
 # ── clients ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -71,7 +71,7 @@ class Wild:
         class Bound(Request):
             wild = registry
 
-        self._server = ThreadingHTTPServer((host, port), Bound, bind_and_activate=False)
+        self._server = _Server((host, port), Bound, bind_and_activate=False)
         self._server.socket.close()
         self._server.socket = self._listener
         self._server.daemon_threads = True
@@ -307,6 +307,11 @@ class Request(BaseHTTPRequestHandler):
         self.wild.given.append(token)
         offline = {"refresh_token": "of-the-captain"} if known and "offline_token" in query else {}
         self.json(200, {"token": token, "expires_in": 300, **offline})
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients break off all the time; whatever else goes wrong shows in the test."""
 
 
 def _listener(namespace: Path, host: str, port: int) -> socket.socket:

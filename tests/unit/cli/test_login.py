@@ -90,8 +90,10 @@ def test_push_and_pull_show_who_asks(daemon: Daemon, sampan: Sampan, file: Path)
     daemon.on("POST /images/host.example/a/push", Answer(body=[b'{"status":"done"}\n']))
     assert sampan("pull", "--platform", "linux/arm64", "host.example/a:2").out == "done\nhost.example/a:2\n"
     assert sampan("pull", "-q", "-a", "host.example/a").out == "host.example/a\n"
+    assert sampan("pull", "-q", "debian").out == "docker.io/library/debian:latest\n"
+    assert sampan("pull", "-q", "docker.io/me/tool:1").out == "docker.io/me/tool:1\n"
     assert sampan("push", "host.example/a").out == "Using default tag: latest\ndone\n"
-    pull, every = daemon.asked("POST /images/create")
+    pull, every, *_ = daemon.asked("POST /images/create")
     assert pull.query == {"fromImage": ["host.example/a"], "tag": ["2"], "platform": ["linux/arm64"]}
     assert every.query == {"fromImage": ["host.example/a"]}
     [push] = daemon.asked("POST /images/host.example/a/push")

@@ -39,7 +39,7 @@ def pull_command(args: Args) -> None:
     if not named and not args.all_tags and not args.quiet:
         print("Using default tag: latest")
     _pull(client, reference, quiet=args.quiet, platform=args.platform, every=args.all_tags)
-    print(whole(reference) if not args.all_tags else reference)
+    print(normalised(reference if args.all_tags else whole(reference)))
 
 
 @command(
@@ -93,6 +93,16 @@ def _who(reference: str) -> dict[str, str]:
     from sampan.cli.credentials import header, registry_of
 
     return header(registry_of(reference))
+
+
+def normalised(reference: str) -> str:
+    """With the registry and the directory that are meant."""
+    from sampan.cli.credentials import HUB, registry_of
+
+    if registry_of(reference) != HUB:
+        return reference
+    path = reference.removeprefix("index.").removeprefix("docker.io/")
+    return f"docker.io/{path if '/' in path else 'library/' + path}"
 
 
 def whole(reference: str) -> str:

@@ -47,6 +47,7 @@ class Pull:
         self._downloads = downloads
         self._source = source
         self._platform = platforms.parse(platform)
+        self._asked_for = platform
         self._board = board
 
     async def run(self, name: Reference) -> Image:
@@ -62,11 +63,21 @@ class Pull:
                 await in_thread(self._store.content.add, found.data)
                 image = replace(image, manifest=found.digest)
             new = await in_thread(self._store.admit, image, name, document.digest)
+        self._warn(image, name)
         await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
         self._board.say(f"Digest: {document.digest}")
         what = "Downloaded newer image for" if new else "Image is up to date for"
         self._board.say(f"Status: {what} {name.familiar()}")
         return image
+
+    def _warn(self, image: Image, name: Reference) -> None:
+        """What is not of several for several platforms may be for another one than was asked for."""
+        found = platforms.normal(*(str(image.config.get(key) or "") for key in ("os", "architecture", "variant")))
+        if self._asked_for and found not in platforms.runnable(self._platform):
+            self._board.say(
+                f"WARNING: image with reference {name.familiar()} was found but its platform ({found}) does not match "
+                f"the specified platform ({self._platform})"
+            )
 
     async def _for_platform(self, document: Document) -> tuple[Document, Manifest]:
         content = document.read()

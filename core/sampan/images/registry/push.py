@@ -82,7 +82,8 @@ class Push:
         done: dict[str, Descriptor] = {}
 
         async def one(diff: str) -> bool:
-            done[diff] = await self._layer(layers[diff], ready.get(diff), known, lines[diff])
+            async with self._uploads.place(lines[diff]):
+                done[diff] = await self._layer(layers[diff], ready.get(diff), known, lines[diff])
             return True
 
         for line in lines.values():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -32,12 +33,25 @@ class Uploads:
         self._patience = patience
         self._places = asyncio.Semaphore(most)
 
+    @asynccontextmanager
+    async def place(self, line: Line) -> AsyncIterator[None]:
+        """One of the places for what is compressed and sent at the same time."""
+        if self._places.locked():
+            line.say("Waiting")
+        async with self._places:
+            yield
+
     async def has(self, target: Repository, digest: str) -> bool:
+        """Is it there? Then no upload of it is unfinished."""
+
         async def once() -> bool:
             async with target.ask("HEAD", target.inside(f"blobs/{digest}"), None, None, 200, 404) as response:
                 return response.status == 200
 
-        return await persistently(target.attempts, once)
+        there = await persistently(target.attempts, once)
+        if there:
+            self._unfinished.remove(target.inside(""), digest)
+        return there
 
     async def mount(self, target: Repository, digest: str, sources: Sequence[str]) -> str:
         """Have it from another repository of that registry, by path; returns which, or nothing."""
@@ -55,19 +69,16 @@ class Uploads:
 
     async def send(self, target: Repository, path: Path, digest: str, line: Line) -> None:
         """Upload a file; what gets lost on the way is sent again, and no more than that."""
-        if self._places.locked():
-            line.say("Waiting")
-        async with self._places:
-            upload = _Upload(self._unfinished, target, path, digest, line, self._piece, self._patience)
-            try:
-                await persistently(
-                    target.attempts,
-                    upload.go_on,
-                    reached=lambda: upload.sent,
-                    waiting=lambda seconds: line.say(f"Retrying in {seconds} second{'s' if seconds > 1 else ''}"),
-                )
-            finally:
-                os.close(upload.file)
+        upload = _Upload(self._unfinished, target, path, digest, line, self._piece, self._patience)
+        try:
+            await persistently(
+                target.attempts,
+                upload.go_on,
+                reached=lambda: upload.sent,
+                waiting=lambda seconds: line.say(f"Retrying in {seconds} second{'s' if seconds > 1 else ''}"),
+            )
+        finally:
+            os.close(upload.file)
 
 
 class _Upload:
