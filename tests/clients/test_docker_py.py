@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from harness import Engine
+from harness.wild_registry import Wild, layer
+
 pytestmark = pytest.mark.root
 
 
@@ -20,13 +23,28 @@ def boat(docker_py: Any, shell: str) -> Any:
 
 
 def test_run(docker_py: Any, shell: str) -> None:
-    from docker.errors import ContainerError, ImageNotFound
+    from docker.errors import ContainerError
 
     assert docker_py.containers.run(shell, "echo 'a b' c", remove=True) == b"a b c\n"
     with pytest.raises(ContainerError) as failure:
         docker_py.containers.run(shell, ["sh", "-c", "echo why >&2; exit 3"], remove=True)
     assert (failure.value.exit_status, failure.value.stderr) == (3, b"why\n")
-    with pytest.raises(ImageNotFound):
+
+
+def test_an_image_of_a_registry(docker_py: Any, engine: Engine) -> None:
+    from docker.errors import APIError, ImageNotFound, NotFound
+
+    with Wild(engine) as registry:
+        registry.image(layer())
+        assert docker_py.images.pull(registry.name("a"), tag="1").tags == [registry.name("a:1")]
+        with pytest.raises(NotFound, match="manifest unknown"):
+            docker_py.containers.run(registry.name("a:2"), "true")
+        registry.on("/v2/b/", lambda request: request.error(404, "NAME_UNKNOWN"))
+        with pytest.raises(ImageNotFound):
+            docker_py.containers.run(registry.name("b:2"), "true")
+        told = list(docker_py.images.push(registry.name("a"), tag="1", stream=True, decode=True))
+        assert told[-1]["aux"]["Tag"] == "1"
+    with pytest.raises(APIError, match="proxyconnect tcp"):  # there is no way to Docker Hub from here
         docker_py.containers.run("no-such-image", "true")
 
 

@@ -182,7 +182,10 @@ class told:
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return Unreachable(f"{self._what}: dial tcp: lookup {self._host.rpartition(':')[0]}: no such host")
         reason = (error.os_error.strerror or str(error.os_error)).rpartition("[")[2].rstrip("]").lower()
-        return Unreachable(f"{self._what}: dial tcp {self._host}: connect: {_reason(error.os_error) or reason}")
+        reason = _reason(error.os_error) or reason
+        if isinstance(error, aiohttp.ClientProxyConnectionError):
+            return Unreachable(f"{self._what}: proxyconnect tcp: dial tcp {error.host}:{error.port}: connect: {reason}")
+        return Unreachable(f"{self._what}: dial tcp {self._host}: connect: {reason}")
 
 
 def _reason(error: OSError) -> str:
