@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sampan.errors import Invalid
@@ -88,6 +88,7 @@ HOST = st.from_regex(r"[a-z0-9]{1,5}\.[a-z]{2}(:[0-9]{1,4})?", fullmatch=True)
 TAG = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,10}", fullmatch=True)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy with other things
 @given(host=st.one_of(st.just(""), HOST), parts=st.lists(PART, min_size=1, max_size=4), tag=st.one_of(st.just(""), TAG))
 def test_what_is_shown_is_read_as_the_same(host: str, parts: list[str], tag: str) -> None:
     name = references.parse((f"{host}/" if host else "") + "/".join(parts) + (f":{tag}" if tag else "")).tagged()
