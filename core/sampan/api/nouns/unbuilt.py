@@ -10,7 +10,7 @@ from functools import partial
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.router import Route
-from sampan.errors import Unsupported
+from sampan.errors import Unavailable, Unsupported
 
 OPERATIONS = """
 GET    /containers/{id}/attach/ws   attaching through a websocket
@@ -60,10 +60,23 @@ POST   /configs/{id}/update         swarm mode
 """
 
 
-def _refuse(operation: str, call: Call) -> None:
+SWARM = "swarm mode"
+_NO_MEMBER = "This node is not part of a swarm"
+_NO_MANAGER = (
+    'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
+    "and try again."
+)
+_BEGINNINGS = ("/swarm/init", "/swarm/join")
+
+
+def _refuse(operation: str, path: str, call: Call) -> None:
+    """Clients tidy up by leaving a swarm that they may never have been in: what asks for one is answered as by a
+    dockerd that is in none, and only who would make one hears that there are none here."""
+    if operation == SWARM and path not in _BEGINNINGS:
+        raise Unavailable(_NO_MEMBER if path == "/swarm/leave" else _NO_MANAGER)
     raise Unsupported(f"{operation} is not supported by this engine yet ({call.request.method} {call.request.path})")
 
 
 for _line in OPERATIONS.strip().splitlines():
     _method, _path, _operation = _line.split(None, 2)
-    routes.add(_method, _path, Route(partial(_refuse, _operation), inline=True, streams=False))
+    routes.add(_method, _path, Route(partial(_refuse, _operation, _path), inline=True, streams=False))
