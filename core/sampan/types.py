@@ -107,8 +107,8 @@ class Mount(msgspec.Struct, kw_only=True):
 class Endpoint(msgspec.Struct, kw_only=True):
     """A container's connection to a network. ``spec`` is filled while the container runs; the rest is the wish.
 
-    ``links`` are ``NAME`` or ``NAME:ALIAS``; of several networks that lead out, the one with the highest
-    ``gw_priority`` is the container's way."""
+    ``link_local`` are addresses besides, with their prefix. ``links`` are ``NAME`` or ``NAME:ALIAS``; of several
+    networks that lead out, the one with the highest ``gw_priority`` is the container's way."""
 
     network: str
     network_name: str
@@ -116,6 +116,7 @@ class Endpoint(msgspec.Struct, kw_only=True):
     requested_ipv4: str = ""
     requested_ipv6: str = ""
     requested_mac: str = ""
+    link_local: list[str] = []
     driver_options: dict[str, str] = {}
     links: list[str] = []
     gw_priority: int = 0

@@ -156,6 +156,7 @@ def inspect(args: Args) -> int:
     Flag("gw-priority", "The network with the highest one is the way out", int, default=0),
     Flag("ip", "IPv4 address", str, default=""),
     Flag("ip6", "IPv6 address", str, default=""),
+    Flag("link-local-ip", "One more address, for this link alone", str, many=True),
     Flag("link", "Make another container known by name", str, many=True),
     least=2,
     most=2,
@@ -165,7 +166,7 @@ def connect(args: Args) -> None:
     from sampan.cli.container.environment import strict_pairs
 
     network, container = args.rest
-    addresses = {"IPv4Address": args.ip, "IPv6Address": args.ip6}
+    addresses = {"IPv4Address": args.ip, "IPv6Address": args.ip6, "LinkLocalIPs": args.link_local_ip}
     endpoint = {
         "IPAMConfig": {key: value for key, value in addresses.items() if value},
         "Aliases": args.alias,

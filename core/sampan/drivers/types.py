@@ -114,15 +114,17 @@ class NetworkSpec(msgspec.Struct, frozen=True, kw_only=True):
 class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A container's place on a network.
 
-    ``addresses`` are ``address/prefix``, one per subnet, IPv4 first. ``mac`` is ``aa:bb:cc:dd:ee:ff``.
-    ``interface`` is the name wanted inside the sandbox (``eth0``). ``default_route``: this endpoint carries the
-    container's way out. ``id`` is 64 lower-case hex characters.
+    ``addresses`` are ``address/prefix``, one per subnet, IPv4 first; ``link_local`` are more of them, for this link
+    alone, which the user chose (``docker network connect --link-local-ip``): nothing is routed or published by them.
+    ``mac`` is ``aa:bb:cc:dd:ee:ff``. ``interface`` is the name wanted inside the sandbox (``eth0``).
+    ``default_route``: this endpoint carries the container's way out. ``id`` is 64 lower-case hex characters.
     """
 
     id: str
     container: str
     interface: str
     addresses: tuple[str, ...] = ()
+    link_local: tuple[str, ...] = ()
     mac: str = ""
     default_route: bool = True
     options: dict[str, str] = {}

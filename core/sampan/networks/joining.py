@@ -115,6 +115,7 @@ class Joiner:
             container=container.id,
             interface=interface,
             addresses=given,
+            link_local=tuple(endpoint.link_local),
             mac=endpoint.requested_mac or (mac_of(given) if place.driver.features().macs else ""),
             default_route=default,
             options=endpoint.driver_options,

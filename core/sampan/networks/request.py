@@ -16,7 +16,7 @@ PREDEFINED = ("bridge", "host", "none")
 """Networks that are always there."""
 
 RESERVED = (*PREDEFINED, "default", "container")
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
+_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_. -]*[a-zA-Z0-9_.-])?")  # Docker's clients put spaces into names
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +40,9 @@ def read(body: Mapping[str, Any]) -> Request:
     if name in RESERVED:
         raise Forbidden(f"operation is not permitted on predefined {name} network")
     if not _NAME.fullmatch(name):
-        raise Invalid(f"invalid network name {name!r}: letters, digits and '_.-' are allowed, a letter or digit first")
+        raise Invalid(
+            f"invalid network name {name!r}: letters, digits, spaces and '_.-' are allowed, a letter or digit first"
+        )
     for key in ("ConfigOnly", "Ingress"):
         if body.get(key):
             raise Unsupported(f"{key} networks are for swarms, and this engine has none")

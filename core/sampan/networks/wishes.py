@@ -102,6 +102,7 @@ class Planner:
             requested_ipv4=v4,
             requested_ipv6=v6,
             requested_mac=mac.lower(),
+            link_local=[_link_local(str(address)) for address in ipam.get("LinkLocalIPs") or ()],
             driver_options=dict(given.get("DriverOpts") or {}),
             links=[str(link) for link in given.get("Links") or ()],
             gw_priority=_priority(given.get("GwPriority")),
@@ -112,6 +113,17 @@ def read_ports(host_config: Mapping[str, Any], config: Mapping[str, Any]) -> lis
     """The ports that a container wants published."""
     exposed, bindings = config.get("ExposedPorts") or {}, host_config.get("PortBindings") or {}
     return ports.read(exposed, bindings, bool(host_config.get("PublishAllPorts")))
+
+
+def _link_local(text: str) -> str:
+    """With the prefix that Docker gives to it: 16 bits, or 64 for IPv6 (RFC 3927 2.6.1, RFC 4291 2.5.6)."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise Invalid(
+            f"{_SETTINGS}invalid link-local IP address {text}: one like 169.254.8.8 or fe80::8 is needed"
+        ) from None
+    return f"{address}/{16 if address.version == 4 else 64}"
 
 
 def _check_configured(network: Network, address: str) -> None:

@@ -52,9 +52,10 @@ def furnish(
     unless its own settings say so. Whether a new network namespace forwards is otherwise copied from the host.
     """
     name, settings = endpoint.interface, sysctls(endpoint.options, endpoint.interface)
+    addresses = (*endpoint.addresses, *endpoint.link_local)
 
     def enter() -> Netlink:
-        if any(":" in address for address in endpoint.addresses):
+        if any(":" in address for address in addresses):
             sysctl.write(f"net/ipv6/conf/{name}/accept_dad", "0")
             sysctl.write(f"net/ipv6/conf/{name}/disable_ipv6", "0")
         if dead_end:
@@ -65,7 +66,7 @@ def furnish(
 
     with netns.inside(namespace, enter) as inner:
         link = _found(inner, name)
-        batch = [links.change(name, up=True), *(links.address(link.index, one) for one in endpoint.addresses)]
+        batch = [links.change(name, up=True), *(links.address(link.index, one) for one in addresses)]
         batch += [links.route(link.index, "", subnet) for subnet in near]
         inner.run(*batch, *(_route(link, way) for way in ways if endpoint.default_route))
 

@@ -54,6 +54,13 @@ def test_fixed_addresses_aliases_and_mac() -> None:
     assert endpoint.driver_options == {"a": "b"}
 
 
+def test_addresses_of_the_link_alone() -> None:
+    given = {"IPAMConfig": {"LinkLocalIPs": ["169.254.8.8", "fe80::8"]}}
+    assert plan("mine", {"mine": given})["mine"].link_local == ["169.254.8.8/16", "fe80::8/64"]
+    with pytest.raises(Invalid, match=r"invalid link-local IP address 169\.254: one like"):
+        plan("mine", {"mine": {"IPAMConfig": {"LinkLocalIPs": ["169.254"]}}})
+
+
 def test_the_containers_own_mac_is_for_the_network_of_the_mode() -> None:
     endpoints = plan("mine", {"yours": {}}, {"MacAddress": "02:00:00:00:00:01"})
     assert [one.requested_mac for one in endpoints.values()] == ["02:00:00:00:00:01", ""]

@@ -124,8 +124,12 @@ def _gateway(network: Network | None, address: str) -> str:
     return family[0].gateway if family else ""
 
 
-def _wish(endpoint: Endpoint) -> dict[str, str] | None:
-    wish = {"IPv4Address": endpoint.requested_ipv4, "IPv6Address": endpoint.requested_ipv6}
+def _wish(endpoint: Endpoint) -> dict[str, object] | None:
+    wish = {
+        "IPv4Address": endpoint.requested_ipv4,
+        "IPv6Address": endpoint.requested_ipv6,
+        "LinkLocalIPs": [address.partition("/")[0] for address in endpoint.link_local],
+    }
     return {key: value for key, value in wish.items() if value} or None
 
 

@@ -249,7 +249,7 @@ def _network_name(word: str) -> str:
 def _networking(args: Args) -> dict[str, Any] | None:
     """The endpoints; only needed when something is asked of them or when there are several."""
     words = [*args.network, *args.net]
-    if not words and any((args.ip, args.ip6, args.mac_address, args.network_alias, args.net_alias)):
+    if not words and any((args.ip, args.ip6, args.link_local_ip, args.mac_address, args.network_alias, args.net_alias)):
         words = ["default"]
     endpoints = {_network_name(word): _endpoint(word, args if at == 0 else None) for at, word in enumerate(words)}
     if len(endpoints) < 2 and not any(endpoints.values()):
@@ -262,16 +262,30 @@ def _endpoint(word: str, args: Args | None) -> dict[str, Any]:
     fields = [part.partition("=") for part in word.split(",")] if "=" in word else []
     known = {key: value for key, _, value in fields}
     aliases = [value for key, _, value in fields if key == "alias"]
-    addresses = {"IPv4Address": known.get("ip", ""), "IPv6Address": known.get("ip6", "")}
+    beside = [value for key, _, value in fields if key == "link-local-ip"]
+    addresses: dict[str, Any] = {"IPv4Address": known.get("ip", ""), "IPv6Address": known.get("ip6", "")}
     mac = known.get("mac-address", "")
     if args is not None:
         aliases += [*args.network_alias, *args.net_alias]
+        beside += args.link_local_ip
         addresses["IPv4Address"] = args.ip or addresses["IPv4Address"]
         addresses["IPv6Address"] = args.ip6 or addresses["IPv6Address"]
         mac = args.mac_address or mac
+    addresses["LinkLocalIPs"] = beside
     endpoint = {
         "IPAMConfig": {key: value for key, value in addresses.items() if value},
         "Aliases": aliases,
         "MacAddress": mac,
+        "DriverOpts": environment.strict_pairs(
+            [value for key, _, value in fields if key == "driver-opt"], "driver-opt"
+        ),
+        "GwPriority": _priority(known.get("gw-priority", "0")),
     }
     return {key: value for key, value in endpoint.items() if value}
+
+
+def _priority(text: str) -> int:
+    try:
+        return integer(text)
+    except ValueError:
+        raise Usage(f"invalid gw-priority: {text} is not a whole number") from None

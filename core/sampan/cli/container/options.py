@@ -53,6 +53,7 @@ CREATE = (
     Flag("interactive", "Keep stdin open", short="i"),
     Flag("ip", "IPv4 address on the network", str, default=""),
     Flag("ip6", "IPv6 address on the network", str, default=""),
+    Flag("link-local-ip", "One more address, for that link alone", str, many=True),
     Flag("ipc", "IPC namespace: private, shareable, host, none or container:NAME", str, default=""),
     Flag("isolation", "Kept for Docker's sake", str, default=""),
     Flag("kernel-memory", "Kept for Docker's sake: no kernel limits it by itself", size, default=0),
