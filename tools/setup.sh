@@ -95,6 +95,9 @@ tests() {
     need apache2-utils command -v htpasswd
     need openssl command -v openssl
     need skopeo command -v skopeo
+    need umoci command -v umoci
+    need podman command -v podman
+    need docker.io command -v dockerd
     need docker-compose command -v docker-compose
     satisfy
     command -v docker >/dev/null || [ -x "$1/bin/docker" ] || docker_cli "$1/bin"

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from reporting import OURS, Part, Row, Times, ratio_to
-from rivals import Dockerd
 from rounds import WARM_UP
 from scratch import IMAGE, Scratch
 from warm_connection import WarmConnection
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 
 CALLS = ("create", "start", "wait", "remove", "all four", "exec")

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 
 from reporting import OURS, Part, Row, at_least
-from rivals import Dockerd, Podman
+from rivals import Podman
 from rounds import take_turns
 from scratch import IMAGE, Scratch, docker
 from worker import timed
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 
 GOALS = {"bridge": 6.0, "none": 6.0, "host": 4.0}

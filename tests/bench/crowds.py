@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reporting import OURS, Part, Row, Times, at_least
-from rivals import Dockerd
 from scratch import IMAGE, Scratch
 from warm_connection import WarmConnection
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 
 CONTAINERS, CLIENTS = 50, 8

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from reporting import OURS, Part, Row, Times, at_most
-from rivals import Dockerd, Podman
+from rivals import Podman
 from scratch import IMAGE, Scratch, docker
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 
 CONTAINERS = 10

@@ -18,11 +18,11 @@ from functools import partial
 from typing import Any
 
 from reporting import OURS, Part, Row, Times, at_most, at_most_more, more, within
-from rivals import Dockerd
 from rounds import take_turns
 from scratch import IMAGE, Scratch
 from warm_connection import WarmConnection
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 from harness.net import INSIDE
 from sampan.linux import netns

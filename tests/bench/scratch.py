@@ -13,9 +13,10 @@ from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-from rivals import Dockerd, Podman
+from rivals import Podman
 
 from harness import Engine
+from harness.dockerd import Dockerd
 from harness.net import Net
 from sampan.linux import mounts
 from sampan.testing.runtime import rootfs
@@ -78,7 +79,9 @@ class Scratch:
         if shutil.which("dockerd") is None:
             return None
         self.tell("starting dockerd")
-        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.run / "d", self.net("d"), self.name))
+        net = self.net("d")
+        enter = net.enter(net.inside)
+        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.run / "d", enter, self.name))
         docker(rival.host, "import", str(self.archive), IMAGE)
         return rival
 

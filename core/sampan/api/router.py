@@ -107,6 +107,11 @@ class Routes:
         return declare
 
 
+_COPIED_WITH = (1, 22)
+_COPIED = re.compile(r"/images/(?:load|get|.+/get|.+/json)")
+"""skopeo and podman of today's distributions move images with a version that is older than any other client's."""
+
+
 class UnknownVersion(Exception):
     """The client speaks a version that this engine does not; the message is dockerd's."""
 
@@ -120,7 +125,7 @@ def split_version(path: str) -> tuple[tuple[int, int], str]:
     named = f"client version {version[0]}.{version[1]} is too"
     if version > NEWEST:
         raise UnknownVersion(f"{named} new. Maximum supported API version is {NEWEST[0]}.{NEWEST[1]}")
-    if version < OLDEST:
+    if version < OLDEST and not (version >= _COPIED_WITH and _COPIED.fullmatch(match[3])):
         raise UnknownVersion(
             f"{named} old. Minimum supported API version is {OLDEST[0]}.{OLDEST[1]}, please upgrade your client to a "
             "newer version"
