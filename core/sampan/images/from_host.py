@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from sampan.errors import NotFound
+from sampan.errors import Invalid, NotFound
+from sampan.images import host_runtimes
 from sampan.images.content import Ingest
 from sampan.images.host_tree import HostTree
 from sampan.images.linker import CACHE, Linker
@@ -96,6 +97,7 @@ class _Gathering:
         self.first = ""
         self._linker = Linker()
         self._libraries: set[str] = set()
+        self._reads_zones = False  # by any name
         self._glibc: str | None = None  # some program that runs with glibc's loader
 
     def named(self, programs: Sequence[str]) -> None:
@@ -132,11 +134,21 @@ class _Gathering:
         self.tree.file("/etc/nsswitch.conf", b"passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n")
         if self._glibc is not None:
             self._run_time_libraries(self._glibc)
+        self._read_by_many()
         if self._linker.used_cache:
             self.tree.add_all([str(CACHE)])
         if any(posixpath.basename(each).startswith(("libtinfo", "libncurses")) for each in self._libraries):
             names = [f"{root}/{name[0]}/{name}" for root in TERMINFO for name in TERMINALS]
             self.tree.add_all(names)
+
+    def _read_by_many(self) -> None:
+        """Names of services, the locale that every system has, the time zone, and whom to trust."""
+        read = [*host_runtimes.SERVICES, *host_runtimes.LOCALES, *host_runtimes.zones(self._reads_zones)]
+        if host_runtimes.speaks_tls(self._libraries):
+            read += host_runtimes.CERTIFICATES
+        for path in read:
+            for file in host_runtimes.below(path):
+                self._data(file)
 
     def _program(self, path: str, depth: int = 0) -> None:
         """A program and what it needs to start. ``NotFound`` names what is missing."""
@@ -154,6 +166,19 @@ class _Gathering:
         self._libraries.update(libraries)
         if any(posixpath.basename(each).startswith(("ld-linux", "ld64")) for each in libraries):
             self._glibc = self._glibc or real
+        for tree in host_runtimes.trees(path, real):
+            self._reads_zones = self._reads_zones or host_runtimes.is_python(real)
+            for file in host_runtimes.below(tree):
+                self._data(file)
+
+    def _data(self, path: str) -> None:
+        """A file that a program reads later, with the libraries that it needs itself; what is not there is left out."""
+        with suppress(NotFound, Invalid):
+            real = self.tree.add(path)
+            if ".so" in posixpath.basename(real) or os.access(real, os.X_OK):
+                libraries = self._linker.closure(real)[0]
+                self.tree.add_all(libraries)
+                self._libraries.update(libraries)
 
     def _run_time_libraries(self, program: str) -> None:
         headers = self._linker.elf(program)
