@@ -22,6 +22,7 @@ import cli_runs
 import crowds
 import driven_runtimes
 import idle_memory
+import image_moves
 import networks
 from machine import describe
 from reporting import Part, as_json, show
@@ -36,8 +37,9 @@ PARTS: dict[str, Callable[[Scratch, int], Part]] = {
     "f": crowds.measure,
     "g": networks.throughput,
     "h": networks.times,
+    "i": image_moves.measure,
 }
-NAMES = {"networks": ["g", "h"]}
+NAMES = {"networks": ["g", "h"], "images": ["i"]}
 """Parts that belong together."""
 
 
@@ -77,11 +79,11 @@ def _options() -> argparse.Namespace:
         "--only",
         type=lambda text: [letter for letter in PARTS if letter in text.split(",")] or parser.error("only what?"),
         default=list(PARTS),
-        metavar="a,b,c,d,e,f,g,h",
+        metavar="a,b,c,d,e,f,g,h,i",
         help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program; f: crowds; "
-        "g: throughput of networks; h: what networks take",
+        "g: throughput of networks; h: what networks take; i: images",
     )
-    parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="only these: networks is g and h")
+    parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="only these: networks is g and h, images is i")
     parser.add_argument("-n", "--runs", type=int, default=11, help="runs of each measurement (default: 11)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every single figure to FILE")
     parser.add_argument("-q", "--quiet", action="store_true", help="do not tell what is being done meanwhile")

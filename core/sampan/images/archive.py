@@ -6,55 +6,24 @@ under a name of ours; names from the archive are only looked up, never used as p
 
 from __future__ import annotations
 
+import os
 import posixpath
-import tarfile
 from types import TracebackType
-from typing import Any, BinaryIO, Self, cast
+from typing import Any, BinaryIO
 
 import msgspec
 
 from sampan.errors import Invalid
+from sampan.images import tar_reader as tar
 from sampan.images.compression import NONE, looked_at
 from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest
+from sampan.images.tar_reader import Entry, NoTar, TarReader
 
 JSON_LIMIT = 4 << 20  # bytes; manifests and configurations are a thousandth of this
 ENTRY_LIMIT = 20_000
-HEADER_LIMIT = 1 << 20  # bytes of one extended header, which tarfile reads into memory at once
 LINK_LIMIT = 16
-
-_EXTENDED = {
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-}
-
-
-class _Broken(Exception):
-    """A header that is none: tarfile by itself would take it for the end of the archive."""
-
-
-class _TarInfo(tarfile.TarInfo):
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        if 0 < len(buf) < tarfile.BLOCKSIZE:
-            raise _Broken("it ends in the middle of a header")
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if buf.strip(b"\0"):
-                raise _Broken(str(error)) from None
-            raise
-
-    def _proc_member(self, tar: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in _EXTENDED and self.size > HEADER_LIMIT:
-            raise Invalid(f"the archive has an extended header of {self.size} bytes, which no image has")
-        return super()._proc_member(tar)  # type: ignore[misc, no-any-return]
-
-
-_BROKEN = (_Broken, tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, KeyError)
+NO_ARCHIVE = "this is not an image archive: it is not a tar, plain or compressed with gzip, zstd, bzip2 or xz"
 
 
 class Archive:
@@ -78,16 +47,14 @@ class Archive:
                 self._read(plain)
 
     def _read(self, plain: BinaryIO) -> None:
+        reader = TarReader(plain)
         try:
-            with tarfile.open(
-                fileobj=plain, mode="r|", bufsize=1 << 20, tarinfo=_TarInfo, errorlevel=2, errors="surrogateescape"
-            ) as tar:
-                for count, member in enumerate(tar):
-                    if count == ENTRY_LIMIT:
-                        raise Invalid(f"the archive has more than {ENTRY_LIMIT} entries, which no image archive has")
-                    self._take(tar, member)
-        except _BROKEN as error:
-            raise Invalid(_told(error, bool(self._files))) from None
+            for count, entry in enumerate(reader):
+                if count == ENTRY_LIMIT:
+                    raise Invalid(f"the archive has more than {ENTRY_LIMIT} entries, which no image archive has")
+                self._take(reader, entry)
+        except NoTar as error:
+            raise Invalid(str(error) if reader.begun else NO_ARCHIVE) from None
 
     def __contains__(self, name: str) -> bool:
         return self._find(name) is not None
@@ -119,20 +86,22 @@ class Archive:
             name = self._links[name]
         return self._files.get(name)
 
-    def _take(self, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:
-        name = _inside(member.name, "entry")
-        if member.isreg():
+    def _take(self, reader: TarReader, entry: Entry) -> None:
+        name = _inside(os.fsdecode(entry.name), "entry")
+        if entry.kind == tar.FILE and entry.segments is None:
             ingest = self._content.ingest()
             if name in self._files:
                 self._files[name].abandon()
             self._files[name] = ingest
-            ingest.copy(cast(BinaryIO, tar.extractfile(member)))
-            ingest.close()
-        elif member.issym():
-            self._links[name] = _inside(posixpath.join(posixpath.dirname(name), member.linkname), "link")
-        elif member.islnk():
-            self._links[name] = _inside(member.linkname, "link")
-        elif not member.isdir():
+            with ingest.filling() as write:
+                for data in reader.pieces(entry.size):
+                    write(data)
+        elif entry.kind == tar.SYMLINK:
+            link = posixpath.join(posixpath.dirname(name), os.fsdecode(entry.link))
+            self._links[name] = _inside(link, "link")
+        elif entry.kind == tar.LINK:
+            self._links[name] = _inside(os.fsdecode(entry.link), "link")
+        elif entry.kind != tar.DIRECTORY:
             raise Invalid(f'the archive has a device or pipe "{name}" beside its layers, where only files belong')
 
     def __enter__(self) -> Archive:
@@ -158,9 +127,3 @@ def _inside(name: str, what: str) -> str:
     if path.startswith(("/", "../")) or path == ".." or "\0" in path:
         raise Invalid(f"the archive's {what} {name[:200]!r} leads outside of the archive")
     return path
-
-
-def _told(error: Exception, some: bool) -> str:
-    if some or isinstance(error, EOFError) or "unexpected end" in str(error):
-        return f"the archive is damaged or truncated: {error}"
-    return "this is not an image archive: it is not a tar, plain or compressed with gzip, zstd, bzip2 or xz"

@@ -11,10 +11,12 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import BinaryIO
 
@@ -22,6 +24,8 @@ from sampan.errors import Invalid, NotFound
 from sampan.images.confined.limits import DEFAULT, Limits
 
 CHUNK = 1 << 20
+_AHEAD = 8  # pieces that are written and not yet hashed
+_SMALL = 1 << 20  # bytes for which no thread is worth while
 _STEP = 32 << 20  # bytes between two looks at how much room is left
 _DIGEST = re.compile(r"sha256:([a-f0-9]{64})")
 
@@ -68,14 +72,49 @@ class Ingest:
         self.size, self._told = size, digest
 
     def write(self, data: bytes | memoryview) -> int:
-        if self.size + len(data) > self._next:
-            self._look(len(data))
         self._hash.update(data)
+        self._put(data)
+        return len(data)
+
+    @contextmanager
+    def filling(self) -> Iterator[Callable[[memoryview], None]]:
+        """A function that writes; hashing is done beside that, for both take their time. Then it is closed."""
+        pieces: SimpleQueue[memoryview | bytes | None] = SimpleQueue()
+        room = threading.Semaphore(_AHEAD)
+        hasher: threading.Thread | None = None
+
+        def hash_all() -> None:
+            while (piece := pieces.get()) is not None:
+                self._hash.update(piece)
+                room.release()
+
+        def write(data: memoryview) -> None:
+            nonlocal hasher
+            if hasher is None and self.size < _SMALL:
+                self.write(data)
+                return
+            if hasher is None:
+                hasher = threading.Thread(target=hash_all, name="hashing", daemon=True)
+                hasher.start()
+            room.acquire()
+            pieces.put(data.obj if data.nbytes == len(data.obj) else bytes(data))
+            self._put(data)
+
+        try:
+            yield write
+        finally:
+            if hasher:
+                pieces.put(None)
+                hasher.join()
+            self.close()
+
+    def _put(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
+        if self.size + len(view) > self._next:
+            self._look(len(view))
+        self.size += len(view)
         while view:
             view = view[self._file.write(view) :]
-        self.size += len(data)
-        return len(data)
 
     def _look(self, more: int) -> None:
         limits = self._store.limits

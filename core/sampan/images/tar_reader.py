@@ -10,7 +10,7 @@ The standard library's tarfile is five times slower and forgives damage that an 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import write
 from typing import BinaryIO
 from zlib import adler32
@@ -44,6 +44,10 @@ _HEADER = struct.Struct("100s24s12s12s8sc100s8s64x16s155s12x")
 _ENDS = b" \0"
 _OCTAL = b"01234567"
 _NOTHING: Mapping[bytes, bytes] = {}
+
+
+class NoTar(Invalid):
+    """Where a header should be is something else."""
 
 
 class Entry:
@@ -127,6 +131,22 @@ class TarReader:
             written = write(fd, part)
             self._at += written
             count -= written
+
+    def pieces(self, count: int) -> Iterator[memoryview]:
+        """The next ``count`` bytes of the entry's data; each piece is good until the next is asked for."""
+        self._left -= count
+        while count:
+            if self._at >= len(self._data):
+                self._refill()
+            part = self._view[self._at : self._at + count]
+            self._at += len(part)
+            count -= len(part)
+            yield part
+
+    @property
+    def begun(self) -> bool:
+        """Was there anything that is a tar's?"""
+        return self._last is not None
 
     def drain(self) -> None:
         """Read what follows the end mark, so that whoever hashes the stream sees all of it."""
@@ -230,7 +250,7 @@ class TarReader:
             expected = -1
         unsigned = sum(block) - sum(field) + 8 * ord(" ")
         if expected not in (unsigned, unsigned - 256 * sum(byte > 127 for byte in block)):
-            raise Invalid(f"this is no tar archive, or it is damaged: bad checksum after {self._where}")
+            raise NoTar(f"this is no tar archive, or it is damaged: bad checksum after {self._where}")
 
     @property
     def _where(self) -> str:

@@ -160,9 +160,9 @@ BROKEN: dict[str, tuple[Files | bytes, str]] = {
     "not a tar": (b"what is this" * 1000, "this is not an image archive: it is not a tar"),
     "empty": (b"", "this is not an image archive"),
     "a root file system": (tar_of({"etc/passwd": b"root"}), "for import"),
-    "truncated in a layer": (PLAIN[:3000], "damaged or truncated"),
-    "truncated in a header": (PLAIN[: 2048 + 100], "damaged or truncated"),
-    "damaged header": (PLAIN[:1536] + b"\xff" * 512 + PLAIN[2048:], "damaged or truncated"),
+    "truncated in a layer": (PLAIN[:3000], "it ends in the middle of|bad checksum after"),
+    "truncated in a header": (PLAIN[: 2048 + 100], "it ends in the middle of|bad checksum after"),
+    "damaged header": (PLAIN[:1536] + b"\xff" * 512 + PLAIN[2048:], "it ends in the middle of|bad checksum after"),
     "truncated gzip": (gzip.compress(PLAIN)[:300], "ends too early"),
     "missing layer": (without(GOOD, "layer.tar"), "lacks the file .*layer.tar.*manifest.json"),
     "missing configuration": (
@@ -243,7 +243,7 @@ def test_another_operating_system_is_told(house: House) -> None:
 def test_a_header_that_would_fill_the_memory_is_refused(house: House) -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 30
-    with pytest.raises(Invalid, match="extended header of 1073741824 bytes"):
+    with pytest.raises(Invalid, match="extended header of impossible size"):
         load(house, info.tobuf() + b"a" * 100_000)
 
 
