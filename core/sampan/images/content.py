@@ -79,7 +79,7 @@ class Ingest:
     @contextmanager
     def filling(self) -> Iterator[Callable[[memoryview], None]]:
         """A function that writes; hashing is done beside that, for both take their time. Then it is closed."""
-        pieces: SimpleQueue[memoryview | bytes | None] = SimpleQueue()
+        pieces: SimpleQueue[memoryview | None] = SimpleQueue()
         room = threading.Semaphore(_AHEAD)
         hasher: threading.Thread | None = None
 
@@ -97,7 +97,7 @@ class Ingest:
                 hasher = threading.Thread(target=hash_all, name="hashing", daemon=True)
                 hasher.start()
             room.acquire()
-            pieces.put(data.obj if data.nbytes == len(data.obj) else bytes(data))
+            pieces.put(data)  # its bytes do not change
             self._put(data)
 
         try:
