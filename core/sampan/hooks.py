@@ -10,13 +10,14 @@ import copy
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import msgspec
 import pluggy
 
+from sampan import announced
 from sampan.bounded import bounded
 from sampan.drivers.hooks import PROJECT, Hooks
 from sampan.drivers.steps import step
@@ -44,13 +45,13 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class HookCaller:
     """The hooks of all installed packages. Thread-safe. ``patience`` is how many seconds an amending hook gets."""
 
-    def __init__(self, patience: float = 2.0) -> None:
+    def __init__(self, patience: float = 2.0, entries: Iterable[EntryPoint] | None = None) -> None:
         self._patience = patience
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(Hooks)
         self._hooks: dict[str, list[_Hook]] = {}
         self._found: list[tuple[str, str, str, str]] = []  # name, package, version, why it could not be loaded
-        for entry in entry_points(group=GROUP):
+        for entry in announced.entries([GROUP])[GROUP] if entries is None else entries:
             self._announce(entry)
 
     def register(self, plugin: object, name: str) -> None:
@@ -102,7 +103,7 @@ class HookCaller:
                 self._hooks[name] = hooks
 
     def _announce(self, entry: EntryPoint) -> None:
-        package, version = (entry.dist.name, entry.dist.version) if entry.dist else (entry.value, "?")
+        package, version = announced.package(entry) or (entry.value, "?")
         broken = ""
         try:
             self.register(bounded(entry.load, LOADING), _named(entry.name, package))

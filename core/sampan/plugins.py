@@ -10,20 +10,22 @@ import logging
 import re
 import threading
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points
+from contextlib import suppress
+from functools import cached_property
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar, cast
 
 import msgspec
 from stevedore.driver import DriverManager
 
-from sampan import decode, nonsense
+from sampan import announced, decode, nonsense
 from sampan.bounded import Call
 from sampan.config import Config
 from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
 from sampan.drivers.types import CONTRACT_VERSION, Check, Host
 from sampan.errors import KINDS, Conflict, Internal, Invalid, NotFound, SampanError, Unavailable
 from sampan.guard import Guarded, said
-from sampan.hooks import HookCaller, Report
+from sampan.hooks import GROUP, HookCaller, Report
 
 log = logging.getLogger(__name__)
 logging.getLogger("stevedore").setLevel(logging.WARNING)
@@ -61,14 +63,15 @@ class Drivers:
     def __init__(self, config: Config, instance: str) -> None:
         self._config = config
         self._slots: dict[str, dict[str, _Slot]] = {}
+        entries = announced.entries([*(f"sampan.{family}" for family in CONTRACTS), GROUP])
         for family in CONTRACTS:
             by_name: dict[str, list[EntryPoint]] = {}
-            for entry in entry_points(group=f"sampan.{family}"):
+            for entry in entries[f"sampan.{family}"]:
                 by_name.setdefault(entry.name, []).append(entry)
             self._slots[family] = {
                 name: _Slot(family, name, by_name[name], config, instance) for name in sorted(by_name)
             }
-        self.hooks = HookCaller(config.hooks.patience)
+        self.hooks = HookCaller(config.hooks.patience, entries[GROUP])
 
     def storage(self, name: str | None = None) -> StorageDriver:
         """The storage driver called ``name``, or the default one. ``NotFound`` names those that exist;
@@ -86,13 +89,33 @@ class Drivers:
     def loaded(self, family: str) -> dict[str, Any]:
         """Every driver of ``family`` that is usable here, by name; the others are reported in the log."""
         drivers = {}
-        for name, slot in self._slots[family].items():
-            try:
-                drivers[name] = slot.usable()
-            except SampanError as error:
+        for name, (slot, found) in self._all_usable(family).items():
+            if isinstance(found, SampanError):
                 level = logging.WARNING if slot.broken else logging.INFO
-                log.log(level, "passed over: %s", error.message)
+                log.log(level, "passed over: %s", found.message)
+            else:
+                drivers[name] = found
         return drivers
+
+    def _all_usable(self, family: str) -> dict[str, tuple[_Slot, Driver | SampanError]]:
+        """Imported one after the other, and checked all at once: that is waiting for the kernel and for programs."""
+        found: dict[str, tuple[_Slot, Driver | SampanError]] = {}
+
+        def look(name: str, slot: _Slot) -> None:
+            try:
+                found[name] = slot, slot.usable()
+            except SampanError as error:
+                found[name] = slot, error
+
+        threads = []
+        for name, slot in self._slots[family].items():
+            with suppress(SampanError):  # it is raised again
+                slot.driver()
+            threads.append(threading.Thread(target=look, args=[name, slot], daemon=True))
+            threads[-1].start()
+        for thread in threads:
+            thread.join()
+        return {name: found[name] for name in self._slots[family]}
 
     def own(self, family: str) -> dict[str, Any]:
         """Those of them that come with this package."""
@@ -264,14 +287,15 @@ class _Slot:
             Found(
                 family=self.family,
                 name=self.name,
-                package=entry.dist.name if entry.dist else "?",
-                version=entry.dist.version if entry.dist else "?",
+                package=package.name if package else "?",
+                version=package.version if package else "?",
                 usable=check.usable,
                 reason=check.reason,
                 default=default,
                 features=features,
             )
             for entry in self.entries
+            for package in [announced.package(entry)]
         ]
 
     def _make(self) -> Driver:
@@ -295,13 +319,13 @@ class _Slot:
         patience = getattr(self.config, self.family).patience
         return cast(Driver, Guarded(self._bare, contract, self.who, patience))
 
-    @property
+    @cached_property
     def ours(self) -> bool:
         """Is it one of the built-in drivers?"""
-        dist = self.entries[0].dist
-        return dist is not None and dist.name == OURS
+        package = announced.package(self.entries[0])
+        return package is not None and package.name == OURS
 
-    @property
+    @cached_property
     def who(self) -> str:
         return f"{self.family} driver {self.name!r} ({', '.join(_package(entry) for entry in self.entries)})"
 
@@ -357,4 +381,4 @@ def _hooks(report: Report) -> Found:
 
 
 def _package(entry: EntryPoint) -> str:
-    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
+    return str(announced.package(entry) or entry.value)
