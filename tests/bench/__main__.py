@@ -23,6 +23,7 @@ import crowds
 import driven_runtimes
 import idle_memory
 import image_moves
+import loading_drivers
 import networks
 from machine import describe
 from reporting import Part, as_json, show
@@ -38,6 +39,7 @@ PARTS: dict[str, Callable[[Scratch, int], Part]] = {
     "g": networks.throughput,
     "h": networks.times,
     "i": image_moves.measure,
+    "j": loading_drivers.measure,
 }
 NAMES = {"networks": ["g", "h"], "images": ["i"]}
 """Parts that belong together."""
@@ -79,9 +81,9 @@ def _options() -> argparse.Namespace:
         "--only",
         type=lambda text: [letter for letter in PARTS if letter in text.split(",")] or parser.error("only what?"),
         default=list(PARTS),
-        metavar="a,b,c,d,e,f,g,h,i",
+        metavar="a,b,c,d,e,f,g,h,i,j",
         help="a: docker run; b: API calls; c: the runtime alone; d: memory; e: runtimes that run a program; f: crowds; "
-        "g: throughput of networks; h: what networks take; i: images",
+        "g: throughput of networks; h: what networks take; i: images; j: loading all drivers",
     )
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="only these: networks is g and h, images is i")
     parser.add_argument("-n", "--runs", type=int, default=11, help="runs of each measurement (default: 11)")

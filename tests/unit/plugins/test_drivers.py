@@ -134,7 +134,7 @@ def test_a_default_driver_that_cannot_restore_is_the_callers_to_judge(package: P
 
 @pytest.mark.parametrize(
     ("answer", "sentence"),
-    [("raise KeyError('x')", "join() failed: KeyError: 'x'"), ("raise Conflict('taken')", "taken"), ("return 7", "")],
+    [("raise KeyError('x')", "join() failed: KeyError: 'x'"), ("raise Conflict('taken')", "taken"), ("return", "")],
 )
 def test_what_goes_wrong_in_a_call_is_told_with_the_drivers_name(package: Package, answer: str, sentence: str) -> None:
     code = f"    def join(self, *wishes):\n        from sampan.errors import Conflict\n        {answer}"
