@@ -83,6 +83,20 @@ def test_whoever_freezes_its_lxc_start_hangs_nobody(engine: Engine, boat: str, d
     engine.docker("kill", boat, timeout=8).ok()
 
 
+def test_a_group_of_lxc_in_which_somebody_is_for_a_moment_is_removed(engine: Engine, docker_cli: str) -> None:
+    """Such as an ``lxc-start`` that has just ended its container's groups, and is in the last one itself."""
+    ident = engine.docker("run", "-d", "--runtime", "lxc", engine.image(), "sleep", "1000").ok().out
+    keepers = [Path(path).parent for path in engine.leftovers().cgroups if path.endswith(f"-lxc-start/{ident}")]
+    with subprocess.Popen(["sleep", "0.7"]) as late:
+        for keeper in keepers:
+            (keeper / "lxc.pivot").mkdir(exist_ok=True)
+            if "cpuset" not in str(keeper):  # whose new groups take nobody
+                (keeper / "lxc.pivot" / "cgroup.procs").write_text(str(late.pid))
+        engine.docker("rm", "-f", ident).ok()
+        late.wait()
+    engine.wait_until(lambda: not any(keeper.exists() for keeper in keepers), "the groups are gone")
+
+
 def _version_1() -> bool:
     return Path("/sys/fs/cgroup/memory").is_dir()
 

@@ -13,6 +13,7 @@ import re
 import shutil
 import signal as signals
 import subprocess
+import time
 from collections.abc import Collection, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,7 @@ _NEEDED = ("SYS_ADMIN", "SETUID", "SETGID", "SETPCAP", "MKNOD")
 _COMMANDS = ("lxc-start", "lxc-execute", "lxc-attach", "lxc-freeze", "lxc-unfreeze")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PIVOT, _LEAF = "lxc.pivot", ".lxc"  # groups that LXC makes
+_PIVOT_PATIENCE = 2.0  # seconds
 _OLDEST = (5, 0)
 
 
@@ -47,9 +49,11 @@ class _Groups(OutsideGroups):
             self.places = sorted({*self.places, unified})
 
     def _remove_parents_if_empty(self) -> None:
+        """An ``lxc-start`` that ends goes to the pivot last: it may be there still, or be dead and not reaped yet."""
+        until = time.monotonic() + _PIVOT_PATIENCE
         for parent in self.parents:
             with contextlib.suppress(OSError):
-                os.rmdir(f"{parent}/{_PIVOT}")  # noqa: PTH106
+                cgroups.remove(f"{parent}/{_PIVOT}", patience=max(0.0, until - time.monotonic()))
         super()._remove_parents_if_empty()
 
     @property
