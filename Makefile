@@ -14,7 +14,7 @@ VM ?=
 JOBS ?= 2
 RUNTIMES ?= native crun runc lxc
 
-.PHONY: help setup demo test test-runtimes faults database test-vm check bench docs format clean
+.PHONY: help setup demo test test-runtimes faults database debian test-vm check bench docs format clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +36,9 @@ faults: setup $(STAMPS)/tests ## kill every process of an engine after every act
 
 database: setup $(STAMPS)/tests ## PostgreSQL under load: the daemon killed, memory short, its files copied out (root; minutes)
 	$(BIN)/python tests/database --cache $(STAMPS)/database $(ARGS)
+
+debian: setup $(STAMPS)/tests ## an image of debootstrap's travels through a registry and back (root; a minute, more at first)
+	SAMPAN_DEBIAN=$(STAMPS)/debian $(BIN)/pytest tests/engine/test_journey.py $(ARGS)
 
 test-runtimes: setup $(STAMPS)/tests ## the engine's own tests under each of RUNTIMES (root; an hour)
 	for runtime in $(RUNTIMES); do \

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 RELEASE = "bookworm"
@@ -46,7 +46,8 @@ class Debian:
             return
         sys.exit(f"{self._name}: {', '.join(missing)} not found; on Debian: sudo apt-get install {' '.join(packages)}")
 
-    def bootstrap(self, root: Path, packages: Iterable[str]) -> None:
+    def bootstrap(self, root: Path, packages: Collection[str]) -> None:
         """Make a small Debian with ``packages`` in ``root``."""
-        self.run("debootstrap", "--variant=minbase", f"--include={','.join(packages)}", RELEASE, root)
+        include = ["--include=" + ",".join(packages)] if packages else []
+        self.run("debootstrap", "--variant=minbase", *include, RELEASE, root)
         shutil.rmtree(root / "var/cache/apt/archives")

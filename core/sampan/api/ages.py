@@ -19,6 +19,10 @@ RECURSIVE: Version = (1, 44)
 PLATFORM: Version = (1, 41)
 """Older clients cannot ask for a platform."""
 
+MANIFESTS: Version = (1, 47)
+MANIFESTS_OF_ONE: Version = (1, 48)
+"""Older clients do not know of images' manifests, in lists and when looking at one."""
+
 PRIORITY: Version = (1, 48)
 """Older clients cannot say which network is the way out, nor do without IPv4."""
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from sampan.errors import Invalid, NotFound, Unsupported
 from sampan.events import EventBus
 from sampan.images import changes as instructions
-from sampan.images import committing, configuration, from_host, manifests, references, removal
+from sampan.images import committing, configuration, describing, from_host, manifests, references, removal
 from sampan.images import save as saving
 from sampan.images.archive import Archive
 from sampan.images.confined.limits import Limits
@@ -134,6 +134,10 @@ class Images:
         """Docker's ``HistoryResponseItem`` for each step that made the image, the newest first."""
         image = self.get(reference)
         return configuration.history(image.config, image.layers, image.id, familiar_names(image.references))
+
+    def described(self, image: Image) -> describing.Described | None:
+        """Its manifest and the size of its content; None if its blobs are not kept."""
+        return describing.describe(self._content, image)
 
     # ── for containers ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from sampan.api import ages, platform
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.registries import pull
@@ -27,25 +28,39 @@ def list_images(call: Call) -> Any:
     images = call.engine.images
     before = [nanoseconds(images.get(ref).created) for ref in filters.get("before")]
     since = [nanoseconds(images.get(ref).created) for ref in filters.get("since")]
-    entries = []
-    for image in images.list():
+    entries, everyone = [], images.list()
+    shared = views.shared_sizes(everyone) if call.query.flag("shared-size") else {}
+    for image in everyone:
         created = nanoseconds(image.created) if image.created else 0
         if not all(created < limit for limit in before) or not all(created > limit for limit in since):
             continue
         entry = views.summary(image, users.count(image.id), call.version)
         if _wanted(image, filters) and _by_reference(entry, filters.get("reference")):
-            entries.append(entry)
+            entry["SharedSize"] = shared.get(image.id, -1)
+            entries.append(entry | _manifests(call, image, ages.MANIFESTS))
     return entries
 
 
 @routes.get("/images/{name}/json")
 def inspect(call: Call) -> Any:
     image = call.engine.images.get(call.name)
-    return views.inspect(image, call.engine.config.storage.driver, call.version)
+    platform.check(image, call.query.text("platform"), call.name)
+    entry = views.inspect(image, call.engine.config.storage.driver, call.version)
+    return entry | _manifests(call, image, ages.MANIFESTS_OF_ONE)
+
+
+def _manifests(call: Call, image: Image, since: ages.Version) -> dict[str, Any]:
+    """``Manifests`` and ``Descriptor`` for who asks for them. An image here has one manifest: this machine's."""
+    if call.version < since or not call.query.flag("manifests"):
+        return {}
+    found = call.engine.images.described(image)
+    users = [each.id for each in call.engine.containers.list() if each.image == image.id]
+    return views.manifests(image, platform.of(image), found, users) if found else {"Manifests": []}
 
 
 @routes.get("/images/{name}/history")
 def history(call: Call) -> Any:
+    platform.check(call.engine.images.get(call.name), call.query.text("platform"), call.name)
     return call.engine.images.history(call.name)
 
 
@@ -110,6 +125,7 @@ def create(call: Call) -> Stream:
 
 @routes.post("/images/load", streams=True)
 def load(call: Call) -> Stream:
+    platform.check_ours(call.query.text("platform"))
     upload, quiet = call.upload(), call.query.flag("quiet")
 
     def work(progress: Progress, _: Leaving) -> None:
@@ -130,7 +146,7 @@ def save_one(call: Call) -> Stream:
 
 def _save(call: Call, names: list[str]) -> Stream:
     for name in names:
-        call.engine.images.get(name)
+        platform.check(call.engine.images.get(name), call.query.text("platform"), name)
 
     def work(outlet: Outlet) -> None:
         with outlet.file() as out:

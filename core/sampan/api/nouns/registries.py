@@ -6,19 +6,18 @@ from typing import Any
 
 import msgspec
 
+from sampan.api import platform
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.progress import Leaving, Progress, told
 from sampan.api.query import Filters
 from sampan.api.wire.answer import Stream
-from sampan.errors import Invalid, NotFound
+from sampan.errors import Invalid
 from sampan.images import references
 from sampan.images.references import Reference
 from sampan.images.registry import credentials, platforms
 from sampan.images.registry.credentials import Credentials
-from sampan.images.registry.documents import PlatformOf
 from sampan.images.registry.wishes import Wish
-from sampan.types import Image
 
 AUTH = "x-registry-auth"
 SEARCHED = 25  # results, unless more are wanted
@@ -44,25 +43,13 @@ def push(call: Call) -> Stream:
     if name.digest:
         raise Invalid("cannot push a digest reference")
     images, who = call.engine.images.to_push(name), _who(call, must=True)
-    if wanted := call.query.text("platform"):
-        _check_platform(images, wanted)
+    for image, _ in images:
+        platform.check(image, call.query.text("platform"), name.familiar())
 
     def work(progress: Progress, leaving: Leaving) -> None:
         call.engine.images.registries.push(name, images, who, progress, leaving)
 
     return Stream(told(call, work), guarded=True)
-
-
-def _check_platform(images: list[tuple[Image, str]], text: str) -> None:
-    """An image here is for one platform: it can be pushed for that one. ``text`` is JSON, as the API has it."""
-    try:
-        wanted = msgspec.json.decode(text, type=PlatformOf).normal
-    except msgspec.MsgspecError:
-        raise Invalid('the parameter "platform" must be a JSON object such as {"os": "linux"}') from None
-    for image, tag in images:
-        found = msgspec.convert(image.config, PlatformOf).normal
-        if found not in platforms.runnable(wanted):
-            raise NotFound(f"the image with the tag {tag} is for {found}, not for {wanted}")
 
 
 @routes.post("/auth")

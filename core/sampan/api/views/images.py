@@ -8,6 +8,8 @@ from typing import Any
 
 from sampan.api.times import or_never, seconds
 from sampan.images import references
+from sampan.images.describing import Described
+from sampan.images.registry.platforms import Platform
 from sampan.types import Image
 
 
@@ -66,6 +68,21 @@ def inspect(image: Image, driver: str, version: tuple[int, int]) -> dict[str, An
     if version < (1, 44):
         entry["VirtualSize"] = image.size
     return entry
+
+
+def manifests(image: Image, platform: Platform, found: Described, users: list[str]) -> dict[str, Any]:
+    """``Descriptor``, and ``Manifests`` with the one that there is."""
+    descriptor = {"mediaType": found.media_type, "digest": found.digest, "size": found.size}
+    running = {key: value for key, value in platform._asdict().items() if value}
+    one = {
+        "ID": found.digest,
+        "Descriptor": {**descriptor, "platform": running},
+        "Available": True,
+        "Size": {"Content": found.content, "Total": found.content + image.size},
+        "Kind": "image",
+        "ImageData": {"Platform": running, "Containers": users, "Size": {"Unpacked": image.size}},
+    }
+    return {"Descriptor": descriptor, "Manifests": [one]}
 
 
 def layers_size(images: Iterable[Image]) -> int:

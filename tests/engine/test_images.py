@@ -1,0 +1,142 @@
+"""Lists of images, what is told of one, platforms, and names that go: as docker's CLI and ours ask."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from engine.conftest import Cli
+from harness import Engine
+
+pytestmark = pytest.mark.root
+
+OTHER = {"os": "linux", "architecture": "s390x"}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with Engine() as running:
+        running.image()
+        yield running
+
+
+@pytest.fixture
+def made(engine: Engine) -> Iterator[str]:
+    """An image on the shell's layers, with a label, by an own name."""
+    name = f"made-{uuid.uuid4().hex[:8]}:1"
+    container = engine.docker("run", "-d", "shell", "sh", "-c", "head -c 100000 /dev/zero >/made").out
+    engine.docker("wait", container).ok()
+    engine.docker("commit", "-c", "LABEL crew=seven", container, name).ok()
+    engine.docker("rm", container).ok()
+    yield name
+    engine.docker("rmi", "-f", name)
+
+
+def names(engine: Engine, cli: Cli, *words: str) -> set[str]:
+    return set(cli("images", "--format", "{{.Repository}}:{{.Tag}}", *words).out.split())
+
+
+def test_filters(engine: Engine, cli: Cli, made: str) -> None:
+    assert names(engine, cli) == {"shell:latest", made}
+    for words, found in {
+        "label=crew": {made},
+        "label=crew=seven": {made},
+        "label=crew=six": set(),
+        "since=shell": {made},
+        f"before={made}": {"shell:latest"},
+        "until=2030-01-01T00:00:00Z": {"shell:latest", made},
+        "reference=made-*": {made},
+        "reference=*:1": {made},
+        "dangling=true": set(),
+        "dangling=false": {"shell:latest", made},
+    }.items():
+        assert names(engine, cli, "--filter", words) == found, words
+    assert cli("images", "--filter", "nonsense=1").code == 1
+    ident = cli("images", "-q", "--no-trunc", made).out
+    assert ident.startswith("sha256:")
+    assert ident[7:19] == cli("images", "-q", made).out
+
+
+def test_a_name_that_goes_to_another_leaves_a_dangling_image(engine: Engine, cli: Cli, made: str) -> None:
+    before = cli("images", "-q", "--no-trunc", made).out
+    container = engine.docker("create", "shell", "true").out
+    engine.docker("commit", container, made).ok()
+    engine.docker("rm", container).ok()
+    assert cli("images", "-q", "--no-trunc", "--filter", "dangling=true").out == before
+    assert f"Deleted: {before}".lower() in cli("image", "prune", "-f").out.lower()
+    assert cli("images", "-q", "--filter", "dangling=true").out == ""
+
+
+def test_sizes_shared_and_unique(engine: Engine, made: str) -> None:
+    listed = {name: one for one in engine.api("GET", "/images/json?shared-size=1")[1] for name in one["RepoTags"]}
+    base, top = listed["shell:latest"], listed[made]
+    assert base["SharedSize"] == base["Size"] == top["SharedSize"]
+    assert 100_000 <= top["Size"] - top["SharedSize"] < 110_000
+    told = json.loads(engine.docker("system", "df", "-v", "--format", "{{json .Images}}").out)
+    [row] = [each for each in told if each["Repository"] == made.partition(":")[0]]
+    assert row["UniqueSize"].endswith("kB")
+    assert engine.api("GET", "/images/json")[1][0]["SharedSize"] == -1
+
+
+def test_manifests_for_who_asks(engine: Engine, docker_cli: str, made: str) -> None:
+    [one] = [each for each in engine.api("GET", "/v1.47/images/json?manifests=1")[1] if made in each["RepoTags"]]
+    [manifest] = one["Manifests"]
+    assert manifest["Kind"] == "image"
+    assert manifest["Descriptor"]["digest"] == one["Descriptor"]["digest"]
+    assert manifest["Size"]["Total"] == manifest["Size"]["Content"] + one["Size"]
+    assert "Manifests" not in engine.api("GET", "/v1.46/images/json?manifests=1")[1][0]
+    told = engine.api("GET", f"/v1.48/images/{made}/json?manifests=1")[1]
+    assert told["Descriptor"] == one["Descriptor"]
+    assert made.partition(":")[0] in engine.docker("images", "--tree").out
+
+
+def test_everything_about_one(engine: Engine, made: str) -> None:
+    told = engine.api("GET", f"/images/{made}/json")[1]
+    base = engine.api("GET", "/images/shell/json")[1]
+    assert told["RootFS"] == {"Type": "layers", "Layers": [*base["RootFS"]["Layers"], told["RootFS"]["Layers"][-1]]}
+    assert told["Metadata"]["LastTagTime"] > told["Created"]
+    assert (told["Os"], told["RepoTags"], told["RepoDigests"]) == ("linux", [made], [])
+    assert told["Config"]["Labels"] == {"crew": "seven"}
+    steps = engine.api("GET", f"/images/{made}/history")[1]
+    assert [step["Id"] for step in steps] == [told["Id"], "<missing>"]
+    assert [step["Tags"] for step in steps] == [[made], None]
+
+
+@pytest.mark.parametrize("path", ["/images/{}/json", "/images/{}/history", "/images/{}/get"])
+def test_other_platforms(engine: Engine, made: str, path: str) -> None:
+    status, told = engine.api("GET", f"{path.format(made)}?platform={json.dumps(OTHER).replace(' ', '')}")
+    assert status == 404
+    assert "does not match the specified platform (linux/s390x)" in told["message"]
+    assert engine.api("GET", f'{path.format(made)}?platform={{"os":"linux","architecture":"amd64"}}')[0] == 200
+
+
+def test_platforms_through_docker(engine: Engine, docker_cli: str, made: str) -> None:
+    saved = engine.docker("save", "--platform", "linux/s390x", "-o", f"{engine.root}/x.tar", made)
+    assert "does not match the specified platform" in saved.stderr
+    engine.docker("save", "--platform", "linux/amd64", "-o", f"{engine.root}/x.tar", made).ok()
+    assert (
+        "are not kept here" in engine.docker("load", "--platform", "linux/s390x", "-i", f"{engine.root}/x.tar").stderr
+    )
+    engine.docker("load", "--platform", "linux/amd64", "-i", f"{engine.root}/x.tar").ok()
+    assert engine.docker("history", "--platform", "linux/amd64", made).code == 0
+
+
+def test_what_stands_in_the_way_of_removal(engine: Engine, cli: Cli, made: str) -> None:
+    ident = cli("images", "-q", made).out
+    engine.docker("tag", made, "again/and:2").ok()
+    assert "must be forced) - image is referenced in multiple repositories" in cli("rmi", ident).stderr
+    assert cli("rmi", "again/and:2").out == "Untagged: again/and:2"
+    running = engine.docker("run", "-d", made, "sleep", "1000").out
+    assert (
+        f"(cannot be forced) - image is being used by running container {running[:12]}"
+        in cli("rmi", "-f", ident).stderr
+    )
+    assert f"(must force) - container {running[:12]} is using" in cli("rmi", made).stderr
+    engine.docker("kill", running).ok()
+    assert f"(must be forced) - image is being used by stopped container {running[:12]}" in cli("rmi", ident).stderr
+    engine.docker("rm", running).ok()
+    assert "No such image: nobody:latest" in cli("rmi", "nobody").stderr
+    assert "invalid reference format" in cli("tag", made, "UPPER").stderr
