@@ -396,6 +396,13 @@ class MountsInTheOpen(Vfs):
             mounts.detach(self.host.data_root / "containers" / container / "tree")
 
 
+@breaks("the mount is a detached one", call="mount", caught_by="test_a_mount_is_a_detached_one")
+class GivesADirectory(Vfs):
+    def mount(self, container: str) -> int:
+        os.close(super().mount(container))
+        return os.open(self.host.data_root / "containers" / container / "tree", os.O_PATH | os.O_CLOEXEC)
+
+
 @breaks("it may be mounted while it is mounted", call="mount", caught_by="test_two_mounts_at_once_show_the_same")
 class MountsOnlyOnce(Vfs):
     busy = False
@@ -525,6 +532,13 @@ class CountsNothing(Vfs):
 class CountsBlocks(Vfs):
     def usage(self, container: str) -> int:
         return super().usage(container) // 512
+
+
+@breaks("usage leaves the layers below out", call="usage", caught_by="test_usage_leaves_out_the_layers_below")
+class CountsTheLayersBelow(Vfs):
+    def usage(self, container: str) -> int:
+        below = (self.host.data_root / "layers").rglob("*")
+        return super().usage(container) + sum(each.lstat().st_blocks * 512 for each in below)
 
 
 # ── crashes and crowds ───────────────────────────────────────────────────────────────────────────────────────────

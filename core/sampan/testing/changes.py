@@ -7,7 +7,8 @@ import secrets
 
 from sampan.drivers.storage import StorageDriver
 from sampan.drivers.types import Change, ChangeKind
-from sampan.testing.roots import mounted
+from sampan.testing.archives import Archive
+from sampan.testing.roots import add_layer, fresh_id, mounted
 
 
 class ChangeTests:
@@ -68,3 +69,10 @@ class ChangeTests:
             with (root / "large").open() as file:
                 os.fsync(file.fileno())
         assert 1 << 20 <= driver.usage(container) - before < 2 << 20
+
+    def test_usage_leaves_out_the_layers_below(self, driver: StorageDriver) -> None:
+        """Of what an upper layer hides, nothing is the root's own, not even where a root begins as a copy."""
+        lower = add_layer(driver, Archive().file("large", secrets.token_bytes(4 << 20)))
+        container = fresh_id()
+        driver.create(container, add_layer(driver, Archive().file(".wh.large"), lower))
+        assert driver.usage(container) < 1 << 20, "what the layers below it take was counted"

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sampan.drivers.storage import StorageDriver
+from sampan.linux import mounts, namespaces
 from sampan.testing.archives import Archive
 
 
@@ -35,13 +36,13 @@ class Root:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._base = Path(f"/proc/self/fd/{fd}")
+        self.path = Path(f"/proc/self/fd/{fd}")
 
     def __truediv__(self, name: str) -> Path:
-        return self._base / name
+        return self.path / name
 
     def names(self, where: str = "") -> set[str]:
-        return {entry.name for entry in (self._base / where).iterdir()}
+        return {entry.name for entry in (self.path / where).iterdir()}
 
 
 @contextmanager
@@ -52,6 +53,21 @@ def mounted(driver: StorageDriver, container: str) -> Iterator[Root]:
     finally:
         os.close(fd)
         driver.unmount(container)
+
+
+def mount_id(fd: int) -> str:
+    """The kernel's number of the mount that a descriptor is of (proc_pid_fdinfo(5))."""
+    [found] = [line for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines() if line.startswith("mnt_id:")]
+    return found.split()[1]
+
+
+def attached(fd: int, target: Path) -> set[str]:
+    """Attach the mount of ``fd``, and tell what is seen there then. For a thread that ends afterwards: the mount
+    namespace in which it is done is the thread's own, and goes with it."""
+    namespaces.unshare(namespaces.CLONE_NEWNS)
+    mounts.mount("none", "/", flags=mounts.MS_REC | mounts.MS_PRIVATE)
+    mounts.attach(fd, target)
+    return {entry.name for entry in target.iterdir()}
 
 
 def a_system() -> Archive:

@@ -35,7 +35,7 @@ from sampan.testing.archives import Archive
 from sampan.testing.changes import ChangeTests
 from sampan.testing.plugin import lacking
 from sampan.testing.quotas import QuotaTests
-from sampan.testing.roots import Root, a_system, add_layer, fresh_id, mounted, restarted
+from sampan.testing.roots import Root, a_system, add_layer, attached, fresh_id, mount_id, mounted, restarted
 
 HOSTILE_IDS = (
     "",
@@ -278,6 +278,16 @@ class StorageDriverTests(ChangeTests, QuotaTests):
         with mounted(driver, container) as root:
             assert fcntl.fcntl(root.fd, fcntl.F_GETFD) & fcntl.FD_CLOEXEC
             assert Path("/proc/self/mountinfo").read_text() == before
+
+    def test_a_mount_is_a_detached_one(self, driver: StorageDriver, container: str) -> None:
+        """A directory's descriptor would show the same files; but nobody can attach it, and a mount that is in some
+        table already outlives its descriptor."""
+        with mounted(driver, container) as root:
+            assert (root / "..").stat().st_ino == root.path.stat().st_ino, "it is a directory within some other mount"
+            table = {line.split()[0] for line in Path("/proc/self/mountinfo").read_text().splitlines()}
+            assert mount_id(root.fd) not in table, "it is a mount that the host's mount table has"
+            with ThreadPoolExecutor(1) as thread:  # in a namespace of its own, which ends with it
+                assert "etc" in thread.submit(attached, root.fd, driver.host.data_root).result()
 
     @pytest.mark.parametrize("ephemeral", [False, True])
     def test_what_was_written_is_there_at_the_next_mount(self, driver: StorageDriver, ephemeral: bool) -> None:
