@@ -33,4 +33,5 @@ def package(entry: EntryPoint) -> Package | None:
 
 @cache
 def _package(dist: Distribution) -> Package:
-    return Package(dist.name, dist.version)
+    told = (getattr(dist, what, None) for what in ("name", "version"))  # damaged metadata says neither
+    return Package(*(str(each or "?") for each in told))

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 HURRY = 5.0  # seconds for what ends things while another call of the same driver hangs
 _MOMENTS = 0.5  # seconds, when the engine is ending
+_LONG = 500  # characters of what somebody else has to say
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE)
 
 _UNBOUNDED = {"check", "features", "restore"}
@@ -173,6 +174,12 @@ def _known(error: SampanError) -> SampanError:
     return Internal(said(error))
 
 
+def one_line(text: str) -> str:
+    """What somebody else has written, in one line of bearable length that does nothing to a terminal."""
+    line = " ".join("".join(each if each.isprintable() else " " for each in text[:_LONG]).split())
+    return line if len(text) <= _LONG else f"{line}…"
+
+
 def said(error: BaseException) -> str:
     """An error in one line of bearable length, whatever it is made of."""
     try:
@@ -182,4 +189,4 @@ def said(error: BaseException) -> str:
     kind = type(error).__name__
     if isinstance(error, SampanError):
         return text or kind
-    return f"{kind}: {text[:500]}" if text else kind
+    return f"{kind}: {text[:_LONG]}" if text else kind

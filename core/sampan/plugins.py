@@ -24,7 +24,7 @@ from sampan.config import Config
 from sampan.drivers import NetworkDriver, RuntimeDriver, StorageDriver
 from sampan.drivers.types import CONTRACT_VERSION, Check, Host
 from sampan.errors import KINDS, Conflict, Internal, Invalid, NotFound, SampanError, Unavailable
-from sampan.guard import Guarded, said
+from sampan.guard import Guarded, one_line, said
 from sampan.hooks import GROUP, HookCaller, Report
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ class _Slot:
         if not self._check.usable:
             check = self.check()
             if not check.usable:
-                raise Unavailable(f"{self.family} driver {self.name!r} cannot be used here: {check.reason}")
+                raise Unavailable(f"{self.family} driver {self.name!r} cannot be used here: {one_line(check.reason)}")
         return driver
 
     def check(self) -> Check:
@@ -249,7 +249,7 @@ class _Slot:
             if self.broken:
                 raise self.broken.with_traceback(None)
             if self._asked is not None and not self._asked.over.is_set():
-                raise Unavailable(f"{self.who} did not check this host within {PATIENCE:g} seconds, nor since")
+                raise Unavailable(f"{self.who} could not check this host within {PATIENCE:g} seconds, nor since")
             check = self._ask("check", "check this host", nonsense.check)
             self._features = self._ask("features", "tell its features", self._believed_features)
             if isinstance(self._driver, Guarded):
@@ -290,7 +290,7 @@ class _Slot:
                 package=package.name if package else "?",
                 version=package.version if package else "?",
                 usable=check.usable,
-                reason=check.reason,
+                reason=one_line(check.reason),
                 default=default,
                 features=features,
             )
@@ -309,7 +309,9 @@ class _Slot:
         if not (isinstance(kind, type) and issubclass(kind, contract)):
             raise Invalid(f"{self.entries[0].value} is not a {contract.__name__}")
         if kind.contract != CONTRACT_VERSION:
-            raise Unavailable(f"it speaks contract {kind.contract}, this sampan speaks {CONTRACT_VERSION}")
+            raise Unavailable(f"it speaks contract {kind.contract!r}, this sampan speaks {CONTRACT_VERSION}")
+        if not (isinstance(kind.Options, type) and issubclass(kind.Options, msgspec.Struct)):
+            raise Invalid(f"its Options are {kind.Options!r}; expected a class, a msgspec.Struct")
         data = getattr(self.config, self.family).options.get(self.name, {})
         self._bare = kind(self.host, decode.struct(data, kind.Options, (self.family, "options", self.name)))
         if self.ours:
@@ -340,7 +342,7 @@ class _Slot:
         except (decode.InvalidKey, _Nonsense):
             raise
         except TimeoutError:
-            raise Unavailable(f"{who} did not {verb} within {patience:g} seconds") from None
+            raise Unavailable(f"{who} could not {verb} within {patience:g} seconds") from None
         except SampanError as error:
             kind = next(each for each in type(error).__mro__ if each in (*KINDS.values(), SampanError))
             raise kind(f"{who} cannot {verb}: {said(error)}") from error

@@ -25,6 +25,20 @@ def test_the_kit_runs_on_an_installed_driver(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
+def test_a_driver_whose_networks_need_options_is_given_them(tmp_path: Path) -> None:
+    if not Path("/usr/lib/cni/ptp").exists():
+        pytest.skip("there are no CNI plugins here (containernetworking-plugins)")
+    config = """{"cniVersion": "1.0.0", "name": "kit{number}", "type": "ptp", "ipam": {"type": "host-local",
+        "dataDir": "{directory}/ipam", "ranges": [[{"subnet": "10.2{number}.0.0/16"}]]}}"""
+    words = ["--network-option", f"config={config}", "--", "-k", "endpoint_has or neighbours or leaving"]
+    done = sampan("drivers", "test", "cni", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "need options (" not in done.stdout
+    done = sampan("drivers", "test", "cni", "--", "-k", "endpoint", cwd=tmp_path)
+    assert "--network-option)" in done.stdout
+
+
+@pytest.mark.root
 def test_a_project_that_one_stands_in_is_not_taken_for_the_driver(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     (tmp_path / "conftest.py").write_text("raise RuntimeError\n")
@@ -38,6 +52,8 @@ def test_a_project_that_one_stands_in_is_not_taken_for_the_driver(tmp_path: Path
         (["bridge", "--family", "storage"], "no storage driver is called 'bridge'"),
         (["bridge", "--family", "boats"], "the families are storage, network, runtime"),
         (["vfs", "--option", "size"], "key=value is expected"),
+        (["bridge", "--network-option", "x"], "key=value is expected"),
+        (["vfs", "--network-option", "x=1"], "'vfs' is a storage driver"),
         (["bridge", "--option", "mtu=big"], "network.options.bridge.mtu"),
         (["bridge", "--option", "mtv=1400"], "mtv"),
     ],

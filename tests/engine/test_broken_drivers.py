@@ -37,6 +37,10 @@ class Driver(Native):
     {}
 """
 
+SHOUT = r"""def check(self):
+        from sampan.drivers.types import Check
+        return Check(False, 'first\a the bell\n\x1b[31m' + 'A' * 999)"""
+
 PACKAGES: list[tuple[str, str, str, str]] = [
     # family, name, code, what `sampan drivers` says of it ("": it is usable, and wrong only when it is used)
     ("storage", "no-import", "import no_such_library", "No module named 'no_such_library'"),
@@ -46,13 +50,17 @@ PACKAGES: list[tuple[str, str, str, str]] = [
     ("network", "wrong-family", STORAGE.format("pass"), "is not a NetworkDriver"),
     ("storage", "older", STORAGE.format("contract = 0"), "it speaks contract 0, this sampan speaks 1"),
     ("runtime", "newer", RUNTIME.format("contract = 99"), "it speaks contract 99"),
+    ("storage", "texts", STORAGE.format("contract = '1'"), "it speaks contract '1', this sampan speaks 1"),
+    ("storage", "no-choice", STORAGE.format("Options = 7"), "its Options are 7; expected a class, a msgspec.Struct"),
     ("storage", "panics", STORAGE.format("def check(self): raise RuntimeError('out of ideas')"), "out of ideas"),
-    ("network", "sleeps", NETWORK.format("def check(self): time.sleep(600)"), "did not check this host within 5 sec"),
-    ("storage", "sleeps-at-once", "import time; time.sleep(600)", "did not be loaded within 5 seconds"),
+    ("network", "sleeps", NETWORK.format("def check(self): time.sleep(600)"), "could not check this host within 5 s"),
+    ("storage", "sleeps-at-once", "import time; time.sleep(600)", "could not be loaded within 5 seconds"),
     ("runtime", "mute", RUNTIME.format("def check(self): return None"), "check() returned None, where a Check was"),
     ("storage", "vague", STORAGE.format("def features(self): return {}"), "features() returned {}, where a StorageF"),
     ("network", "forgetful", NETWORK.format("def restore(self, *known): raise KeyError('all')"), "KeyError: 'all'"),
     ("storage", "old-school", STORAGE.format("def restore(self, *known): raise OSError(5, 'worn out')"), "worn out"),
+    ("network", "shouts", NETWORK.format(SHOUT), "first the bell"),
+    ("storage", "secretive", STORAGE.format("def usage(self, container): return 'much'"), ""),
     ("storage", "babbles", STORAGE.format("def begin_layer(self, *ids): return 'over there'"), ""),
     ("storage", "stumbles", STORAGE.format("def mount(self, container): return {}['root']"), ""),
     ("network", "nonsense", NETWORK.format("def join(self, *wishes): raise ValueError('which one?')"), ""),
@@ -71,6 +79,8 @@ class Furnished(Engine):
                 self._install(family, name, code)
             for twin in ("one", "two"):
                 self._install("storage", "twin", STORAGE.format("pass"), f"twin_{twin}")
+            self._install("storage", "nameless", STORAGE.format("pass"))
+            (self.packages / "broken_nameless-1.0.dist-info/METADATA").unlink()
             (self.packages / "crooked_half.py").write_text("raise RuntimeError('not today')\n")
         super().start()
 
@@ -168,6 +178,35 @@ def test_a_container_that_asks_for_it_is_refused_and_leaves_nothing(
     engine.wait_until(lambda: not extra(), "only what was there before is left")
 
 
+def test_what_it_says_is_one_line_that_does_nothing_to_the_terminal(engine: Furnished) -> None:
+    table = engine.sampan("drivers").out
+    [line] = [line for line in table.split("\n") if line.split()[:2] == ["network", "shouts"]]
+    assert "first the bell [31mAAA" in line
+    assert len(line) < 700
+    assert "\x1b" not in table
+    assert "\a" not in table
+
+
+def test_a_package_that_tells_nothing_of_itself_has_no_name(engine: Furnished) -> None:
+    said = engine.drivers()["storage", "nameless"]
+    assert (said["usable"], said["package"], said["version"]) == (True, "?", "?")
+
+
+def test_sizes_of_others_are_told_though_one_driver_cannot_tell(engine: Furnished) -> None:
+    for name, driver in (("open", "vfs"), ("closed", "secretive")):
+        words = ["create", "--name", name, "--label", f"sampan.storage-driver={driver}"]
+        engine.docker(*words, engine.image(), "true").ok()
+    told = dict(
+        line.split()[:2] for line in engine.docker("ps", "-as", "--format", "{{.Names}} {{.Size}}").out.splitlines()
+    )
+    assert told["closed"] == "0B"
+    assert told["open"] != "0B"
+    engine.docker("system", "df").ok()
+    assert "usage() returned 'much'" in engine.docker("inspect", "-s", "closed").stderr
+    pruned = engine.docker("container", "prune", "--force").out
+    assert len([line for line in pruned.splitlines() if len(line) == 64]) == 2
+
+
 def test_a_network_of_it_refuses_containers_and_can_be_removed(engine: Furnished, nothing_left: None) -> None:
     engine.sampan("network", "create", "--driver", "nonsense", "strange").ok()
     done = engine.sampan("run", "--rm", "--network", "strange", engine.image(), "true")
@@ -175,7 +214,7 @@ def test_a_network_of_it_refuses_containers_and_can_be_removed(engine: Furnished
     assert "network driver 'nonsense' (broken_nonsense 1.0): join() failed: ValueError: which one?" in done.stderr
     engine.sampan("network", "rm", "strange").ok()
     done = engine.sampan("network", "create", "--driver", "sleeps", "stranger")
-    assert "did not check this host within 5 seconds" in done.stderr
+    assert "could not check this host within 5 seconds" in done.stderr
 
 
 def test_containers_run_on_and_a_new_daemon_comes_up_beside_them(engine: Furnished) -> None:

@@ -61,6 +61,30 @@ def test_info_tells_the_runtimes(engine: Engine) -> None:
     assert {"native", *told["Runtimes"]} <= usable
 
 
+def test_lists_tell_which_drivers_a_container_has(engine: Engine, shell: str, name: str, nothing_left: None) -> None:
+    engine.sampan("create", "--name", name, "--runtime", "crun", "--storage-driver", "vfs", shell, "true").ok()
+    words = ["ps", "-a", "--filter", f"name={name}", "--format", "{{.Runtime}} {{.StorageDriver}} {{.Networks}}"]
+    assert engine.sampan(*words).out == "crun vfs bridge"
+    words[-1] = "table {{.Names}}\\t{{.StorageDriver}}"
+    assert [line.split() for line in engine.sampan(*words).out.splitlines()] == [
+        ["NAMES", "STORAGE", "DRIVER"],
+        [name, "vfs"],
+    ]
+    engine.sampan("rm", name).ok()
+
+
+def test_info_tells_the_storage_drivers(engine: Engine) -> None:
+    assert "Storage drivers: overlayfs vfs" in engine.docker("info").out
+    assert "overlayfs vfs" in engine.sampan("info").out
+
+
+def test_a_network_driver_that_does_not_exist_is_refused_in_dockers_words(engine: Engine, cli: Cli) -> None:
+    done = cli("network", "create", "--driver", "nosuch", "nowhere")
+    assert done.code == 1
+    assert 'plugin "nosuch" not found' in done.stderr
+    assert "bridge" in done.stderr
+
+
 def test_a_runtime_that_does_not_exist_is_refused_with_those_that_do(
     engine: Engine, cli: Cli, shell: str, nothing_left: None
 ) -> None:

@@ -48,9 +48,19 @@ def new(args: Args) -> None:
     "DRIVER [-- PYTEST-OPTIONS...]",
     Flag("family", "Where drivers of several families are called so: storage, network or runtime", _family, default=""),
     Flag("option", "One of the driver's options, as under options.DRIVER in config.yaml (key=value)", str, many=True),
+    Flag(
+        "network-option",
+        "As with network create -o; {number} is the network's, {directory} the test's own (key=value)",
+        str,
+        many=True,
+    ),
     least=1,
     most=-1,
-    examples=("sampan drivers test overlayfs", "sampan drivers test mine --option size=1G -- -k crash -x"),
+    examples=(
+        "sampan drivers test overlayfs",
+        "sampan drivers test mine --option size=1G -- -k crash -x",
+        """sampan drivers test cni --network-option 'config={"type": "ptp", "name": "kit{number}", …}'""",
+    ),
 )
 def test(args: Args) -> None:
     """The kit on an installed driver; the exit status is pytest's."""
@@ -65,7 +75,10 @@ def test(args: Args) -> None:
     if spec is None or not spec.submodule_search_locations:
         raise Failure("this sampan was installed without its conformance kit, the package sampan.testing")
     suite = os.path.join(next(iter(spec.submodule_search_locations)), "installed.py")  # noqa: PTH118
-    wanted = {"family": family, "name": name, "options": dict(map(_option, args.option))}
+    networks = dict(map(_pair, args.network_option))
+    if networks and family != "network":
+        raise Failure(f"{name!r} is a {family} driver: --network-option is for network drivers")
+    wanted = {"family": family, "name": name, "options": dict(map(_option, args.option)), "networks": networks}
     # Nothing of a project that somebody stands in: neither its settings nor its conftest are about this driver.
     own = ["-c", os.devnull, "--rootdir", os.path.dirname(suite), "--import-mode=importlib", "-p", "no:cacheprovider"]  # noqa: PTH120
     command_line = [sys.executable, "-m", "pytest", "-q", "-rs", "--tb=short", *own, *words, suite]
@@ -92,10 +105,15 @@ def _find(name: str, family: str) -> str:
 def _option(text: str) -> tuple[str, Any]:
     import yaml
 
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise Failure(f"invalid option {text!r}: key=value is expected")
+    key, value = _pair(text)
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise Failure(f"invalid value of option {key!r}: {str(error).splitlines()[0]}") from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise Failure(f"invalid option {text!r}: key=value is expected")
+    return key, value

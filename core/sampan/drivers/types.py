@@ -74,6 +74,8 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     ``parent``: the driver option by which a network names a link of the host to stand on. Its containers are in that
     link's network: their gateway is out there, and they and the host need not reach one another.
     ``isolates``: its networks are kept apart, and nobody outside reaches what was not published.
+    ``filters``: its networks let out only what they choose. What the engine asks name servers on behalf of their
+    containers, it asks from the containers' own network namespaces then, where that choice holds, not from the host.
     """
 
     sandbox: Literal["own", "host"]
@@ -85,6 +87,7 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     macs: bool = True
     parent: str = ""
     isolates: bool = True
+    filters: bool = False
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):

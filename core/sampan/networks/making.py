@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sampan.config import NetworkConfig
 from sampan.drivers.types import NetworkSpec, Subnet
-from sampan.errors import Forbidden, Invalid
+from sampan.errors import Forbidden, Invalid, NotFound
 from sampan.networks import defaults, subnets
 from sampan.networks.records import Records
 from sampan.networks.request import Request
@@ -26,7 +26,10 @@ class Maker:
     def requested(self, request: Request) -> Network:
         """``Forbidden`` if a subnet is in use or only one network of the driver may be; ``Exhausted`` pools."""
         name = request.driver or self._config.driver
-        features = self._drivers.network(name).features()
+        try:
+            features = self._drivers.network(name).features()
+        except NotFound as error:
+            raise NotFound(f'plugin "{name}" not found: {error.message}') from None  # what Docker's clients know
         if features.single:
             raise Forbidden(f'only one instance of "{name}" network is allowed')
         if request.subnets and not features.addresses:

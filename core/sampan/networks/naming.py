@@ -10,7 +10,7 @@ from sampan.config import NetworkConfig
 from sampan.drivers.steps import step
 from sampan.drivers.types import NetworkFeatures
 from sampan.errors import SampanError
-from sampan.networks.names import Names, resolvconf
+from sampan.networks.names import Names, Way, resolvconf
 from sampan.networks.records import Records
 from sampan.types import Container, Endpoint, Network
 from sampan.undo import Undo
@@ -35,7 +35,7 @@ class Naming:
         undo.push(self.leave, container)
         self._enter(container, places)
         with step("open its name server", "socket", resolvconf.SERVER):
-            self._names.serve(container, sandbox, outward=_leads_out(container))
+            self._names.serve(container, sandbox, way=self._way(container))
 
     def leave(self, container: Container) -> None:
         """It is found nowhere any more, before its addresses are anybody else's; its name server goes. Idempotent."""
@@ -59,7 +59,7 @@ class Naming:
         for container in running:
             self._enter(container, self._places(container))
         named = [one for one in running if self._names.sees(one.id)]
-        self._names.reopen((one, path(one.id), _leads_out(one)) for one in named)
+        self._names.reopen((one, path(one.id), self._way(one)) for one in named)
 
     def close(self) -> None:
         self._names.close()
@@ -76,6 +76,16 @@ class Naming:
                     if not network.spec.default and self._features(network).names:
                         yield network, endpoint
 
+    def _way(self, container: Container) -> Way:
+        ways_out = [end for end in container.endpoints.values() if end.spec and end.spec.default_route]
+        if not ways_out:
+            return Way.NONE
+        return Way.SANDBOX if any(self._filters(end.network) for end in ways_out) else Way.HOST
 
-def _leads_out(container: Container) -> bool:
-    return any(endpoint.spec.default_route for endpoint in container.endpoints.values() if endpoint.spec)
+    def _filters(self, network_id: str) -> bool:
+        """A network that cannot be asked is taken to."""
+        network = self._records.by_id(network_id)
+        try:
+            return network is None or self._features(network).filters
+        except SampanError:  # its driver is lost
+            return True

@@ -1,6 +1,7 @@
 """What ``sampan drivers test NAME`` runs: the kit, on a driver that some installed package announces.
 
-The environment says which: ``SAMPAN_KIT`` is JSON with ``family``, ``name`` and ``options``.
+The environment says which: ``SAMPAN_KIT`` is JSON with ``family``, ``name``, ``options``, and ``networks``,
+the options of networks that the suite makes.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from sampan.errors import SampanError
 from sampan.testing.suites import suite
 
 
-def _suite(family: str, name: str, options: object) -> type:
+def _suite(family: str, name: str, options: object, networks: dict[str, str]) -> type:
     try:
         [entry] = entry_points(group=f"sampan.{family}", name=name)
         kind = entry.load()
-        return suite(family, kind, decode.struct(options, kind.Options, (family, "options", name)), name)
+        return suite(family, kind, decode.struct(options, kind.Options, (family, "options", name)), name, networks)
     except SampanError as error:
         pytest.exit(error.message, returncode=pytest.ExitCode.USAGE_ERROR)
     except Exception as error:

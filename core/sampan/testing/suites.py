@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,11 +22,35 @@ SUITES: dict[str, tuple[type, str]] = {
 """Each with the fixture that gives the ``Host`` which its drivers are made for."""
 
 
-def suite(family: str, kind: type[Any], options: msgspec.Struct | None = None, name: str = "") -> type:
-    """A class of tests for the driver class ``kind``; ``options`` are its own, or None for their defaults."""
+def suite(
+    family: str,
+    kind: type[Any],
+    options: msgspec.Struct | None = None,
+    name: str = "",
+    networks: Mapping[str, str] | None = None,
+) -> type:
+    """A class of tests for the driver class ``kind``; ``options`` are its own, or None for their defaults.
+
+    ``networks`` are options of the networks that a network driver's suite makes; ``{number}`` in a value is the
+    network's number, 1 or 2, and ``{directory}`` one of the test's own.
+    """
     base, host = SUITES[family]
 
     def driver(self: object, request: pytest.FixtureRequest) -> Any:
         return kind(request.getfixturevalue(host), kind.Options() if options is None else options)
 
-    return type(f"Test{kind.__name__}", (base,), {"driver": pytest.fixture(driver), "driver_name": name})
+    members: dict[str, Any] = {"driver": pytest.fixture(driver), "driver_name": name}
+    if networks:
+        members["options"] = pytest.fixture(lambda self, tmp_path: _filled_in(networks, tmp_path))
+    return type(f"Test{kind.__name__}", (base,), members)
+
+
+def _filled_in(networks: Mapping[str, str], directory: Path) -> Callable[[int, bool], Mapping[str, str]]:
+    def options(number: int, _ipv6: bool) -> Mapping[str, str]:
+        words = {"{number}": str(number), "{directory}": str(directory)}
+        return {
+            key: re.sub(r"\{number\}|\{directory\}", lambda found: words[found[0]], value)
+            for key, value in networks.items()
+        }
+
+    return options

@@ -41,7 +41,7 @@ class TestEgress(NetworkDriverTests):
 
     def test_a_name_is_as_good_as_its_addresses_and_follows_them(self, driver, outside, monkeypatch):
         answers = [[], [OUTSIDE_ADDRESS], [OUTSIDE_ADDRESS]]
-        monkeypatch.setattr(Allowed.__init__, "__defaults__", (lambda name: answers.pop(0) if answers else [],))
+        monkeypatch.setattr(Allowed.__init__, "__defaults__", (lambda name: answers.pop(0) if answers else [], None))
         place = self.on(driver, "service.example")
         with Server(outside, 80):
             assert silent(place.sandbox, OUTSIDE_ADDRESS, 80)
@@ -50,6 +50,25 @@ class TestEgress(NetworkDriverTests):
             driver.refresh()
             driver.refresh()
             assert ask(place.sandbox, OUTSIDE_ADDRESS, 80), "an address is forgotten at the first silence of its name"
+
+    def test_a_driver_that_starts_without_a_resolver_cuts_nobody_off(self, driver, outside, monkeypatch):
+        answers = {"service.example": [OUTSIDE_ADDRESS]}
+        monkeypatch.setattr(Allowed.__init__, "__defaults__", (lambda name: answers.get(name, []), None))
+        place = self.on(driver, "service.example")
+        answers.clear()
+        again = self.afresh(driver)
+        again.restore({place.net.spec.id: place.net.spec}, [place.joined()])
+        with Server(outside, 80):
+            assert ask(place.sandbox, OUTSIDE_ADDRESS, 80) == HOST_ADDRESS
+        again.leave(place.net.spec, place.endpoint, place.sandbox.path)
+        again.remove_network(place.net.spec)
+        assert not list(driver.host.data_root.glob("*")), "what was remembered outlives its network"
+
+    def test_addresses_of_a_name_that_is_on_the_list_no_more_are_not_taken_over(self):
+        seen = {"old.example": {"192.0.2.1": time.time()}, "new.example": {"192.0.2.2": time.time()}}
+        allowed = Allowed(["new.example"], 60, lambda name: [], seen)
+        allowed.refresh()
+        assert allowed.subnets(4) == ["192.0.2.2/32"]
 
     def test_an_address_is_forgotten_in_the_end(self):
         answers = [["192.0.2.1"], ["192.0.2.2"]]

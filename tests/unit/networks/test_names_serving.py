@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ import pytest
 from sampan.drivers.types import EndpointSpec, NetworkSpec
 from sampan.linux import links, mounts, netns
 from sampan.linux.netlink import Netlink
-from sampan.networks.names import Names, desk, resolvconf, upstream
+from sampan.networks.names import Names, Way, desk, resolvconf, upstream
 from sampan.types import Container, Endpoint, Network
 
 pytestmark = pytest.mark.root
@@ -151,7 +152,7 @@ class House:
         for namespace in (self.host, *self.sandboxes.values()):
             namespace.close()
 
-    def add(self, name: str, *addresses: str, network: Network = SHORE, outward: bool = True, **more: Any) -> Namespace:
+    def add(self, name: str, *addresses: str, network: Network = SHORE, way: Way = Way.HOST, **more: Any) -> Namespace:
         """A container on the network, with a name server."""
         ident = name.ljust(64, "0")
         container = Container(
@@ -164,7 +165,7 @@ class House:
         self.containers[name] = container
         namespace = self.sandboxes.setdefault(name, Namespace(self.root / name))
         self.names.enter(network, container, endpoint)
-        self.host.do(lambda: self.names.serve(container, namespace.path, outward=outward))
+        self.host.do(lambda: self.names.serve(container, namespace.path, way=way))
         return namespace
 
 
@@ -254,7 +255,7 @@ def test_a_truncated_answer_is_passed_on(house: House) -> None:
 
 
 def test_the_users_own_servers_are_asked_from_the_container(house: House) -> None:
-    web = house.add("web", "10.0.0.2/24", host_config={"Dns": ["127.0.0.1"]}, outward=False)
+    web = house.add("web", "10.0.0.2/24", host_config={"Dns": ["127.0.0.1"]}, way=Way.NONE)
     assert code(web.ask("a.example")) == "SERVFAIL"
     own = Server(web, "9.9.9.2")  # on port 53 of all addresses of its own
     try:
@@ -268,11 +269,25 @@ def test_the_users_own_servers_are_asked_from_the_container(house: House) -> Non
 
 
 def test_without_a_way_out_nobody_is_asked(house: House) -> None:
-    web = house.add("web", "10.0.0.2/24", outward=False)
+    web = house.add("web", "10.0.0.2/24", way=Way.NONE)
     assert code(web.ask("a.example")) == "SERVFAIL"
     assert house.server.asked == []
-    house.names.serve(house.containers["web"], web.path, outward=True)
+    house.names.serve(house.containers["web"], web.path, way=Way.HOST)
     assert addresses(web.ask("a.example")) == ["9.9.9.1"]
+
+
+def test_a_network_that_filters_decides_whether_the_hosts_servers_are_asked(house: House) -> None:
+    """From where the host is, they would be asked past it; and the host's loopback is nobody's to ask from inside."""
+    resolvconf.HOSTS_OWN.write_text("nameserver 127.0.0.53\nnameserver 198.51.100.53\n")
+    web = house.add("web", "10.0.0.2/24", way=Way.SANDBOX)
+    assert code(web.ask("a.example")) == "SERVFAIL", "there is no way to it from inside"
+    web.do(lambda: subprocess.run(["ip", "address", "add", "198.51.100.53/32", "dev", "lo"], check=True))
+    inside = Server(web, "9.9.9.3")
+    try:
+        assert addresses(web.ask("b.example")) == ["9.9.9.3"]
+    finally:
+        inside.close()
+    assert house.server.asked == []
 
 
 @pytest.mark.parametrize("name", ["fails.example", "silent.example"])
@@ -388,7 +403,7 @@ def test_the_next_daemon_serves_on(house: House) -> None:
         container._sockets.close()
     endpoint = Endpoint(network=SHORE.spec.id, network_name="shore", spec=_member(9)[1].spec)
     house.names.enter(SHORE, house.containers["web"], endpoint)
-    house.host.do(lambda: house.names.reopen([(house.containers["web"], web.path, True)]))
+    house.host.do(lambda: house.names.reopen([(house.containers["web"], web.path, Way.HOST)]))
     deadline = time.monotonic() + 5
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError):

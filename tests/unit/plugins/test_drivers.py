@@ -104,7 +104,7 @@ def test_a_driver_that_hangs_is_left_behind(package: Package, monkeypatch: pytes
     [
         (
             "    def restore(self, *known): time.sleep(60)",
-            "did not put right what an earlier daemon left within 0.3 sec",
+            "could not put right what an earlier daemon left within 0.3 sec",
         ),
         (
             "    def restore(self, *known): raise KeyError('x')",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from sampan.types import Container, Network, Status
 
 if TYPE_CHECKING:
     from sampan.engine import Engine
+
+log = logging.getLogger(__name__)
 
 
 @routes.post("/containers/create")
@@ -42,7 +45,7 @@ def list_containers(call: Call) -> Any:
     find, with_size = find_network(engine), query.flag("size")
     chosen = [c for c in engine.containers.list() if (everyone or c.state.status in views.RUNNING) and wanted(c)]
     told = [
-        views.summary(c, shown_image(engine, c), find, sizes(engine, c) if with_size else None)
+        views.summary(c, shown_image(engine, c), find, sizes_if_told(engine, c) if with_size else None)
         for c in (chosen[:limit] if limit else chosen)
     ]
     if call.version < (1, 46):
@@ -127,7 +130,7 @@ def prune(call: Call) -> Any:
         if container.state.status not in (Status.CREATED, Status.EXITED, Status.DEAD) or not wanted(container):
             continue
         try:
-            size = sizes(engine, container)[0]
+            size = sizes_if_told(engine, container)[0]
             engine.containers.remove(container.id)
         except SampanError:  # it was started or removed meanwhile
             continue
@@ -174,3 +177,12 @@ def sizes(engine: Engine, container: Container) -> views.Sizes:
         return own, own + engine.images.get(container.image).size
     except NotFound:
         return own, own
+
+
+def sizes_if_told(engine: Engine, container: Container) -> views.Sizes:
+    """Of one among many, that may be going, or whose driver may be broken: the others' sizes are told all the same."""
+    try:
+        return sizes(engine, container)
+    except SampanError as error:
+        log.warning("what container %s takes is not told: %s", container.name, error.message)
+        return 0, 0

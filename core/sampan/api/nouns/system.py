@@ -7,7 +7,7 @@ from typing import Any
 
 from sampan.api.call import Call
 from sampan.api.nouns import routes
-from sampan.api.nouns.containers import find_network, shown_image, sizes
+from sampan.api.nouns.containers import find_network, shown_image, sizes_if_told
 from sampan.api.nouns.events import count_listeners
 from sampan.api.nouns.volumes import usage as volumes_usage
 from sampan.api.views import containers as views
@@ -65,7 +65,9 @@ def disk_usage(call: Call) -> Any:
         answer["BuilderSize"] = 0
     if "container" in wanted:
         find = find_network(engine)
-        answer["Containers"] = [views.summary(c, shown_image(engine, c), find, sizes(engine, c)) for c in everyone]
+        answer["Containers"] = [
+            views.summary(c, shown_image(engine, c), find, sizes_if_told(engine, c)) for c in everyone
+        ]
     if "volume" in wanted:
         answer["Volumes"] = volumes_usage(engine)
     return answer

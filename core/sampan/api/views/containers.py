@@ -33,7 +33,9 @@ def summary(container: Container, image: str, find: FindNetwork, sizes: Sizes | 
         "Labels": container.config.get("Labels") or {},
         "State": str(container.state.status),
         "Status": status(container.state),
-        "Cause": cause(container.state),  # ours
+        "Cause": cause(container.state),  # ours, as are the two below
+        "Runtime": container.runtime,
+        "StorageDriver": container.storage_driver,
         "HostConfig": {
             key: container.host_config[key] for key in ("NetworkMode", "Annotations") if key in container.host_config
         },

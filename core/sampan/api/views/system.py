@@ -65,7 +65,10 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "ContainersStopped": states.total() - states[Status.RUNNING] - states[Status.PAUSED],
         "Images": len(engine.images.list()),
         "Driver": config.storage.driver,
-        "DriverStatus": [["Data root", str(config.data_root)]],
+        "DriverStatus": [
+            ["Data root", str(config.data_root)],
+            ["Storage drivers", " ".join(engine.drivers.loaded("storage"))],
+        ],
         "DockerRootDir": str(config.data_root),
         "Plugins": _plugins(engine),
         **limits(abilities.of_host()),

@@ -23,7 +23,7 @@ COLUMNS = {
     "Ports": "PORTS",
     "Names": "NAMES",
 }
-OTHERS = {"CreatedAt": "CREATED AT", "LocalVolumes": "LOCAL VOLUMES"}
+OTHERS = {"CreatedAt": "CREATED AT", "LocalVolumes": "LOCAL VOLUMES", "StorageDriver": "STORAGE DRIVER"}
 
 
 @command(
@@ -68,6 +68,8 @@ def _row(container: dict[str, Any], whole: bool) -> dict[str, Any]:
         "State": container.get("State", ""),
         "Status": container.get("Status", ""),
         "Cause": container.get("Cause", ""),
+        "Runtime": container.get("Runtime", ""),
+        "StorageDriver": container.get("StorageDriver", ""),
         "Ports": ports(container.get("Ports") or []),
         "Names": ",".join(name.removeprefix("/") for name in container.get("Names") or []),
         "Labels": ",".join(f"{key}={value}" for key, value in sorted(labels.items())),

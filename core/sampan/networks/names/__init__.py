@@ -7,6 +7,6 @@ sockets by ``sandboxed.py`` and its clients over TCP in ``conversation.py``; all
 ``docs/adr/0008-names-in-the-daemon.md``.
 """
 
-from sampan.networks.names.service import Names
+from sampan.networks.names.service import Names, Way
 
-__all__ = ["Names"]
+__all__ = ["Names", "Way"]

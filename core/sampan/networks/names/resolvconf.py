@@ -77,13 +77,18 @@ def content(resolving: Resolving, *, named: bool, in_host: bool) -> str:
         servers = (SERVER,)
         options = options if any(option.startswith(_DOTS) for option in options) else (*options, f"{_DOTS}0")
     elif resolving.of_host and not in_host:
-        if _STUB in servers and _RESOLVED.exists():
-            servers = read(_RESOLVED).servers
-        servers = tuple(server for server in servers if not _is_loopback(server)) or _FALLBACK
+        servers = elsewhere(servers) or _FALLBACK
     lines = [f"nameserver {server}" for server in servers]
     lines += [f"search {' '.join(resolving.search)}"] if resolving.search else []
     lines += [f"options {' '.join(options)}"] if options else []
     return "\n".join(lines) + "\n" + (_told(resolving) if named else "")
+
+
+def elsewhere(servers: Sequence[str]) -> tuple[str, ...]:
+    """Of the host's servers those that can be asked from other network namespaces than the host's."""
+    if _STUB in servers and _RESOLVED.exists():
+        servers = read(_RESOLVED).servers
+    return tuple(server for server in servers if not _is_loopback(server))
 
 
 def _told(resolving: Resolving) -> str:

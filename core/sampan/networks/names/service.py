@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import threading
 import time
@@ -24,6 +25,14 @@ log = logging.getLogger(__name__)
 _FRESH = 2.0  # seconds for which the host's resolv.conf is taken to be as it was
 
 
+class Way(enum.Enum):
+    """From where the host's name servers are asked on behalf of a container that names none itself."""
+
+    NONE = "none"  # they are not: it has no way out, and that would be one
+    HOST = "host"
+    SANDBOX = "sandbox"  # from the container's own network namespace: its network does not let everything out
+
+
 class Names:
     """Thread-safe, but for calls that name the same container: those come one after another.
 
@@ -35,7 +44,7 @@ class Names:
         self._directory = Directory()
         self._loop = Loop("names")
         self._desks: dict[str, Desk] = {}
-        self._outward: dict[str, bool] = {}
+        self._ways: dict[str, Way] = {}
         self._lock = threading.Lock()
         self._host = _Host()
         self._due: set[str] = set()  # containers that an earlier daemon served
@@ -59,10 +68,9 @@ class Names:
         """Is the container on any network with names? Then it asks 127.0.0.11."""
         return self._directory.sees(container_id)
 
-    def serve(self, container: Container, sandbox: Path, *, outward: bool) -> None:
-        """Have the container's own name server in its sandbox; nothing happens if there is one, but for ``outward``:
-        has it a way out? If not, the host's name servers are not asked for it, for that would be one."""
-        self._outward[container.id] = outward
+    def serve(self, container: Container, sandbox: Path, *, way: Way) -> None:
+        """Have the container's own name server in its sandbox; nothing happens if there is one, but for ``way``."""
+        self._ways[container.id] = way
         with self._lock:
             self._due.discard(container.id)
             if container.id in self._desks:
@@ -71,18 +79,18 @@ class Names:
 
     def stop(self, container_id: str) -> None:
         """The sandbox goes, or its container is on no network any more. Idempotent."""
-        self._outward.pop(container_id, None)
+        self._ways.pop(container_id, None)
         with self._lock:
             self._due.discard(container_id)
             desk = self._desks.pop(container_id, None)
         if desk is not None:
             self._loop.post(desk.close)
 
-    def reopen(self, containers: Iterable[tuple[Container, Path, bool]]) -> None:
-        """Serve those that an earlier daemon served, with their sandboxes and whether they have a way out; beside."""
+    def reopen(self, containers: Iterable[tuple[Container, Path, Way]]) -> None:
+        """Serve those that an earlier daemon served, with their sandboxes and ways; beside."""
         wanted = list(containers)
         if wanted:
-            self._outward.update({container.id: outward for container, _, outward in wanted})
+            self._ways.update({container.id: way for container, _, way in wanted})
             self._due.update(container.id for container, _, _ in wanted)
             self._opening = threading.Thread(target=self._reopen, args=(wanted,), name="names-again", daemon=True)
             self._opening.start()
@@ -96,7 +104,7 @@ class Names:
             self.stop(container)
         self._loop.close()
 
-    def _reopen(self, wanted: Sequence[tuple[Container, Path, bool]]) -> None:
+    def _reopen(self, wanted: Sequence[tuple[Container, Path, Way]]) -> None:
         for container, sandbox, _ in wanted:
             if self._closing:
                 return
@@ -123,11 +131,13 @@ class Names:
         self._loop.post(desk.open)
 
     def _policy(self, container: str, resolving: Resolving) -> tuple[Sequence[Server], bool]:
-        outward = self._outward.get(container, False)
+        way = self._ways.get(container, Way.NONE)
         if not resolving.of_host:
             servers = [Server(one, False) for one in resolving.servers if one != resolvconf.SERVER]
+        elif way is Way.SANDBOX:
+            servers = [Server(one, False) for one in resolvconf.elsewhere(self._host.servers())]
         else:
-            servers = [Server(one, True) for one in self._host.servers()] if outward else []
+            servers = [Server(one, True) for one in self._host.servers()] if way is Way.HOST else []
         return servers, resolving.dots
 
 

@@ -13,6 +13,7 @@ from sampan.errors import Invalid
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Resolve = Callable[[str], Iterable[str]]
+Seen = dict[str, dict[str, float]]  # by name, by address: when it was last found to have it, in seconds since 1970
 
 PATIENCE = 5.0  # seconds for all names of a list together
 
@@ -43,14 +44,17 @@ def look_up(name: str) -> set[str]:
 
 class Allowed:
     """One list. ``keep`` is how many seconds an address stays after its name was last found to have it: a name that
-    changes its answer at each question would otherwise never be reached."""
+    changes its answer at each question would otherwise never be reached. ``seen`` is what an earlier list of these
+    names had seen; of names that are on the list no more, nothing is taken over."""
 
-    def __init__(self, entries: Iterable[str], keep: float, resolve: Resolve = look_up) -> None:
+    def __init__(
+        self, entries: Iterable[str], keep: float, resolve: Resolve = look_up, seen: Seen | None = None
+    ) -> None:
         self._fixed = {found for entry in entries if (found := subnet(entry))}
         self.names = sorted({entry for entry in entries if subnet(entry) is None})
         self._keep = keep
         self._resolve = resolve
-        self._seen: dict[Network, float] = {}
+        self._seen = {name: dict((seen or {}).get(name, {})) for name in self.names}
 
     def refresh(self) -> None:
         """Look all names up, at once: a resolver that is silent (at boot, say) is waited for a few seconds, not for
@@ -62,14 +66,20 @@ class Allowed:
         ]
         for thread in threads:
             thread.start()
-        now = time.monotonic()
+        began, now = time.monotonic(), time.time()
         for thread in threads:
-            thread.join(max(0.0, now + PATIENCE - time.monotonic()))
-        for found in list(answers.values()):
-            self._seen |= {ipaddress.ip_network(each.partition("%")[0]): now for each in found}
-        self._seen = {each: when for each, when in self._seen.items() if now - when <= self._keep}
+            thread.join(max(0.0, began + PATIENCE - time.monotonic()))
+        for name, found in list(answers.items()):
+            self._seen[name] |= {each.partition("%")[0]: now for each in found}
+        for name, addresses in self._seen.items():
+            self._seen[name] = {each: when for each, when in addresses.items() if now - when <= self._keep}
+
+    @property
+    def seen(self) -> Seen:
+        return self._seen
 
     def subnets(self, version: int) -> list[str]:
         """Without overlaps, in order."""
-        found = [each for each in {*self._fixed, *self._seen} if each.version == version]
+        seen = {ipaddress.ip_network(each) for addresses in self._seen.values() for each in addresses}
+        found = [each for each in self._fixed | seen if each.version == version]
         return [str(each) for each in ipaddress.collapse_addresses(found)]  # type: ignore[type-var]

@@ -22,7 +22,7 @@ from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
 from sampan.linux import links, netns, nftables, sysctl
 from sampan.linux.netlink import Netlink
 from sampan_egress import rules
-from sampan_egress.allowed import Allowed, check
+from sampan_egress.allowed import Allowed, Seen, check
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class Egress(NetworkDriver):
         super().__init__(host, options)
         self._group = zlib.crc32(f"sampan/egress/{host.instance}".encode()) or 1
         self._lock = threading.Lock()
-        self._lists: dict[str, Allowed] = {}  # by the table's name
+        self._lists: dict[str, tuple[str, Allowed]] = {}  # networks' ids and lists, by the table's name
         self._refreshing: threading.Thread | None = None
 
     def check(self) -> Check:
@@ -65,7 +65,7 @@ class Egress(NetworkDriver):
         return Check(True)
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, names=True)
+        return NetworkFeatures(sandbox="own", addresses=True, names=True, filters=True)
 
     def validate(self, network: NetworkSpec) -> None:
         if unknown := sorted(network.options.keys() - {ALLOW}):
@@ -99,6 +99,7 @@ class Egress(NetworkDriver):
         table = rules.table(self.host.instance, network.id)
         with self._lock:
             self._lists.pop(table, None)
+        self._memory(network.id).unlink(missing_ok=True)
         with Netlink() as netlink:
             _gone(netlink, self._bridge(network))
         with contextlib.closing(nftables.open_nftables()) as nft:
@@ -149,6 +150,9 @@ class Egress(NetworkDriver):
                 if link.group == self._group and link.name not in names:
                     _gone(netlink, link.name)
             self._remove_tables({rules.table(self.host.instance, network) for network in networks})
+            for file in self.host.data_root.glob("*.json"):
+                if file.stem not in networks:
+                    file.unlink(missing_ok=True)
             for network in networks.values():
                 self.create_network(network)
             for one in known:
@@ -164,11 +168,13 @@ class Egress(NetworkDriver):
     # ── the list ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _filter(self, table: str, network: NetworkSpec) -> None:
-        allowed = Allowed([*self.options.allow, *_entries(network)], self.options.keep)
+        memory = self._memory(network.id)
+        allowed = Allowed([*self.options.allow, *_entries(network)], self.options.keep, seen=_read(memory))
         allowed.refresh()
+        _write(memory, allowed)
         with self._lock, contextlib.closing(nftables.open_nftables()) as nft:
             nft.run(rules.whole(table, network, self._bridge(network), allowed))
-            self._lists[table] = allowed
+            self._lists[table] = (network.id, allowed)
             if allowed.names and self._refreshing is None:
                 arguments = (weakref.ref(self), self.options.refresh)
                 self._refreshing = threading.Thread(target=_refresh, args=arguments, name="egress", daemon=True)
@@ -176,7 +182,7 @@ class Egress(NetworkDriver):
 
     def refresh(self) -> None:
         """Look all names up again, and tell the kernel."""
-        for table, allowed in list(self._lists.items()):
+        for table, (network, allowed) in list(self._lists.items()):
             before = [allowed.subnets(version) for version in (4, 6)]
             allowed.refresh()
             if [allowed.subnets(version) for version in (4, 6)] == before:
@@ -184,6 +190,7 @@ class Egress(NetworkDriver):
             with self._lock, contextlib.closing(nftables.open_nftables()) as nft:
                 if table in self._lists:
                     nft.run(rules.sets(table, allowed))
+                    _write(self._memory(network), allowed)
 
     def _remove_tables(self, known: set[str]) -> None:
         mine = rules.table(self.host.instance, "")
@@ -192,6 +199,11 @@ class Egress(NetworkDriver):
             for each in tables:
                 if each["family"] == "inet" and each["name"].startswith(mine) and each["name"] not in known:
                     nft.run(f"delete table inet {each['name']}\n")
+
+    def _memory(self, network: str) -> Path:
+        """Where the addresses of the list's names are kept: a daemon that is started when no resolver answers must not
+        cut off containers that run."""
+        return self.host.data_root / f"{network}.json"
 
     # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -215,6 +227,22 @@ def _refresh(driver: weakref.ref[Egress], seconds: float) -> None:
         except (SampanError, OSError) as error:
             log.error("what the egress networks may reach could not be renewed: %s", error)
         del one
+
+
+def _read(memory: Path) -> Seen:
+    try:
+        return msgspec.json.decode(memory.read_bytes(), type=Seen)
+    except (OSError, msgspec.DecodeError):  # a first start, or not ours: names are looked up anyway
+        return {}
+
+
+def _write(memory: Path, allowed: Allowed) -> None:
+    if not allowed.names:
+        return
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    fresh = memory.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(allowed.seen))
+    fresh.replace(memory)
 
 
 def _entries(network: NetworkSpec) -> list[str]:
