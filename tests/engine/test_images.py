@@ -78,6 +78,9 @@ def test_sizes_shared_and_unique(engine: Engine, made: str) -> None:
     told = json.loads(engine.docker("system", "df", "-v", "--format", "{{json .Images}}").out)
     [row] = [each for each in told if each["Repository"] == made.partition(":")[0]]
     assert row["UniqueSize"].endswith("kB")
+    lines = engine.sampan("system", "df", "-v").out.splitlines()
+    [line] = [line for line in lines if line.startswith(made.partition(":")[0])]
+    assert {row["SharedSize"], row["UniqueSize"]} <= set(line.split())
     assert engine.api("GET", "/images/json")[1][0]["SharedSize"] == -1
 
 
@@ -113,15 +116,14 @@ def test_other_platforms(engine: Engine, made: str, path: str) -> None:
     assert engine.api("GET", f'{path.format(made)}?platform={{"os":"linux","architecture":"amd64"}}')[0] == 200
 
 
-def test_platforms_through_docker(engine: Engine, docker_cli: str, made: str) -> None:
-    saved = engine.docker("save", "--platform", "linux/s390x", "-o", f"{engine.root}/x.tar", made)
-    assert "does not match the specified platform" in saved.stderr
-    engine.docker("save", "--platform", "linux/amd64", "-o", f"{engine.root}/x.tar", made).ok()
-    assert (
-        "are not kept here" in engine.docker("load", "--platform", "linux/s390x", "-i", f"{engine.root}/x.tar").stderr
-    )
-    engine.docker("load", "--platform", "linux/amd64", "-i", f"{engine.root}/x.tar").ok()
-    assert engine.docker("history", "--platform", "linux/amd64", made).code == 0
+def test_platforms_through_both_clients(engine: Engine, cli: Cli, made: str) -> None:
+    file, other = f"{engine.root}/x.tar", ("--platform", "linux/s390x")
+    assert "does not match the specified platform" in cli("save", *other, "-o", file, made).stderr
+    cli("save", "--platform", "linux/amd64", "-o", file, made).ok()
+    assert "are not kept here" in cli("load", *other, "-i", file).stderr
+    cli("load", "--platform", "linux/amd64", "-i", file).ok()
+    assert cli("history", "--platform", "linux/amd64", made).code == 0
+    assert "does not match the specified platform" in cli("history", *other, made).stderr
 
 
 def test_what_stands_in_the_way_of_removal(engine: Engine, cli: Cli, made: str) -> None:

@@ -178,13 +178,18 @@ def _event(event: dict[str, Any]) -> str:
 @command(
     "",
     Flag("format", "table, json, or a Go template", str, default=""),
-    Flag("verbose", "Kept for Docker's sake", short="v"),
-    examples=("sampan system df",),
+    Flag("verbose", "Show each image, container and volume", short="v"),
+    examples=("sampan system df", "sampan system df -v"),
 )
 def df(args: Args) -> None:
     from sampan.cli.listing import show
 
     found = open_client(args).get("/system/df")
+    if args.verbose and not args.format:
+        from sampan.cli.usage import details
+
+        details(found)
+        return
     columns = {
         "Type": "TYPE",
         "TotalCount": "TOTAL",

@@ -7,6 +7,7 @@ import sys
 
 from sampan.cli.failures import Failure
 from sampan.cli.flags import Args, Flag, command
+from sampan.cli.image.platform import PLATFORM, as_json
 from sampan.cli.image.pull import split
 from sampan.cli.session import for_each, open_client
 
@@ -49,7 +50,7 @@ def rm(args: Args) -> int:
 @command(
     "IMAGE [IMAGE...]",
     Flag("output", "Write to this file, not to stdout", str, short="o", default=""),
-    Flag("platform", "Only this platform", str, many=True),
+    PLATFORM,
     least=1,
     most=-1,
     examples=("sampan save -o shell.tar shell", "sampan save shell | gzip > shell.tar.gz"),
@@ -57,7 +58,8 @@ def rm(args: Args) -> int:
 def save(args: Args) -> None:
     if not args.output and sys.stdout.isatty():
         raise Failure("an archive does not belong on a terminal: use -o, or send it through a pipe")
-    response = open_client(args).request("GET", "/images/get", {"names": args.rest})
+    query = {"names": args.rest, "platform": as_json(args.platform)}
+    response = open_client(args).request("GET", "/images/get", query)
     write_archive(response, args.output)
 
 

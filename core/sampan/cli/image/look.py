@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sampan.cli.flags import Args, Flag, command
+from sampan.cli.image.platform import PLATFORM, as_json
 from sampan.cli.image.pull import split
 from sampan.cli.listing import filters, show
 from sampan.cli.output import ago, ellipsis, local_time, short_id, size
@@ -72,13 +73,14 @@ def _rows(image: dict[str, Any], whole: bool) -> Iterator[dict[str, Any]]:
     Flag("format", "table, json, or a Go template", str, default=""),
     Flag("human", "Sizes and times in words", short="H", default=True),
     Flag("no-trunc", "Do not cut anything short"),
+    PLATFORM,
     Flag("quiet", "Only print ids", short="q"),
     least=1,
     most=1,
     examples=("sampan history shell",),
 )
 def history(args: Args) -> None:
-    layers = open_client(args).get(f"/images/{args.rest[0]}/history")
+    layers = open_client(args).get(f"/images/{args.rest[0]}/history", {"platform": as_json(args.platform)})
     columns = {
         "ID": "IMAGE",
         "CreatedSince": "CREATED",

@@ -6,6 +6,7 @@ import sys
 
 from sampan.cli.failures import Failure
 from sampan.cli.flags import Args, Flag, command
+from sampan.cli.image.platform import PLATFORM, as_json
 from sampan.cli.output import short_id, size
 from sampan.cli.progress import follow
 from sampan.cli.session import open_client
@@ -64,13 +65,13 @@ def import_(args: Args) -> None:
 @command(
     "",
     Flag("input", "Read this file, not stdin", str, short="i", default=""),
-    Flag("platform", "Only this platform, e.g. linux/amd64", str, default=""),
+    PLATFORM,
     Flag("quiet", "Do not show progress", short="q"),
     examples=("sampan load -i images.tar", "zcat images.tar.gz | sampan load"),
 )
 def load(args: Args) -> None:
     client = open_client(args)
-    query = {"quiet": 1 if args.quiet or not sys.stdout.isatty() else 0, "platform": args.platform or None}
+    query = {"quiet": 1 if args.quiet or not sys.stdout.isatty() else 0, "platform": as_json(args.platform)}
     with _source(args.input or "-", "load") as source:
         follow(client.send_file("POST", "/images/load", query, source, TAR), quiet=args.quiet)
 
