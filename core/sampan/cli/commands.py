@@ -53,6 +53,7 @@ IMAGE: dict[str, Entry] = {
     "rm": ("image.keep", "rm", "Remove images"),
     "save": ("image.keep", "save", "Write images to an archive"),
     "tag": ("image.keep", "tag", "Give an image one more name"),
+    "verify": ("image.keep", "verify", "Read all that is kept of images, and say what is damaged"),
 }
 
 NETWORK: dict[str, Entry] = {

@@ -51,7 +51,7 @@ class PathStat(msgspec.Struct, frozen=True):
 class Source:
     """An archive to be: ``write`` it once, in any thread, and ``close`` it in any case."""
 
-    def __init__(self, view: View, write: Callable[[BinaryIO], None], status: PathStat | None = None) -> None:
+    def __init__(self, view: View, write: Callable[[BinaryIO], object], status: PathStat | None = None) -> None:
         self.status = status
         self._view = view
         self._write = write

@@ -46,8 +46,8 @@ def commit(
     storage = parts.storage(record)
     with views.open(entry, bare=True) as view, frozen(parts, entry, pause):
 
-        def write(out: BinaryIO) -> None:
-            pack.pack(view.root, without_ours(storage.changes(record.root)), out, parts.ids)
+        def write(out: BinaryIO) -> int:
+            return pack.pack(view.root, without_ours(storage.changes(record.root)), out, parts.ids)
 
         image = parts.images.commit(parent, write, wish, name)
     parts.announce(record, "commit", comment=comment, imageID=image.id, imageRef=name)

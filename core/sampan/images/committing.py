@@ -38,15 +38,17 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def commit(
-    content: ContentStore, intake: Intake, lease: Lease, parent: Image, write: Callable[[BinaryIO], None], wish: Wish
+    content: ContentStore, intake: Intake, lease: Lease, parent: Image, write: Callable[[BinaryIO], int], wish: Wish
 ) -> Image:
-    """An image whose parts exist; ``write`` writes the layer's tar."""
+    """An image whose parts exist; ``write`` writes the layer's tar and returns the bytes of the files in it.
+
+    The layer is kept as a blob; it is unpacked when somebody wants to stand on it."""
     config = wish.applied()
     lease.hold(blobs=blobs_of(parent), chains=chains_of(parent))
     with content.ingest() as ingest:
-        write(cast(BinaryIO, ingest))
+        size = write(cast(BinaryIO, ingest))
         digest = intake.keep(ingest, lease)
-    layers = [*parent.layers, Layer(diff_id=digest, digest=digest)]
+    layers = [*parent.layers, Layer(diff_id=digest, digest=digest, size=size)]
     created = configuration.now()
     step = {"created": created, "created_by": wish.command, "comment": wish.comment, "author": wish.author}
     document = {

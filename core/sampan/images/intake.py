@@ -64,8 +64,15 @@ class Intake:
         return self._build(data, manifests.config(data, len(layers)), layers, lease, _untold)
 
     def onto(self, parent: Image, data: bytes, layers: list[Layer], lease: Lease) -> Image:
-        """The same for one that stands on another image's layers."""
-        return replace(self._build(data, manifests.config(data), layers, lease, _untold), parent=parent.id)
+        """The same for one that stands on another image's layers, of which all sizes are known: what is new is a blob,
+        and is unpacked when a container or another image needs it."""
+        config = manifests.config(data)
+        lease.hold(blobs=[digest_of(data)], chains=chain_ids([layer.diff_id for layer in layers]))
+        ident = self._content.add(data)
+        self._layers.know(layers)
+        created = config.get("created") or configuration.EPOCH
+        size = sum(each.size for each in layers)
+        return Image(id=ident, config=config, layers=layers, created=created, size=size, parent=parent.id)
 
     def keep(self, file: Ingest, lease: Lease) -> str:
         """Make an ingested layer a blob, in a compression that the OCI has a media type for; returns its digest."""

@@ -25,13 +25,16 @@ _CHUNK = 1 << 20
 _XATTRS = ("user.", "security.capability", "system.posix_acl_access")
 
 
-def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO, ids: IdMap = SAME) -> None:
-    """Write an uncompressed tar of ``changes`` below the directory ``root_fd``; of everything if it is None.
+def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO, ids: IdMap = SAME) -> int:
+    """Write an uncompressed tar of ``changes`` below the directory ``root_fd``; of everything if it is None. Returns
+    the bytes of the files in it.
 
     Directories that lead to a change are in it too, with their attributes. Sockets are left out, as in every tar;
     what vanished since ``changes`` was made is left out as well. ``ids``: what owners in the archive are on disk.
     """
-    _Packer(root_fd, out, ids=ids).run(_everything(root_fd) if changes is None else _wanted(changes))
+    packer = _Packer(root_fd, out, ids=ids)
+    packer.run(_everything(root_fd) if changes is None else _wanted(changes))
+    return packer.size
 
 
 def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection[int] = (), ids: IdMap = SAME) -> None:
@@ -75,6 +78,7 @@ class _Packer:
         self._out = out
         self._tar = TarWriter(out)
         self._links: dict[tuple[int, int], bytes] = {}
+        self.size = 0  # bytes of files so far
 
     def begin(self, status: os.stat_result) -> None:
         """An entry for the root itself."""
@@ -128,6 +132,7 @@ class _Packer:
 
     def _content(self, fd: int, size: int) -> None:
         """Exactly ``size`` bytes: a file that shrinks meanwhile is filled up with zeros."""
+        self.size += size
         left = size
         while left:
             data = os.read(fd, min(left, _CHUNK)) or bytes(min(left, _CHUNK))

@@ -21,7 +21,7 @@ from sampan.images.content import ContentStore
 from sampan.images.intake import Intake
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
-from sampan.images.records import Records, familiar_names
+from sampan.images.records import Records, blobs_of, familiar_names
 from sampan.images.references import Reference
 from sampan.images.registry.partials import Partials
 from sampan.images.registry.unfinished import Unfinished
@@ -228,7 +228,7 @@ class Images:
             return self._admitted(self._intake.made(data, lease), [name])
 
     def commit(
-        self, parent: Image, write: Callable[[BinaryIO], None], wish: committing.Wish, reference: str = ""
+        self, parent: Image, write: Callable[[BinaryIO], int], wish: committing.Wish, reference: str = ""
     ) -> Image:
         """Make an image of ``parent`` and the layer that ``write`` writes. ``Invalid``: the name or an instruction."""
         names = [_target(reference)] if reference else []
@@ -262,6 +262,19 @@ class Images:
     def sweep(self) -> int:
         """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
         return self._partials.sweep()
+
+    def verify(self, names: Sequence[str] = ()) -> Rows:
+        """Read every blob of these images (none: of all) and compare: a row for each image, with what is wrong."""
+        rows = []
+        for image in [self.get(name) for name in names] if names else self.list():
+            problems = []
+            for digest in dict.fromkeys(blobs_of(image)):
+                try:
+                    self._content.verify(digest)
+                except (Invalid, NotFound) as error:
+                    problems.append(error.message)
+            rows.append({"Id": image.id, "RepoTags": familiar_names(image.references), "Problems": problems})
+        return rows
 
     def tag(self, reference: str, target: str) -> None:
         """Make ``target`` a name of the image, whatever it named before."""

@@ -71,3 +71,9 @@ def from_host(call: Call) -> Reply:
     wish = typed(call.json(_FROM_HOST, optional=True), FromHost)
     image = call.engine.images.from_host(wish.programs, wish.reference)
     return json({"Id": image.id, "RepoTags": images.tags(image), "Size": image.size}, 201)
+
+
+@routes.get("/sampan/images/verify")
+def verify(call: Call) -> Any:
+    """``names=``: read all that is kept of these images, or of all, and say what is damaged."""
+    return call.engine.images.verify(call.query.every("names"))

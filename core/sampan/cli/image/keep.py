@@ -81,3 +81,13 @@ def write_archive(response: Response, path: str) -> None:
         if os.path.exists(part):  # noqa: PTH110
             os.unlink(part)  # noqa: PTH108
         raise
+
+
+@command("[IMAGE...]", most=-1, examples=("sampan image verify", "sampan image verify web:1"))
+def verify(args: Args) -> None:
+    rows = open_client(args).get("/sampan/images/verify", {"names": args.rest or None})
+    for row in rows:
+        names = ", ".join(row["RepoTags"]) or "<none>"
+        print(f"{names} ({short_id(row['Id'])}): {'; '.join(row['Problems']) or 'whole'}")
+    if any(row["Problems"] for row in rows):
+        raise Failure("what is damaged must be pulled or loaded again", 1)
