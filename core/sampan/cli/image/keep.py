@@ -9,6 +9,7 @@ from sampan.cli.failures import Failure
 from sampan.cli.flags import Args, Flag, command
 from sampan.cli.image.platform import PLATFORM, as_json
 from sampan.cli.image.pull import split
+from sampan.cli.output import short_id
 from sampan.cli.session import for_each, open_client
 
 TYPE_CHECKING = False
