@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from reporting import OURS, Part, Row, Times, at_least, at_most
-from rivals import Dockerd
 from rounds import take_turns
 from scratch import Scratch, docker
 
+from harness.dockerd import Dockerd
 from harness.engine import Engine
 
 DIRECTORIES, EACH, LARGEST = 400, 50, 23_000
