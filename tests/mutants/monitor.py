@@ -71,4 +71,8 @@ def ended(order: dict[str, Any]) -> bool:
 def finish(order: dict[str, Any]) -> None:
     if order["fault"] == "leaves cleaning to others":
         return
+    if order["fault"] == "misses what is gone":
+        for group in order["cgroups"]:
+            os.rmdir(group)  # noqa: PTH106
+        return
     monitor.finish(order)

@@ -518,6 +518,15 @@ class UpdatesOneByOne(Wrong):
             super().update(container, {name: value})
 
 
+@breaks("what the kernel refuses is invalid", call="update", caught_by="test_limits_change_all_or_none")
+class RefusesWithoutAKind(Wrong):
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        try:
+            super().update(container, resources)
+        except SampanError as error:
+            raise SampanError(error.message) from None
+
+
 @breaks("-1 is no limit", call="update", caught_by="test_limits_can_be_taken_away")
 class SkipsWhatIsUnlimited(Wrong):
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
@@ -550,6 +559,12 @@ class SaysZeroForNoLimit(Wrong):
 class CriesWolf(Wrong):
     def starvation(self, container: str) -> int | None:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) if super().starvation(container) else None
+
+
+@breaks("who does not run cannot starve", call="starvation", caught_by="test_an_ended_container_cannot_starve")
+class ListensToTheDead(Wrong):
+    def starvation(self, container: str) -> int | None:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
 
 # ── exec ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -604,6 +619,11 @@ class ExecsOutsideOfTheGroups(Execs):
 )
 class LeavesCleaningToOthers(Wrong):
     fault = "leaves cleaning to others"
+
+
+@breaks("finishing never raises", call="order", caught_by="test_finishing_what_is_gone_already_says_nothing")
+class MissesWhatIsGone(Wrong):
+    fault = "misses what is gone"
 
 
 @breaks("removing kills whatever is left", call="remove", caught_by="test_removing_kills_whatever_is_left")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -70,6 +73,23 @@ class CrashTests(Base):
         type(driver)(other, driver.options).restore([])
         running.send("still here")
         assert running.until("still here")
+
+    def test_finishing_what_is_gone_already_says_nothing(self, containers: Containers, driver: RuntimeDriver) -> None:
+        """The daemon's ``remove`` may have been quicker. In a process of its own, as a monitor is."""
+        module = importlib.import_module(driver.monitor_module)
+        order = dict(driver.order(containers.bundle(command("true"))))
+        child = os.fork()
+        if not child:
+            try:
+                module.prepare()
+                module.finish(order)
+                module.finish(order)
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, "finish() raised where there was nothing to do"
 
     def test_restoring_where_nothing_ever_ran(self, containers: Containers, driver: RuntimeDriver) -> None:
         driver.restore([])

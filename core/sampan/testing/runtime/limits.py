@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 
 import pytest
 
 from sampan.drivers.types import RuntimeFeatures
-from sampan.errors import NotFound, SampanError
+from sampan.errors import Invalid, NotFound
 from sampan.testing.runtime.base import Base, need
 from sampan.testing.runtime.containers import Containers, until
 from sampan.testing.runtime.spec import command, limits
@@ -128,7 +129,7 @@ class LimitTests(Base):
             command("sleep", "1000", linux=limits(memory={"limit": 64 * _MB}, pids={"limit": 9}))
         )
         impossible = {"memory": {"limit": 96 * _MB}, "pids": {"limit": 5}, "cpu": {"cpus": "1-0"}}
-        with pytest.raises(SampanError):
+        with pytest.raises(Invalid):
             containers.driver.update(running.key, impossible)
         found = containers.driver.stats(running.key)
         assert (found.memory_limit, found.pids_limit) == (64 * _MB, 9)
@@ -163,6 +164,14 @@ class LimitTests(Base):
             until(lambda: containers.driver.stats(running.key).oom_kills == 1, lambda: "it was not killed")
         finally:
             os.close(news)
+
+    def test_an_ended_container_cannot_starve(self, containers: Containers, features: RuntimeFeatures) -> None:
+        need(features, "stats")
+        running = containers.start(command("true"))
+        running.finish()
+        containers.driver.remove(running.key)
+        with contextlib.suppress(NotFound):
+            assert containers.driver.starvation(running.key) is None
 
     def test_a_processor_can_be_told(self, containers: Containers) -> None:
         outcome = containers.run(
