@@ -22,6 +22,10 @@ LAUNCHER = "launcher.main("
 WAITING = 1 + CREWS * 3 + CREWS * 2
 """The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
 
+UNPACKER = "process.main("
+IDLE = 2
+"""What took an archive apart waits some seconds for the next one: the first of its PID namespace, and its parent."""
+
 BOOKKEEPING = re.compile(r"/(engine\.db.*|daemon\.log|steps\.json(\.new)?|state/\.cache(/.*)?|seccomp/[0-9a-f]{64})$")
 """Written when there is time, or kept for those who come: compiled seccomp rules, crun's cache. Steps lie in their
 container's directory, and that is not left out."""
@@ -69,12 +73,14 @@ def sandboxes(root: Path) -> list[Path]:
 def _counted(names: Iterable[str]) -> Iterator[str]:
     """Each command line with how many there are of it up to here.
 
-    Whether those that wait for the next container are the same as before says nothing; more than may wait are left.
+    Whether those that wait for the next container or archive are the same as before says nothing; more than may wait
+    are left.
     """
     seen: Counter[str] = Counter()
     for name in names:
         seen[name] += 1
-        if LAUNCHER not in name or seen[name] > WAITING:
+        waiting = WAITING if LAUNCHER in name else IDLE if UNPACKER in name else 0
+        if seen[name] > waiting:
             yield f"{seen[name]}. {name}"
 
 
