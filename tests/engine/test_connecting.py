@@ -72,6 +72,24 @@ def published(engine: Engine) -> bool:
     return answers(engine, f"http://{INSIDE}:8089/")
 
 
+def test_addresses_of_a_link_alone_are_there_for_neighbours(engine: Engine, boat: str) -> None:
+    spaced = "two words"
+    engine.docker("network", "create", spaced).ok()
+    try:
+        engine.docker(
+            "network", "connect", "--link-local-ip", "169.254.8.8", "--link-local-ip", "fe80::8:8", spaced, boat
+        ).ok()
+        wish = settings(engine, boat)["Networks"][spaced]["IPAMConfig"]
+        assert wish == {"LinkLocalIPs": ["169.254.8.8", "fe80::8:8"]}
+        fetch = " ".join(get("http://169.254.8.8/"))
+        words = ["--network", f"name={spaced},link-local-ip=169.254.8.9", engine.image(), "sh", "-c", fetch]
+        assert engine.sampan("run", "--rm", *words).out == told(engine, boat)["Config"]["Hostname"]
+        engine.docker("network", "disconnect", spaced, boat).ok()
+    finally:
+        engine.docker("rm", "-f", boat)
+        engine.docker("network", "rm", spaced).ok()
+
+
 def test_a_running_container_gets_a_place_on_one_more_network(engine: Engine, boat: str) -> None:
     words = ["--ip", "10.62.0.77", "--ip6", "fd62::77", "--alias", "ferry", "--alias", "punt"]
     words += ["--driver-opt", "colour=red"]
@@ -293,21 +311,3 @@ def test_what_cannot_be_is_refused_in_dockers_words(
     assert refused.code == 1
     assert sentence in refused.stderr
     assert links(engine, "boat") == ["eth0", "lo"]
-
-
-def test_addresses_of_a_link_alone_are_there_for_neighbours(engine: Engine, boat: str) -> None:
-    spaced = "two words"
-    engine.docker("network", "create", spaced).ok()
-    try:
-        engine.docker(
-            "network", "connect", "--link-local-ip", "169.254.8.8", "--link-local-ip", "fe80::8:8", spaced, boat
-        ).ok()
-        wish = settings(engine, boat)["Networks"][spaced]["IPAMConfig"]
-        assert wish == {"LinkLocalIPs": ["169.254.8.8", "fe80::8:8"]}
-        fetch = " ".join(get("http://169.254.8.8/"))
-        words = ["--network", f"name={spaced},link-local-ip=169.254.8.9", engine.image(), "sh", "-c", fetch]
-        assert engine.sampan("run", "--rm", *words).out == told(engine, boat)["Config"]["Hostname"]
-        engine.docker("network", "disconnect", spaced, boat).ok()
-    finally:
-        engine.docker("rm", "-f", boat)
-        engine.docker("network", "rm", spaced).ok()
