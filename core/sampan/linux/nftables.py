@@ -77,16 +77,22 @@ class Nftables(ABC):
         return
 
 
+_ONE_AT_A_TIME = threading.Lock()
+"""libnftables keeps state outside its contexts (parser, xtables, symbol tables) and promises nothing of threads: what
+two of them do to it at once can end the whole process. So all contexts of a process take turns."""
+
+
 class _Library(Nftables):
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
-        self._lock = threading.Lock()
+        self._lock = _ONE_AT_A_TIME
         self._name = name
         self._library = library
-        self._context = ctypes.c_void_p(library.nft_ctx_new(0))
-        if not self._context:
-            raise Unavailable("libnftables could not be set up: the kernel refused a netlink socket")
-        library.nft_ctx_buffer_output(self._context)
-        library.nft_ctx_buffer_error(self._context)
+        with self._lock:
+            self._context = ctypes.c_void_p(library.nft_ctx_new(0))
+            if not self._context:
+                raise Unavailable("libnftables could not be set up: the kernel refused a netlink socket")
+            library.nft_ctx_buffer_output(self._context)
+            library.nft_ctx_buffer_error(self._context)
 
     def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
         with self._lock, _called(self._name):
