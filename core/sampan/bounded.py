@@ -39,6 +39,11 @@ class Call(Generic[T]):
             raise self._failure
         return self._results[0]
 
+    @property
+    def hangs(self) -> bool:
+        """Was it given up, and has it not come back since?"""
+        return self._given_up and not self.over.is_set()
+
     def give_up(self) -> None:
         """Have :meth:`result` not wait any longer."""
         self._told.set()

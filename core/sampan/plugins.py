@@ -248,7 +248,7 @@ class _Slot:
         with self._lock:
             if self.broken:
                 raise self.broken.with_traceback(None)
-            if self._asked is not None and not self._asked.over.is_set():
+            if self._asked is not None and self._asked.hangs:
                 raise Unavailable(f"{self.who} could not check this host within {PATIENCE:g} seconds, nor since")
             check = self._ask("check", "check this host", nonsense.check)
             self._features = self._ask("features", "tell its features", self._believed_features)
