@@ -80,8 +80,7 @@ class Scratch:
             return None
         self.tell("starting dockerd")
         net = self.net("d")
-        enter = net.enter(net.inside)
-        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.run / "d", enter, self.name))
+        rival = self._stack.enter_context(Dockerd(self.directory / "d", self.run / "d", net, self.name))
         docker(rival.host, "import", str(self.archive), IMAGE)
         return rival
 

@@ -225,11 +225,10 @@ def tree_at(root: Path) -> Tree:
 @pytest.fixture(scope="module")
 def dockerd(engine: Engine) -> Iterator[Dockerd]:
     needs("dockerd", "docker")
-    enter = engine.net.enter(engine.net.inside)
     options = ["--storage-driver", "vfs", "--bridge", "none", "--iptables=false"]
     with (
         tempfile.TemporaryDirectory(prefix="d-", dir="/tmp", ignore_cleanup_errors=True) as place,
-        Dockerd(Path(place, "d"), Path(place, "r"), enter, "interchange", *options) as daemon,
+        Dockerd(Path(place, "d"), Path(place, "r"), engine.net, "interchange", *options) as daemon,
     ):
         yield daemon
 

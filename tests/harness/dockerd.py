@@ -9,17 +9,19 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness.net import Net
+
 PATIENCE = 60.0
 
 
 class Dockerd:
-    """``enter`` is the command that leads into a network namespace, ``run`` a short path for its sockets; ``options``
-    are dockerd's. Its containers are in cgroups below ``name``."""
+    """``net`` is whose inside it is in, ``run`` a short path for its sockets; ``options`` are dockerd's. Its containers
+    are in cgroups below ``name``."""
 
-    def __init__(self, directory: Path, run: Path, enter: list[str], name: str, *options: str) -> None:
+    def __init__(self, directory: Path, run: Path, net: Net, name: str, *options: str) -> None:
         self._directory = directory
         self._run = run
-        self._enter = enter
+        self.net = net
         self._name = name
         self._options = options
         self.host = f"unix://{directory}/s"
@@ -39,7 +41,7 @@ class Dockerd:
         base = self._directory
         log = (base / "log").open("wb")
         command = [
-            *self._enter,
+            *self.net.enter(self.net.inside),
             "dockerd",
             *("--config-file", f"{base}/daemon.json", "--pidfile", f"{base}/pid", "--host", self.host),
             *("--data-root", f"{base}/data", "--exec-root", str(self._run)),
