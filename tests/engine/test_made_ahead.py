@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
 import pytest
 
 from harness import Engine
+from harness.leftovers import LAUNCHER, WAITING, may_launch, processes
 from sampan.linux import process
 
 pytestmark = pytest.mark.root
@@ -80,3 +83,26 @@ def test_what_is_asked_for_is_there(engine: Engine, shell: str) -> None:
     flags = ["--shm-size", "1m", "--device", "/dev/full:/dev/hole", "--oom-score-adj", "7", "--pids-limit", "33"]
     found = engine.docker("run", "--rm", *flags, shell, "sh", "-c", script).stdout.split()
     assert found == ["256:4096", "1:7", "7", "0", "read-only", "33"]
+
+
+def test_who_waits_is_not_counted_as_left_behind_and_who_watches_is(engine: Engine, shell: str) -> None:
+    """Of the harness: however many happened to wait when it looked first."""
+
+    def everybody_waits() -> bool:
+        return sum(map(may_launch, processes(engine.net))) == WAITING
+
+    engine.wait_until(everybody_waits, "as many wait as ever will")
+    [launcher] = [pid for pid in processes(engine.net) if Path(f"/proc/{pid}/comm").read_text() == "sampan-launcher\n"]
+    os.kill(launcher, signal.SIGSTOP)  # nobody comes after those that are taken
+    try:
+        boat = engine.docker("run", "-d", shell, "sleep", "60").out
+        before = engine.leftovers()
+    finally:
+        os.kill(launcher, signal.SIGCONT)
+    engine.wait_until(everybody_waits, "those that were taken have been replaced")
+    assert engine.leftovers().beyond(before) == {}
+    engine.docker("exec", "-d", boat, "sleep", "60").ok()
+    left = engine.leftovers().beyond(before)["processes"]
+    assert [name for name in left if LAUNCHER in name], left
+    engine.docker("rm", "-f", boat).ok()
+    engine.assert_as_before(before)

@@ -18,7 +18,7 @@ import msgspec
 from faults.fuse import DAEMON, NEVER, Fuse
 from harness import Engine, Leftovers
 from harness.engine import PATIENCE
-from harness.leftovers import processes
+from harness.leftovers import may_launch, processes
 
 IMAGE = "small:latest"
 PROGRAMS = ("busybox", "sh", "sleep", "echo")
@@ -239,14 +239,6 @@ def waiting(daemon: int) -> list[int]:
         if may_launch(pid):
             found.append(pid)
     return found
-
-
-def may_launch(pid: int) -> bool:
-    """Does it hold the lock of launches, which a new daemon waits for?"""
-    try:
-        return Path(f"/proc/{pid}/fd/0").readlink().name == "launching"
-    except OSError:
-        return False
 
 
 def kill(pid: int) -> None:

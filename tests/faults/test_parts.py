@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from faults.fragile import children, may_launch, waiting
+from faults.fragile import children, waiting
 from harness import Engine, Leftovers
+from harness.leftovers import may_launch
 from sampan.monitor.launcher import CREWS
 
 pytestmark = pytest.mark.root

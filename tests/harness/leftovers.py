@@ -20,7 +20,11 @@ from sampan.monitor.launcher import CREWS
 
 LAUNCHER = "launcher.main("
 WAITING = 1 + CREWS * 3 + CREWS * 2
-"""The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec."""
+"""The launcher; a monitor, a starter and an init for each container to come; a monitor and a starter for each exec.
+
+A monitor that has something to watch is none of these: how many wait differs from moment to moment, for they are made
+when there is time, and what watches must not be counted as what was yet to come.
+"""
 
 UNPACKER = "process.main("
 IDLE = 2
@@ -61,7 +65,7 @@ def survey(root: Path, net: Net, instance: str) -> Leftovers:
         cgroups=frozenset(_cgroups(instance)),
         rules=frozenset(_lines_in_context(rules)),
         files=frozenset(path for path in _files(root) if not BOOKKEEPING.search(path)),
-        processes=frozenset(_counted(processes(net, spaces).values())),
+        processes=frozenset(_counted(processes(net, spaces))),
     )
 
 
@@ -70,18 +74,27 @@ def sandboxes(root: Path) -> list[Path]:
     return [*(root / "exec").glob("netns/*"), *(root / "exec").glob("*.*/netns/*")]
 
 
-def _counted(names: Iterable[str]) -> Iterator[str]:
+def _counted(found: dict[int, str]) -> Iterator[str]:
     """Each command line with how many there are of it up to here.
 
     Whether those that wait for the next container or archive are the same as before says nothing; more than may wait
     are left.
     """
-    seen: Counter[str] = Counter()
-    for name in names:
-        seen[name] += 1
-        waiting = WAITING if LAUNCHER in name else IDLE if UNPACKER in name else 0
-        if seen[name] > waiting:
-            yield f"{seen[name]}. {name}"
+    seen: Counter[tuple[str, bool]] = Counter()
+    for pid, name in found.items():
+        waits = LAUNCHER in name and may_launch(pid)
+        seen[name, waits] += 1
+        allowed = WAITING if waits else IDLE if UNPACKER in name else 0
+        if seen[name, waits] > allowed:
+            yield f"{seen[name, waits]}. {name}"
+
+
+def may_launch(pid: int) -> bool:
+    """Does it hold the lock of launches, which a new daemon waits for?"""
+    try:
+        return Path(f"/proc/{pid}/fd/0").readlink().name == "launching"
+    except OSError:
+        return False
 
 
 def processes(net: Net, sandboxes: Iterable[Path] = ()) -> dict[int, str]:
