@@ -23,6 +23,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     runtimes.choose(config.getoption("--runtime"))
+    if config.pluginmanager.hasplugin("xdist"):
+        from harness import shifts
+
+        config.pluginmanager.register(shifts)
 
 
 def pytest_report_header() -> str:
