@@ -21,7 +21,6 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -121,9 +120,11 @@ def sampan_root() -> None:
 
 @pytest.fixture
 def sampan_host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A :class:`~sampan.drivers.types.Host` whose roots do not exist yet; what is under them is removed afterwards."""
+    """A :class:`~sampan.drivers.types.Host` whose roots do not exist yet; what a driver left behind is removed afterwards."""
     from sampan.drivers.types import Host
+    from sampan.testing.sweeping import sweep
 
     base = Path(tempfile.mkdtemp(prefix="sampan-kit-", dir=request.config.getoption("--sampan-data-root")))
-    yield Host(instance=secrets.token_hex(4), data_root=base / "data", exec_root=base / "exec")
-    shutil.rmtree(base, ignore_errors=True)
+    host = Host(instance=secrets.token_hex(4), data_root=base / "data", exec_root=base / "exec")
+    yield host
+    sweep(base, host.instance)
