@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sampan import subids
 from sampan.config import Config
+from sampan.containers.bundle.usual import usual
 from sampan.containers.cleaner import Cleaner
 from sampan.containers.clock import Clock
 from sampan.containers.execs import Execs
@@ -21,7 +22,6 @@ from sampan.containers.parts import Parts
 from sampan.containers.registry import Registry
 from sampan.containers.service import Containers
 from sampan.containers.snapshots.records import Snapshots
-from sampan.containers.usual import usual
 from sampan.diagnosis import Diagnosis
 from sampan.errors import Conflict, SampanError
 from sampan.events import EventBus

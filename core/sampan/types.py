@@ -35,7 +35,7 @@ __all__ = [
 
 
 class Status(StrEnum):
-    """The states of a container's life; ``sampan.containers.transitions`` says which may follow which."""
+    """The states of a container's life; ``sampan.containers.life.transitions`` says which may follow which."""
 
     CREATED = "created"
     RUNNING = "running"

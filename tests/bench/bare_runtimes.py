@@ -18,7 +18,7 @@ from rounds import take_turns
 from scratch import Scratch
 from worker import Worker
 
-from sampan.containers import seccomp
+from sampan.containers.bundle import seccomp
 from sampan.containers.monitors import Exit, Launch, Monitors
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Bundle, Host

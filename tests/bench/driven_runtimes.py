@@ -15,7 +15,7 @@ from rounds import take_turns
 from scratch import Scratch
 from worker import Worker, timed
 
-from sampan.containers import seccomp
+from sampan.containers.bundle import seccomp
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Host
 from sampan.testing.runtime.spec import CAPABILITIES, command

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import strategies as some
 from msgspec.structs import fields
 
-from sampan.containers import request
+from sampan.containers.requests import request
 
 words = some.one_of(
     some.text(max_size=20),

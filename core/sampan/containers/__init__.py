@@ -1,7 +1,7 @@
 """Containers: their records and their life.
 
-``service.py`` is what the engine and the API talk to. A create request is read (``request.py``), checked
-(``checks.py``, ``limits.py``, ``mounts.py``…) and merged with its image (``config.py``) by ``creation.py``.
-``starting.py`` brings a container to life: ``spec.py`` writes its OCI configuration, ``monitors.py`` has it started.
-``stopping.py`` sends signals; ``ending.py`` is what follows an exit. ``transitions.py`` says what may follow what.
+``service.py`` is what the engine and the API talk to; ``registry.py`` holds the records, ``parts.py`` what all who
+work on them share, and ``monitors.py`` is the way to the processes. The rooms: ``requests`` (what was asked for),
+``bundle`` (what the runtime is told), ``life`` (from creation to the end), ``files``, ``streams`` (attach and logs),
+``health`` and ``snapshots``. Execs, links, networks and updates of a container that exists are modules beside these.
 """

@@ -9,10 +9,10 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from sampan.containers import hostfiles
+from sampan.containers.files import hostfiles
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Forbidden, NotFound
 from sampan.types import Container, Endpoint, Status
 

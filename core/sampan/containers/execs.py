@@ -16,12 +16,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import attach, capabilities, request, spec, users
+from sampan.containers.bundle import capabilities, spec, users
+from sampan.containers.life.starting import explained
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.monitors import Exit, Launch, Started
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.containers.starting import explained
-from sampan.containers.transitions import ALIVE
+from sampan.containers.requests import request
+from sampan.containers.streams import attach
 from sampan.drivers.types import ExecProcess
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, StartFailed, Unavailable, Unsupported
 from sampan.linux import paths

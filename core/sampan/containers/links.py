@@ -11,9 +11,9 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import NamedTuple
 
-from sampan.containers import hostfiles
+from sampan.containers.files import hostfiles
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
-from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.types import Container
 

@@ -25,7 +25,7 @@ class Entry:
     """One container. ``lock`` guards the record's changes; hold it for whole operations, never while waiting.
 
     ``ended`` is set while there is no process; ``settled`` while nothing is left of an earlier run; ``unseen`` while
-    nobody looks at the files of what does not run (:mod:`sampan.containers.view`).
+    nobody looks at the files of what does not run (:mod:`sampan.containers.files.view`).
     """
 
     def __init__(self, record: Container) -> None:

@@ -12,35 +12,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from sampan.containers import (
-    adoption,
-    attach,
-    connecting,
-    creation,
-    isolation,
-    keeping,
-    links,
-    logs,
-    processes,
-    updating,
-)
-from sampan.containers.archive import Archives
-from sampan.containers.ending import Endings
+from sampan.containers import connecting, isolation, links, processes, updating
 from sampan.containers.execs import Execs
 from sampan.containers.explaining import Operations
-from sampan.containers.health import Healths
+from sampan.containers.files.archive import Archives
+from sampan.containers.health.checking import Healths
 from sampan.containers.isolation import Isolation
-from sampan.containers.logformats import LogEntry
-from sampan.containers.logs import Wanted
+from sampan.containers.life import adoption, creation, keeping
+from sampan.containers.life.ending import Endings
+from sampan.containers.life.starting import Starter
+from sampan.containers.life.starvation import Starvation
+from sampan.containers.life.stopping import Stopper, Why
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.monitors import Exit
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Condition, Entry
 from sampan.containers.snapshots import beginning
 from sampan.containers.snapshots.service import SnapshotService
-from sampan.containers.starting import Starter
-from sampan.containers.starvation import Starvation
-from sampan.containers.stopping import Stopper, Why
-from sampan.containers.transitions import ALIVE
+from sampan.containers.streams import attach, logs
+from sampan.containers.streams.logformats import LogEntry
+from sampan.containers.streams.logs import Wanted
 from sampan.drivers.types import Stats
 from sampan.errors import Conflict, Invalid, NotModified, Unsupported
 from sampan.types import Container, Status

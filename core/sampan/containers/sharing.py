@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
-from sampan.containers.transitions import ALIVE
 from sampan.errors import Conflict, Invalid
 from sampan.linux import mounts, views
 from sampan.types import Container, Status

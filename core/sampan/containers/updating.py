@@ -13,10 +13,12 @@ from typing import Any
 
 from msgspec.structs import fields
 
-from sampan.containers import limits, request, resources, restart
+from sampan.containers.bundle import resources
+from sampan.containers.life import restart
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.containers.transitions import ALIVE
+from sampan.containers.requests import limits, request
 from sampan.errors import Conflict, Invalid, SampanError, Unsupported
 from sampan.types import Container, Status
 from sampan.undo import Undo

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from sampan.bounded import bounded
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
-from sampan.containers.transitions import ALIVE
 from sampan.diagnosis.marks import fine, note, wrong
 from sampan.drivers.types import Finding
 from sampan.errors import SampanError

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import msgspec
 
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
-from sampan.containers.transitions import ALIVE
 from sampan.diagnosis import inside, made, outside
 from sampan.diagnosis.marks import fine, wrong
 from sampan.drivers.types import Finding, PortBinding

@@ -1,6 +1,6 @@
 """Writing a container's log as Docker's ``local`` driver does: protocol buffer messages, each between two copies of its
 length, four bytes in big endian (daemon/logger/internal/logdriver/entry.proto; the reader's side is
-``sampan.containers.logformats``). About half the size of JSON, and a container's bytes stay what they are.
+``sampan.containers.streams.logformats``). About half the size of JSON, and a container's bytes stay what they are.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def sampan_root() -> None:
 
 @pytest.fixture
 def sampan_host(request: pytest.FixtureRequest) -> Iterator[Host]:
-    """A :class:`~sampan.drivers.types.Host` whose roots do not exist yet; what a driver left behind is removed afterwards."""
+    """A :class:`~sampan.drivers.types.Host` without roots yet; what a driver leaves is removed afterwards."""
     from sampan.drivers.types import Host
     from sampan.testing.sweeping import sweep
 

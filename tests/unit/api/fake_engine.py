@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 from sampan.config import Config
-from sampan.containers.logformats import LogEntry
-from sampan.containers.logs import Wanted
+from sampan.containers.streams.logformats import LogEntry
+from sampan.containers.streams.logs import Wanted
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding, Stats, Subnet
 from sampan.errors import Conflict, Invalid, NotFound, StartFailed
 from sampan.events import EventBus

@@ -9,7 +9,7 @@ import stat
 import pytest
 
 from sampan.api.views import files
-from sampan.containers.archive import PathStat
+from sampan.containers.files.archive import PathStat
 from sampan.drivers.types import Change, ChangeKind
 
 

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sampan.containers import beginnings, timestamps
+from sampan.containers import timestamps
+from sampan.containers.life import beginnings
 
 TERM = int(signal.SIGTERM)
 

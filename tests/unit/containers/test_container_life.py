@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sampan.containers import adoption
+from sampan.containers.life import adoption
+from sampan.containers.life.transitions import NEXT, move
 from sampan.containers.registry import Registry
-from sampan.containers.transitions import NEXT, move
 from sampan.errors import Conflict, Internal, Invalid, NotFound, NotModified, StartFailed, Unavailable
 from sampan.types import ExitCause, Status
 from unit.containers.container_house import House, eventually, house

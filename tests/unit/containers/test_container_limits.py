@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from sampan.containers import limits, request, resources
+from sampan.containers.bundle import resources
+from sampan.containers.requests import limits, request
 from sampan.errors import Invalid
 from sampan.linux.abilities import Abilities
 from sampan.types import Container

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from sampan.containers import timestamps
-from sampan.containers.logformats import LogEntry
-from sampan.containers.logs import Wanted, follow, read
+from sampan.containers.streams.logformats import LogEntry
+from sampan.containers.streams.logs import Wanted, follow, read
 from sampan.monitor.log import open_log
 
 START = 1_700_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sampan.containers.ours import without_ours
+from sampan.containers.files.ours import without_ours
 from sampan.drivers.types import Change, ChangeKind
 
 ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED

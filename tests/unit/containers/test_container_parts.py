@@ -6,8 +6,9 @@ import threading
 
 import pytest
 
-from sampan.containers import names, processes, restart, signals, timestamps
+from sampan.containers import names, processes, signals, timestamps
 from sampan.containers.cleaner import Cleaner
+from sampan.containers.life import restart
 from sampan.containers.registry import Registry
 from sampan.errors import Invalid, NotFound
 from sampan.types import Container, State

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import remapping
+from sampan.containers.bundle import remapping
 from sampan.drivers.types import RuntimeFeatures
 from sampan.errors import Conflict, Invalid, Unsupported
 from sampan.linux.idmaps import IdMap, Range

@@ -11,7 +11,7 @@ from hypothesis import strategies as some
 from msgspec.structs import fields
 
 from harness import bodies
-from sampan.containers import config, request
+from sampan.containers.requests import config, request
 from sampan.errors import Internal, Invalid, SampanError, Unsupported
 from sampan.types import Container
 from unit.containers.container_house import House, house

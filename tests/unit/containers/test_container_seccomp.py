@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import capabilities, seccomp, security
+from sampan.containers.bundle import capabilities, seccomp
+from sampan.containers.requests import security
 from sampan.errors import Invalid
 
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import config, hostfiles, mounts, spec
-from sampan.containers.users import User
+from sampan.containers.bundle import mounts, spec
+from sampan.containers.bundle.users import User
+from sampan.containers.files import hostfiles
+from sampan.containers.requests import config
 from sampan.drivers.types import EndpointSpec
 from sampan.networks.names import resolvconf
 from sampan.types import Container, Endpoint

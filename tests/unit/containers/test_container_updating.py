@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from msgspec.structs import fields, replace
 
-from sampan.containers import adoption, request
+from sampan.containers.life import adoption
 from sampan.containers.monitors import Started
 from sampan.containers.registry import Registry
+from sampan.containers.requests import request
 from sampan.errors import Conflict, Exhausted, Internal, Invalid, SampanError
 from sampan.types import Container
 from unit.containers.container_house import House, house

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from sampan.containers import users
+from sampan.containers.bundle import users
 from sampan.errors import Invalid, SampanError
 from unit.containers.container_house import ACCOUNTS, GROUPS
 

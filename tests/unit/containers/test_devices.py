@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import config, devices
+from sampan.containers.bundle import devices
+from sampan.containers.requests import config
 from sampan.errors import Invalid
 
 

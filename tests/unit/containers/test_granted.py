@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import config, granted
+from sampan.containers.requests import config, granted
 
 
 def warned(monkeypatch: pytest.MonkeyPatch, may: bool, **host: Any) -> list[str]:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from sampan.containers import healthcheck, timestamps
-from sampan.containers.attach import frame
+from sampan.containers import timestamps
+from sampan.containers.health import healthcheck
+from sampan.containers.health.probe import duration, unframed
 from sampan.containers.monitors import Launch, Started
-from sampan.containers.probe import duration, unframed
-from sampan.containers.request import Healthcheck
+from sampan.containers.requests.request import Healthcheck
+from sampan.containers.streams.attach import frame
 from sampan.errors import Invalid, StartFailed
 from sampan.types import Container, ExitCause, HealthResult, Status
 from unit.containers.container_house import House, eventually, house

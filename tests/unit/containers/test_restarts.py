@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from sampan.containers import adoption
+from sampan.containers.life import adoption
 from sampan.containers.monitors import Exit
 from sampan.containers.registry import Registry
 from sampan.types import Container, ExitCause, Status

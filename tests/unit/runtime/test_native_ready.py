@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sampan.containers.usual import usual
+from sampan.containers.bundle.usual import usual
 from sampan_runtime.native import order, ready
 from unit.containers.test_container_spec import built, container
 

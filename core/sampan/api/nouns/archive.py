@@ -12,7 +12,7 @@ from sampan.api.nouns import routes
 from sampan.api.views import files as views
 from sampan.api.wire.answer import Reply, Stream, json
 from sampan.api.wire.outlet import Outlet
-from sampan.containers.archive import Source
+from sampan.containers.files.archive import Source
 
 TAR = "application/x-tar"
 STAT = "X-Docker-Container-Path-Stat"

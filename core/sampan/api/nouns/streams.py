@@ -14,10 +14,10 @@ from sampan.api.nouns import routes
 from sampan.api.wire import keys
 from sampan.api.wire.answer import Hijack, Reply, Stream, line
 from sampan.api.wire.outlet import Outlet
-from sampan.containers.attach import frame
-from sampan.containers.logformats import LogEntry
-from sampan.containers.logs import Wanted
 from sampan.containers.registry import Condition
+from sampan.containers.streams.attach import frame
+from sampan.containers.streams.logformats import LogEntry
+from sampan.containers.streams.logs import Wanted
 from sampan.errors import Invalid, SampanError
 
 RAW = "application/vnd.docker.raw-stream"

@@ -10,7 +10,7 @@ from typing import Any
 from sampan.api.times import NEVER, SECOND, in_words, nanoseconds, or_never, seconds
 from sampan.api.views import endpoints
 from sampan.api.views.endpoints import FindNetwork
-from sampan.containers import healthcheck
+from sampan.containers.health import healthcheck
 from sampan.types import Container, Mount, State, Status
 
 Sizes = tuple[int, int]

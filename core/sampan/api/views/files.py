@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from sampan.api.times import rfc3339
-from sampan.containers.archive import PathStat
+from sampan.containers.files.archive import PathStat
 from sampan.drivers.types import Change, ChangeKind
 
 _KINDS = {kind: number for number, kind in enumerate(ChangeKind)}

@@ -13,7 +13,7 @@ from sampan.api.router import NEWEST, OLDEST
 from sampan.api.times import rfc3339
 from sampan.api.views import host
 from sampan.config import RegistriesConfig, RegistryHost
-from sampan.containers import logconfig
+from sampan.containers.requests import logconfig
 from sampan.images.registry import proxies
 from sampan.linux import abilities
 from sampan.linux.abilities import Abilities

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sampan.containers import checks
 from sampan.containers.parts import Parts
+from sampan.containers.requests import checks
 from sampan.drivers import StorageDriver
 from sampan.linux.files import sync_filesystem
 from sampan.linux.grafts import graft

@@ -16,13 +16,13 @@ import secrets
 from collections.abc import Iterator
 
 from sampan.containers import names, timestamps
-from sampan.containers.committing import frozen
-from sampan.containers.ours import without_ours
+from sampan.containers.files.committing import frozen
+from sampan.containers.files.ours import without_ours
+from sampan.containers.files.view import Views
+from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
 from sampan.containers.snapshots import forking
-from sampan.containers.transitions import ALIVE
-from sampan.containers.view import Views
 from sampan.drivers.types import Change, ChangeKind
 from sampan.errors import Conflict, SampanError, Unavailable
 from sampan.linux.grafts import differences

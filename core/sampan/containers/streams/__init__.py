@@ -1,0 +1,1 @@
+"""What a container says and hears: attached clients, and its log."""
