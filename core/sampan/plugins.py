@@ -35,6 +35,7 @@ CONTRACTS: dict[str, type[Driver]] = {"storage": StorageDriver, "network": Netwo
 PATIENCE = 5.0  # seconds that somebody else's package gets to be imported, and its driver to check the host
 OWN_PATIENCE = 60.0  # for our own: only a machine that crawls makes them slow
 RESTORING = 30.0  # seconds for somebody else's driver to put right what an earlier daemon left
+DEFAULT_RESTORING = 300.0  # the same for a default one, without which there is little to be done
 OURS = "sampan"
 
 T = TypeVar("T")
@@ -135,19 +136,21 @@ class Drivers:
     def restored(self, family: str, name: str, restore: Callable[[], None]) -> None:
         """Call ``restore``, which has the driver put right what an earlier daemon left.
 
-        A driver that cannot is not used by this daemon, and ``found`` says why; somebody else's has only so much time.
-        A default driver gets all the time that it needs, and its error is raised.
+        A driver that cannot is not used by this daemon, and ``found`` says why; somebody else's has only so much time,
+        for one that came back late would remove what was made meanwhile. A default driver's error is raised.
         """
         slot = self._slots[family][name]
-        if getattr(self._config, family).driver == name:
+        default = getattr(self._config, family).driver == name
+        if default and slot.ours:
             restore()
             return
+        patience = threading.TIMEOUT_MAX if slot.ours else DEFAULT_RESTORING if default else RESTORING
         try:
-            slot.guarded(
-                "put right what an earlier daemon left", restore, threading.TIMEOUT_MAX if slot.ours else RESTORING
-            )
+            slot.guarded("put right what an earlier daemon left", restore, patience)
         except SampanError as error:
             slot.broken = error
+            if default:
+                raise
             log.error("passed over: %s", error.message)
 
     def found(self) -> list[Found]:

@@ -210,7 +210,7 @@ def test_a_call_for_one_that_runs_is_given_up(
     with engine.mood(call, "hang at the end"):
         done = engine.sampan(*words)
         assert done.code != 0
-        assert f"hangs: {call}() did not come back within 1.2 seconds" in done.stderr, done
+        assert f"hangs: {call}() did not come back within 1.2 seconds" in done.stdout + done.stderr, done
         assert f"it hangs: {call}() was called" in engine.said_of(family)
         assert engine.docker("inspect", boat, "--format", "{{.State.Status}}").out == "running"
     engine.recovered(family)
@@ -277,11 +277,27 @@ def test_nonsense_is_named(engine: Moody, boat: str) -> None:
     ):
         with engine.mood(call, f"return {answer}"):
             done = engine.sampan(*words)
-        assert f"{call}() returned " in done.stderr, (call, done)
-        assert "was expected" in done.stderr, (call, done)
+        assert f"{call}() returned " in done.stdout + done.stderr, (call, done)
+        assert "was expected" in done.stdout + done.stderr, (call, done)
     with engine.mood("mount", "return 1"):
         done = run_on(engine, "storage", [])
     assert "mount() returned 1, where the descriptor of a directory was expected" in done.stderr, done
+
+
+def test_why_a_driver_refuses_an_exec_is_told_to_every_client(engine: Moody, boat: str) -> None:
+    """In the stream, as dockerd does it: of an answer with another status the docker CLI shows the number alone."""
+    for mood, sentence in (
+        ("return {'terminal': self}", "exec_order() returned "),
+        ("raise __import__('sampan.errors').errors.Unavailable('the mast is down')", "the mast is down"),
+    ):
+        for client in (engine.docker, engine.sampan):
+            with engine.mood("exec_order", mood):
+                done = client("exec", boat, "true")
+            assert (done.code, sentence in done.stdout) == (126, True), done
+            with engine.mood("exec_order", mood):
+                detached = client("exec", "--detach", boat, "true")
+            assert detached.code != 0
+            assert sentence in detached.stderr, detached
 
 
 def test_the_daemon_ends_and_begins_while_one_hangs(engine: Moody) -> None:

@@ -6,6 +6,7 @@ removed.
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import signal
@@ -28,6 +29,8 @@ from sampan.drivers.types import ExecProcess
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, StartFailed, Unavailable, Unsupported
 from sampan.linux import paths
 from sampan.types import Container, Exec, Status
+
+log = logging.getLogger(__name__)
 
 PATIENCE = 10.0  # seconds for the news of an end that the kernel has already told
 KEPT = 1000  # ended execs that can still be inspected
@@ -98,8 +101,9 @@ class Execs:
         ``framed`` says whether the client expects Docker's framing; by default it does, unless the process has a
         terminal.
 
-        Attached, a command that cannot be started, a user or a directory that is not there, is told in the stream and
-        by the exit code, as Docker does; detached, it raises ``StartFailed`` or ``Invalid``, now or at the finish.
+        Attached, whatever keeps the command from running (it is not there, nor is its user, a driver fails) is told in
+        the stream and by the exit code, as Docker does: its client shows of another answer nothing but the number.
+        Detached, that is raised, now or at the finish. A container that does not run is a ``Conflict`` for both.
         """
         made = self.get(ident)
         with self._lock:
@@ -111,7 +115,7 @@ class Execs:
             self._ended[ident] = threading.Event()
         config = made.config
         framed = not config["Tty"] if framed is None else framed
-        ours, streams, last = None, [], None
+        entry, ours, streams, last = None, None, [], None
         try:
             entry = self._active(made.container)
             if not detach:
@@ -127,7 +131,7 @@ class Execs:
                 ours.close()
                 last.close()
             failure = self._failed(made, error)
-            if detach or not isinstance(error, StartFailed | Invalid):
+            if detach or entry is None or not isinstance(error, SampanError):
                 raise
             return attach.said(failure + "\r\n", tty=not framed), lambda: None
         told = attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
@@ -255,6 +259,8 @@ class Execs:
 
     def _failed(self, made: Exec, error: Exception) -> str:
         text = str(error)
+        if isinstance(error, SampanError) and error.kind == "internal":
+            log.error("%s", text, exc_info=error)
         if isinstance(error, StartFailed):
             text = explained(error.message, error.exit_code).replace("failed to create task for container", _FAILED)
             error.args = (text,)

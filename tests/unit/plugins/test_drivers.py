@@ -124,12 +124,23 @@ def test_a_driver_that_cannot_restore_is_not_used(
         made.network("cable")
 
 
-def test_a_default_driver_that_cannot_restore_is_the_callers_to_judge(package: Package) -> None:
-    code = "    def restore(self, *known): raise OSError(5, 'worn out')"
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("    def restore(self, *known): raise OSError(5, 'worn out')", "earlier daemon left: OSError: .* worn out"),
+        ("    def restore(self, *known): time.sleep(60)", "earlier daemon left within 0.3 seconds"),
+    ],
+)
+def test_a_default_driver_that_cannot_restore_is_the_callers_to_judge(
+    package: Package, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
+    monkeypatch.setattr(plugins, "DEFAULT_RESTORING", 0.3)
     package("sampan.network", "cable = {module}:Cable", DRIVER + code)
     made = drivers("network: {driver: cable}")
-    with pytest.raises(OSError, match="worn out"):
+    with pytest.raises(Unavailable, match=reason):
         made.restored("network", "cable", lambda: made.network().restore({}, []))
+    with pytest.raises(Unavailable, match=reason):  # what comes back late must find nothing that it could remove
+        made.network()
 
 
 @pytest.mark.parametrize(

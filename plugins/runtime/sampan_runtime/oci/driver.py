@@ -58,9 +58,12 @@ class Oci(Grouped):
         return [found[cgroups.V2]] if cgroups.V2 in found and len(found) > 1 else []
 
     @cached_property
+    def _hierarchies(self) -> dict[str, str]:
+        return {name: place for name, place in cgroups.hierarchies().items() if place not in self._hidden}
+
+    @cached_property
     def _groups(self) -> OutsideGroups:
-        found = {name: place for name, place in cgroups.hierarchies().items() if place not in self._hidden}
-        return OutsideGroups(self.host.instance, self.host.exec_root / "cgroups", self.name, found)
+        return OutsideGroups(self.host.instance, self.host.exec_root / "cgroups", self.name, self._hierarchies)
 
     @cached_property
     def _path(self) -> str:
@@ -199,6 +202,7 @@ class Oci(Grouped):
             "binary": self._command(container),
             "state": str(self._states / container),
             "hidden": self._hidden,
+            "hierarchies": self._hierarchies,
             "program": wanted["args"][0],
             "patience": self.options.patience,
         }

@@ -23,7 +23,7 @@ from sampan.linux.suppress import suppress
 from sampan.linux.syscalls import libc
 from sampan_runtime import steps
 from sampan_runtime.oci import failures
-from sampan_runtime.outside import places, programs
+from sampan_runtime.outside import early, places, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,11 +61,14 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
         for directory in order["cgroups"]:
             cgroups.make(directory)
         process.mark("make its groups", "cgroup", " ".join(order["cgroups"]))
+        early.expect_moves(order["hierarchies"])
         trees = places.pick_up(order["sources"])
         places.own_mounts(root=root, at=order["rootfs"], hidden=order["hidden"])
         if trees:
             places.put_down(trees, order["shelf"])
         _disarm(root)
+        # crun and runc bind themselves there for a moment: the host would see it, and keep it if they were killed.
+        os.environ["_LIBCONTAINER_STATEDIR"] = order["bundle"]
         process.mark("put the root where the binary finds it", "mount", os.fsdecode(order["rootfs"]))
         call = Call(order, stdio)
         call.do("create", "--bundle", order["bundle"], *call.options(), order["id"], streams=True)
@@ -82,6 +85,7 @@ def start(order: dict[str, Any], root: int, stdio: tuple[int, int, int]) -> tupl
 def exec(order: dict[str, Any], stdio: tuple[int, int, int]) -> tuple[int, int]:
     if process.start_time(order["pid"]) != order["start_time"]:
         raise StartFailed("the container has ended", 128)
+    early.expect_moves(order["hierarchies"])
     if order["hidden"]:
         places.own_mounts(hidden=order["hidden"])
     call = Call(order, stdio)
