@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMPS := .stamps
 # A docker CLI that the set-up had to bring along is in $(BIN): the machine's own comes first.
 export PATH := $(PATH):$(CURDIR)/$(BIN)
+# What a container's image may have set: to compile everything anew in each process takes tests half as long again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # make test ARGS="tests/unit/config -k size"     JOBS=4
 # make test-runtimes RUNTIMES="crun runc"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness import Engine, runtimes
 
+ROOT = Path(__file__).parents[1]
+SOURCES = [ROOT / "core", *sorted((ROOT / "plugins").iterdir()), ROOT / "tests"]
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
@@ -27,6 +31,13 @@ def pytest_configure(config: pytest.Config) -> None:
         from harness import shifts
 
         config.pluginmanager.register(shifts)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Engines find their code compiled; they do not compile it themselves (see ``harness.engine``)."""
+    if not hasattr(session.config, "workerinput"):
+        for source in SOURCES:
+            compileall.compile_dir(source, quiet=2)
 
 
 def pytest_report_header() -> str:

@@ -104,5 +104,10 @@ async def from_thread(workers: Executor, work: Callable[[Outlet], object]) -> As
         done.result()
     finally:
         outlet.close()
-        if done.done() and not done.cancelled():
-            done.exception()
+        done.add_done_callback(_seen)
+
+
+def _seen(done: asyncio.Future[Any]) -> None:
+    """Whoever has left does not want to know: else asyncio would log what the thread has found out by that."""
+    if not done.cancelled():
+        done.exception()
