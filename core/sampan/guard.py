@@ -43,6 +43,7 @@ _LOOKING = {
 
 _UNDOING = {
     "begin_layer": "remove_layer",
+    "place_layer": "remove_layer",
     "commit_layer": "remove_layer",
     "create": "remove",
     "create_network": "remove_network",
@@ -159,6 +160,8 @@ def _arguments(name: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Those of the undoing call: the first one, or all; a sandbox that is gone by now is None."""
     if name in ("publish", "create_network"):
         return args
+    if name == "place_layer":
+        return args[1:2]
     if name == "join":
         return tuple(None if isinstance(each, Path) and not each.exists() else each for each in args)
     return args[:1]

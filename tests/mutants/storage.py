@@ -171,6 +171,30 @@ class GoesOnWithWhatWasBegun(Vfs):
         return tree if tree.exists() else super().begin_layer(layer, parent)
 
 
+@breaks("a placed layer stands on its parent", call="place_layer", caught_by="test_a_filled_layer_is_given_its_place")
+class PlacesOnNothing(Overlayfs):
+    def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        super().place_layer(begun, layer, None)
+
+
+@breaks(
+    "a place is not taken from another layer",
+    call="place_layer",
+    caught_by="test_a_place_that_cannot_be_had_is_refused",
+)
+class PlacesTwice(Overlayfs):
+    def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        with contextlib.suppress(Conflict):
+            super().place_layer(begun, layer, parent)
+
+
+@breaks("what was placed has one name", call="place_layer", caught_by="test_what_was_placed_is_begun_under_one_name")
+class PlacesACopy(Overlayfs):
+    def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        super().place_layer(begun, layer, parent)
+        self.begin_layer(begun, None)
+
+
 @breaks("a missing parent is not found", call="begin_layer", caught_by="test_a_layer_needs_its_parent")
 class NeedsNoParent(Vfs):
     def begin_layer(self, layer: str, parent: str | None) -> Path:

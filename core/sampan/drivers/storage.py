@@ -12,6 +12,10 @@ driver's ``features().whiteouts``:
 - ``overlay``: the directory is empty, whiteouts become overlayfs's own marks (a character device 0:0, and the
   ``trusted.overlay.opaque`` attribute).
 
+A layer whose place is not known yet is begun under an id that means nothing, without a parent, and filled; then
+``place_layer`` gives it its id and its parent, and ``commit_layer`` follows. The engine does so only with drivers that
+have the feature ``places``.
+
 A layer that was begun but not committed does not exist: after a crash it is gone (``restore``), and ``begin_layer``
 may be called again for it at any time, which starts afresh. A committed layer survives the loss of power and is
 never changed again. Committing or removing twice is not an error.
@@ -42,6 +46,7 @@ from typing import ClassVar
 import msgspec
 
 from sampan.drivers.types import CONTRACT_VERSION, Change, Check, Host, StorageFeatures
+from sampan.errors import Unsupported
 
 
 class StorageDriver(ABC):
@@ -85,6 +90,15 @@ class StorageDriver(ABC):
     def begin_layer(self, layer: str, parent: str | None) -> Path:
         """A directory for the engine to fill, owned by root, mode 0755. ``NotFound`` if the parent is missing;
         ``Conflict`` if the layer is committed already."""
+
+    def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        """What was begun as ``begun``, without a parent, is from now on begun as ``layer`` on top of ``parent``, with
+        all that was filled in; what may have been begun as ``layer`` before is gone. ``begun`` names nothing any more.
+
+        Only with the feature ``places``, and for others ``Unsupported``. ``NotFound`` if ``begun`` was not begun or the
+        parent is missing; ``Conflict`` if the layer is committed already. What is refused changes nothing.
+        """
+        raise Unsupported("this storage driver cannot fill a layer before its parent is known")
 
     @abstractmethod
     def commit_layer(self, layer: str) -> None:

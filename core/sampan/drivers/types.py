@@ -38,9 +38,14 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class StorageFeatures(msgspec.Struct, frozen=True, kw_only=True):
-    """``whiteouts`` says how the engine fills a layer directory (see ``StorageDriver.begin_layer``)."""
+    """``whiteouts`` says how the engine fills a layer directory (see ``StorageDriver.begin_layer``).
+
+    ``places``: what a layer's directory holds does not depend on the layers below it, so the engine may fill one while
+    it does not know them yet, and say later where its place is (``StorageDriver.place_layer``).
+    """
 
     whiteouts: Literal["in-place", "overlay"]
+    places: bool = False
     quota: bool = False
     shares_page_cache: bool = False
 

@@ -15,22 +15,30 @@ import msgspec
 
 from sampan.errors import Invalid
 from sampan.images import tar_reader as tar
-from sampan.images.compression import NONE, looked_at
+from sampan.images.compression import NONE, looked_at, recognise
 from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest
+from sampan.images.drafts import NONE as NO_DRAFTS
+from sampan.images.drafts import Drafts
 from sampan.images.tar_reader import Entry, NoTar, TarReader
 
 JSON_LIMIT = 4 << 20  # bytes; manifests and configurations are a thousandth of this
 ENTRY_LIMIT = 20_000
 LINK_LIMIT = 16
+SMALL = 1 << 16  # bytes of a file that is unpacked so fast that it can as well be done later
+MAGIC_AT = 257  # where a tar header says "ustar", in both of its forms
 NO_ARCHIVE = "this is not an image archive: it is not a tar, plain or compressed with gzip, zstd, bzip2 or xz"
 
 
 class Archive:
-    """The files of an image archive, by name. Leaving the ``with`` block removes what was not committed."""
+    """The files of an image archive, by name. Leaving the ``with`` block removes what was not committed.
 
-    def __init__(self, content: ContentStore, workers: Workers) -> None:
+    ``drafts``: where what looks like a layer is unpacked meanwhile.
+    """
+
+    def __init__(self, content: ContentStore, workers: Workers, drafts: Drafts = NO_DRAFTS) -> None:
         self._content = content
+        self._drafts = drafts
         self._workers = workers
         self._files: dict[str, Ingest] = {}
         self._links: dict[str, str] = {}
@@ -93,9 +101,13 @@ class Archive:
             if name in self._files:
                 self._files[name].abandon()
             self._files[name] = ingest
+            drafted = entry.size < SMALL or self._content.has_named(name)
             with ingest.filling() as write:
                 for data in reader.pieces(entry.size):
                     write(data)
+                    if not drafted and ingest.size >= tar.BLOCK:
+                        drafted = True
+                        self._unpack_meanwhile(ingest)
         elif entry.kind == tar.SYMLINK:
             link = posixpath.join(posixpath.dirname(name), os.fsdecode(entry.link))
             self._links[name] = _inside(link, "link")
@@ -103,6 +115,15 @@ class Archive:
             self._links[name] = _inside(os.fsdecode(entry.link), "link")
         elif entry.kind != tar.DIRECTORY:
             raise Invalid(f'the archive has a device or pipe "{name}" beside its layers, where only files belong')
+
+    def _unpack_meanwhile(self, file: Ingest) -> None:
+        """Whether it is a layer only the manifest tells, which comes last. Most files of this look are."""
+        with file.reader() as stream:
+            head = stream.read(tar.BLOCK)
+        if recognise(head) in ("gzip", "zstd") or head[MAGIC_AT:].startswith(b"ustar"):
+            file.draft = self._drafts.begin(file.path)
+            if file.draft:
+                file.draft.growth.grew(file.size)
 
     def __enter__(self) -> Archive:
         return self

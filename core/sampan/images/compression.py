@@ -33,7 +33,7 @@ def looked_at(stream: BinaryIO) -> tuple[str, BinaryIO]:
         stream.seek(-len(head), io.SEEK_CUR)
         whole = stream
     else:
-        whole = cast(BinaryIO, io.BufferedReader(_Rejoined(head, stream), CHUNK))
+        whole = cast(BinaryIO, _Rejoined(head, stream))
     return name, whole
 
 
@@ -90,9 +90,16 @@ class _Rejoined(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int:
-        data = self._head[: len(buffer)] or self._stream.read(len(buffer))
+    def read(self, size: int = -1) -> bytes:
+        """What is there, as from a pipe."""
+        if not self._head:
+            return self._stream.read(size)
+        data = self._head + self._stream.read() if size < 0 else self._head[:size]
         self._head = self._head[len(data) :]
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
 

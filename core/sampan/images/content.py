@@ -18,10 +18,13 @@ from io import FileIO
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from sampan.errors import Invalid, NotFound
 from sampan.images.confined.limits import DEFAULT, Limits
+
+if TYPE_CHECKING:
+    from sampan.images.drafts import Draft
 
 CHUNK = 1 << 20
 _AHEAD = 8  # pieces that are written and not yet hashed
@@ -57,6 +60,8 @@ class Ingest:
         self._told = ""
         self._next = 0
         self.size = 0
+        self.draft: Draft | None = None
+        """What is unpacked from it meanwhile."""
 
     @property
     def digest(self) -> str:
@@ -107,6 +112,8 @@ class Ingest:
                 pieces.put(None)
                 hasher.join()
             self.close()
+            if self.draft:
+                self.draft.growth.end()
 
     def _put(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
@@ -114,7 +121,10 @@ class Ingest:
             self._look(len(view))
         self.size += len(view)
         while view:
-            view = view[self._file.write(view) :]
+            written = self._file.write(view)
+            view = view[written:]
+            if self.draft:
+                self.draft.growth.grew(written)
 
     def _look(self, more: int) -> None:
         limits = self._store.limits
@@ -200,6 +210,11 @@ class ContentStore:
 
     def has(self, digest: str) -> bool:
         return self.path(digest).exists()
+
+    def has_named(self, name: str) -> bool:
+        """Is there a blob of the digits that a path ends in, as those of OCI layouts do?"""
+        digits = name.rpartition("/")[2]
+        return _DIGEST.fullmatch(f"sha256:{digits}") is not None and self.has(f"sha256:{digits}")
 
     def size(self, digest: str) -> int:
         """Bytes of the blob. ``NotFound`` if it is not kept."""

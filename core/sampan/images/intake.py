@@ -16,6 +16,8 @@ from sampan.images import configuration, manifests
 from sampan.images.compression import HEAD, NONE, looked_at, recognise
 from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest, digest_of
+from sampan.images.drafts import NONE as NO_DRAFTS
+from sampan.images.drafts import Drafts
 from sampan.images.layers import Layers, chain_ids
 from sampan.images.leases import Lease
 from sampan.images.records import Records, blobs_of, chains_of
@@ -39,7 +41,7 @@ class Intake:
         self._layers = layers
         self._records = records
 
-    def found(self, found: manifests.Found, lease: Lease, told: Told = _untold) -> Image:
+    def found(self, found: manifests.Found, lease: Lease, told: Told = _untold, drafts: Drafts = NO_DRAFTS) -> Image:
         """An image from an archive. ``Invalid`` if a layer is hostile or does not match the configuration."""
         config = manifests.config(found.config, len(found.layers))
         known = self._records.by_id(digest_of(found.config))
@@ -48,20 +50,20 @@ class Intake:
             if all(self._content.has(digest) for digest in blobs_of(known)):
                 self._layers.ensure(None, known.layers)
                 return replace(known, references=[], repo_digests=[])
-        digests = [self.keep(file, lease) for file in found.layers]
+        digests = [self._kept(file, lease, drafts) for file in found.layers]
         diff_ids = config["rootfs"].get("diff_ids") or []
         layers = [Layer(diff_id=each, digest=digest) for each, digest in zip(diff_ids, digests, strict=True)]
-        return self._build(found.config, config, layers, lease, told)
+        return self._build(found.config, config, layers, lease, told, drafts)
 
     def made(self, data: bytes, lease: Lease) -> Image:
         """An image of our own: its configuration, as bytes; its layers are kept uncompressed already."""
         config = manifests.config(data)
         layers = [Layer(diff_id=diff_id, digest=diff_id) for diff_id in config["rootfs"].get("diff_ids") or []]
-        return self._build(data, config, layers, lease, _untold)
+        return self._build(data, config, layers, lease)
 
     def pulled(self, data: bytes, layers: list[Layer], lease: Lease) -> Image:
         """An image from a registry: its configuration, and layers that are blobs already."""
-        return self._build(data, manifests.config(data, len(layers)), layers, lease, _untold)
+        return self._build(data, manifests.config(data, len(layers)), layers, lease)
 
     def onto(self, parent: Image, data: bytes, layers: list[Layer], lease: Lease) -> Image:
         """The same for one that stands on another image's layers, of which all sizes are known: what is new is a blob,
@@ -127,11 +129,26 @@ class Intake:
                         moved.append((name, before))
         return moved
 
-    def _build(self, data: bytes, config: dict[str, Any], layers: list[Layer], lease: Lease, told: Told) -> Image:
+    def _kept(self, file: Ingest, lease: Lease, drafts: Drafts) -> str:
+        digest = self.keep(file, lease)
+        if file.draft and digest == file.digest:
+            drafts.name(file.draft, digest)
+        return digest
+
+    def _build(
+        self,
+        data: bytes,
+        config: dict[str, Any],
+        layers: list[Layer],
+        lease: Lease,
+        told: Told = _untold,
+        drafts: Drafts = NO_DRAFTS,
+    ) -> Image:
         chains = chain_ids([layer.diff_id for layer in layers])
         lease.hold(blobs=[digest_of(data)], chains=chains)
         ident = self._content.add(data)
-        self._layers.ensure(None, layers, verified={layer.digest for layer in layers}, progress=told)
+        verified = {layer.digest for layer in layers}
+        self._layers.ensure(None, layers, verified=verified, drafts=drafts, progress=told)
         sized = [replace(layer, size=self._layers.size(chain)) for layer, chain in zip(layers, chains, strict=True)]
         created = config.get("created") or configuration.EPOCH
         return Image(id=ident, config=config, layers=sized, created=created, size=sum(each.size for each in sized))

@@ -12,13 +12,16 @@ import os
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from sampan.drivers.storage import StorageDriver
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
-from sampan.images.confined.workers import Workers
+from sampan.images.confined.growing import Growth
+from sampan.images.confined.workers import Unpacked, Workers
 from sampan.images.content import ContentStore, hex_of
+from sampan.images.drafts import NONE, Drafts
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.types import Layer
 from sampan.undo import Undo
@@ -66,11 +69,13 @@ class Layers:
         layers: Sequence[Layer],
         *,
         verified: Collection[str] = (),
+        drafts: Drafts = NONE,
         progress: Callable[[str, Layer], None] = lambda chain, layer: None,
     ) -> str | None:
         """Have these layers unpacked in a storage driver (None: the default); returns the topmost chain id.
 
         ``verified`` are digests that were checked a moment ago, so that an uncompressed blob is not hashed again.
+        ``drafts`` of verified blobs are given their place instead of unpacking these once more.
         ``Invalid`` if a blob is hostile, damaged or not what its diff id says; then nothing of that layer stays.
         """
         driver = self._drivers.storage(storage)
@@ -82,7 +87,7 @@ class Layers:
             with self.locked(chain):
                 if chain not in self._known(driver):
                     progress(chain, layer)
-                    self._sizes[chain] = self._unpack(driver, chain, parent, layer, layer.digest in verified)
+                    self._sizes[chain] = self._make(driver, chain, parent, layer, layer.digest in verified, drafts)
                     self._known(driver).add(chain)
             parent = chain
         return parent
@@ -121,22 +126,51 @@ class Layers:
                 self._unpacked[driver] = driver.layers()
             return self._unpacked[driver]
 
-    def _unpack(self, driver: StorageDriver, chain: str, parent: str | None, layer: Layer, verified: bool) -> int:
-        with Undo() as undo, self._blob(layer) as blob:
-            directory = driver.begin_layer(chain, parent)
-            undo.push(driver.remove_layer, chain)
-            self._give(directory)
-            hashed = not verified or layer.digest != layer.diff_id
+    def drafts(self) -> Drafts:
+        """A place for layers of one image that are unpacked, for the default storage driver, while they come in."""
+        driver = self._drivers.storage(None)
+        return Drafts(driver if driver.features().places else None, lambda *given: self._fill(driver, *given))
+
+    def wants(self, chain: str) -> bool:
+        """Is it still to be unpacked for the default storage driver?"""
+        return not self._is_unpacked(self._drivers.storage(None), chain)
+
+    def _make(
+        self, driver: StorageDriver, chain: str, parent: str | None, layer: Layer, verified: bool, drafts: Drafts
+    ) -> int:
+        draft = drafts.take(driver, layer.digest)
+        with Undo() as undo:
             try:
-                done = self._workers.unpack(
-                    blob.fileno(), directory, driver.features().whiteouts, hashed=hashed, ids=self._ids
-                )
+                done = draft.result() if draft else self._unpack(undo, driver, chain, parent, layer, not verified)
             except SampanError as error:
                 raise _of_layer(layer, error) from None
-            if hashed:
-                _compare(layer.diff_id, done.digest)
+            _compare(layer.diff_id, done.digest or layer.digest)
+            if draft:
+                undo.push(driver.remove_layer, chain)
+                draft.place(chain, parent)
             driver.commit_layer(chain)
         return done.size
+
+    def _unpack(
+        self, undo: Undo, driver: StorageDriver, chain: str, parent: str | None, layer: Layer, hashed: bool
+    ) -> Unpacked:
+        with self._blob(layer) as blob:
+            directory = driver.begin_layer(chain, parent)
+            undo.push(driver.remove_layer, chain)
+            return self._fill(driver, blob, directory, hashed=hashed)
+
+    def _fill(
+        self,
+        driver: StorageDriver,
+        blob: FileIO,
+        directory: Path,
+        growth: Growth | None = None,
+        *,
+        hashed: bool = False,
+    ) -> Unpacked:
+        self._give(directory)
+        whiteouts = driver.features().whiteouts
+        return self._workers.unpack(blob.fileno(), directory, whiteouts, hashed=hashed, ids=self._ids, growth=growth)
 
     def _give(self, directory: Path) -> None:
         """A new layer's own directory is root's, of this host; the container's root shall have it, unless the driver
@@ -144,7 +178,7 @@ class Layers:
         if self._ids and directory.stat().st_uid == 0:
             os.chown(directory, *self._ids.root)
 
-    def _blob(self, layer: Layer) -> BinaryIO:
+    def _blob(self, layer: Layer) -> FileIO:
         if not layer.digest:
             raise Unavailable(f"layer {layer.diff_id} is not kept as a blob, so it cannot be unpacked again")
         try:

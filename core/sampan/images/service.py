@@ -180,10 +180,14 @@ class Images:
             progress({"status": "Loading layer", "progressDetail": detail, "id": removal.short(chain)})
 
         self._workers.prepare()
-        with Archive(self._content, self._workers) as archive, self._leases.lease() as lease:
+        with (
+            self._layers.drafts() as drafts,
+            Archive(self._content, self._workers, drafts) as archive,
+            self._leases.lease() as lease,
+        ):
             archive.read(stream)
             found = manifests.images(archive)
-            prepared = [(self._intake.found(each, lease, told), each.references) for each in found]
+            prepared = [(self._intake.found(each, lease, told, drafts), each.references) for each in found]
             with self._removal.lock:
                 moved = self._intake.admit(prepared)
         for name, before in moved:

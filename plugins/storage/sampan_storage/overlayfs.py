@@ -54,7 +54,7 @@ class Overlayfs(StorageDriver):
         self._mounted: dict[str, int] = {}
 
     def features(self) -> StorageFeatures:
-        return StorageFeatures(whiteouts="overlay", quota=True, shares_page_cache=True)
+        return StorageFeatures(whiteouts="overlay", places=True, quota=True, shares_page_cache=True)
 
     def check(self) -> Check:
         try:
@@ -77,11 +77,21 @@ class Overlayfs(StorageDriver):
 
     def begin_layer(self, layer: str, parent: str | None) -> Path:
         begun = self._shelves.begin(layer, parent)
+        self._name_shortly(begun)
+        return begun / "tree"
+
+    def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        placed = self._shelves.place(begun, layer, parent)
+        old = (placed / "short").readlink()
+        (placed / "short").unlink()
+        self._name_shortly(placed)
+        (self._short / old).unlink(missing_ok=True)
+
+    def _name_shortly(self, begun: Path) -> None:
         self._short.mkdir(mode=0o711, exist_ok=True)
         short = secrets.token_hex(4)
-        (self._short / short).symlink_to(f"../layers/{layer}/tree")
+        (self._short / short).symlink_to(f"../layers/{begun.name}/tree")
         (begun / "short").symlink_to(short)
-        return begun / "tree"
 
     def commit_layer(self, layer: str) -> None:
         self._shelves.commit(layer)

@@ -92,6 +92,21 @@ class Shelves:
         _make_tree(path / "tree")
         return path
 
+    def place(self, begun: str, layer: str, parent: str | None) -> Path:
+        """Where it is now; see ``StorageDriver.place_layer``."""
+        source, target = self._begun / checked(begun, "layer"), self._begun / checked(layer, "layer")
+        if (self._layers / layer).is_dir():
+            raise Conflict(f"layer {layer} exists already")
+        if parent is not None:
+            self.layer(parent)
+        if not source.is_dir():
+            raise NotFound(f"layer {begun} was not begun")
+        if parent is not None:
+            (source / "parent").symlink_to(parent)
+        self._discard(target)
+        source.rename(target)
+        return target
+
     def commit(self, layer: str) -> None:
         """One syncfs(2) for all the files, then one rename that is itself synced."""
         begun, done = self._begun / checked(layer, "layer"), self._layers / layer

@@ -17,6 +17,7 @@ from sampan.errors import Invalid, Unavailable
 
 HIGH = 1024 * 1024  # bytes waiting for a slow reader before the client is held back
 LOW = 256 * 1024  # and before it may go on
+PORTION = 256 * 1024  # bytes that a reader is given at once
 STALLED = 600.0  # seconds without a byte from the client before its request is given up
 
 
@@ -36,7 +37,7 @@ class Body:
         self._pause = pause
         self._resume = resume
         self._arrived = threading.Condition()
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[bytes | memoryview] = deque()
         self._size = 0
         self._ended = False
         self._error = ""
@@ -58,15 +59,17 @@ class Body:
 
     # on the event loop
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, *pieces: bytes | memoryview) -> None:
+        """They are kept as they are, so they must not change."""
+        size = sum(map(len, pieces))
         if self._unwanted:
-            self._room -= len(data)
+            self._room -= size
             if self._room < 0:
                 self._settle(self._over)
             return
         with self._arrived:
-            self._chunks.append(data)
-            self._size += len(data)
+            self._chunks += pieces
+            self._size += size
             self._arrived.notify()
             if self._whole is None and self._size > HIGH and not self._paused:
                 self._paused = True
@@ -127,26 +130,34 @@ class Body:
 
     # in a worker thread
 
-    def file(self) -> io.BufferedReader:
+    def file(self) -> io.RawIOBase:
+        """It reads as a pipe does: ``read`` gives what is there, up to so many bytes."""
         if self._wanted:
             self._loop.call_soon_threadsafe(self._wanted)
-        return io.BufferedReader(_Reader(self), 256 * 1024)
+        return _Reader(self)
 
-    def take(self) -> bytes:
-        """The next bytes, ``b""`` at the end; waits for them. Raises ``Invalid`` when the client left early."""
+    def take(self, limit: int = PORTION) -> bytes:
+        """At most the next ``limit`` bytes, ``b""`` at the end; waits for the first of them. Raises ``Invalid`` when
+        the client left early."""
         with self._arrived:
             while not self._chunks and not self._ended:
                 if not self._arrived.wait(STALLED):
                     raise Unavailable(f"the client sent nothing for {STALLED:.0f} seconds")
             if self._error:
                 raise Invalid(self._error)
-            if not self._chunks:
-                return b""
-            data = self._chunks.popleft()
-            self._size -= len(data)
+            parts, size = [], 0
+            while self._chunks and size < limit:
+                part = self._chunks.popleft()
+                if size + len(part) > limit:
+                    view = memoryview(part)
+                    part, rest = view[: limit - size], view[limit - size :]
+                    self._chunks.appendleft(rest)
+                parts.append(part)
+                size += len(part)
+            self._size -= size
             if self._paused and self._size < LOW:
                 self._loop.call_soon_threadsafe(self._release)
-            return data
+        return b"".join(parts)
 
     def _release(self) -> None:
         if self._paused:
@@ -159,15 +170,14 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, body: Body) -> None:
         self._body = body
-        self._rest = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
+    def read(self, size: int = -1, /) -> bytes:
+        return self.readall() if size < 0 else self._body.take(size) if size else b""
+
     def readinto(self, buffer: Any, /) -> int:
-        if not self._rest:
-            self._rest = memoryview(self._body.take())
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -24,24 +24,28 @@ class ChunkedReader:
         self._trailers = -1  # bytes of trailers seen, -1 before the last chunk
         self.done = False
 
-    def feed(self, data: bytes) -> tuple[list[bytes], bytes]:
-        """Returns the decoded pieces and the rest, which is empty until ``done``. Raises :class:`BadRequest`."""
-        pieces: list[bytes] = []
-        while data and not self.done:
+    def feed(self, data: bytes) -> tuple[list[memoryview], bytes]:
+        """Returns the decoded pieces, which are parts of ``data``, and the rest, which is empty until ``done``. Raises
+        :class:`BadRequest`."""
+        pieces: list[memoryview] = []
+        data, self._line = self._line + data, b""
+        view, at = memoryview(data), 0
+        while at < len(data) and not self.done:
             if self._left:
-                pieces.append(data[: self._left])
-                data, self._left = data[self._left :], self._left - len(pieces[-1])
+                piece = view[at : at + self._left]
+                pieces.append(piece)
+                at, self._left = at + len(piece), self._left - len(piece)
                 self._end_of_chunk = not self._left
                 continue
-            line, found, data = (self._line + data).partition(b"\r\n")
-            if not found:
-                self._line = line
-                if len(line) > MAX_LINE:
+            end = data.find(b"\r\n", at)
+            if end < 0:
+                self._line = data[at:]
+                if len(self._line) > MAX_LINE:
                     raise BadRequest(400, "a chunk of the request's body has a size line that does not end")
                 return pieces, b""
-            self._line = b""
-            self._take(line)
-        return pieces, data
+            self._take(data[at:end])
+            at = end + 2
+        return pieces, data[at:]
 
     def _take(self, line: bytes) -> None:
         if self._end_of_chunk:

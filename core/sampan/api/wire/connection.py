@@ -164,8 +164,7 @@ class Connection(asyncio.Protocol):
     def _feed_body(self, body: Body, data: bytes) -> bytes:
         if self._chunks:
             pieces, data = self._chunks.feed(data)
-            for piece in pieces:
-                body.feed(piece)
+            body.feed(*pieces)
             if self._chunks.done:
                 body.finish()
             return data

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, cast
 from sampan.errors import Exhausted, Internal, Invalid, SampanError, Unavailable
 from sampan.images.compression import NONE, Digesting, decompressed
 from sampan.images.confined.confinement import MEMORY
+from sampan.images.confined.growing import Growing
 from sampan.images.confined.limits import Limits, Watched
 from sampan.images.unpack import unpack_at
 from sampan.linux.idmaps import IdMap, Range
@@ -57,10 +58,11 @@ def _fail(answer: Any, kind: str, message: str) -> None:
 
 
 def _unpack(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
-    """``fds``: the blob, the root of the layer. The digest is that of the uncompressed stream, all of it."""
-    blob, root = fds
+    """``fds``: the blob, the root of the layer, and how the blob grows if it does. The digest is that of the
+    uncompressed stream, all of it."""
+    blob, root, *growth = fds
     limits = Limits(*order["limits"])
-    watched, _, digesting = _opened(blob, root, limits, answer, hashed=order["hashed"])
+    watched, _, digesting = _opened(blob, root, limits, answer, growth, hashed=order["hashed"])
     ids = IdMap(*(tuple(Range(*each) for each in side) for side in order["ids"]))
 
     def opaque(fd: int) -> None:
@@ -76,7 +78,7 @@ def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, An
     """``fds``: something compressed, and where to write what is in it."""
     source, out = fds
     limits = Limits(*order["limits"])
-    watched, compression, digesting = _opened(source, out if order["kept"] else None, limits, answer, hashed=True)
+    watched, compression, digesting = _opened(source, out if order["kept"] else None, limits, answer, [], hashed=True)
     try:
         while data := watched.read(CHUNK):
             view = memoryview(data)
@@ -88,22 +90,21 @@ def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, An
 
 
 def _opened(
-    source: int, disk: int | None, limits: Limits, answer: Any, *, hashed: bool
+    source: int, disk: int | None, limits: Limits, answer: Any, growth: list[int], *, hashed: bool
 ) -> tuple[Watched, str, Digesting | None]:
-    compression, stream = decompressed(open(source, "rb", buffering=0, closefd=False))  # noqa: SIM115
-    digesting = Digesting(stream) if hashed else None
+    """``hashed``: also if it is not compressed."""
+
+    def alive() -> None:
+        answer.send(b"a")
 
     def packed() -> int:
         return os.lseek(source, 0, os.SEEK_CUR)
 
-    watched = Watched(
-        cast(BinaryIO, digesting or stream),
-        limits,
-        None if compression == NONE else packed,
-        disk,
-        lambda: answer.send(b"a"),
-    )
-    return watched, compression, digesting
+    plain = Growing(source, growth[0], alive) if growth else open(source, "rb", buffering=0, closefd=False)  # noqa: SIM115
+    compression, stream = decompressed(cast(BinaryIO, plain))
+    digesting = Digesting(stream) if hashed or compression != NONE else None
+    asked = None if compression == NONE else packed
+    return Watched(cast(BinaryIO, digesting or stream), limits, asked, disk, alive), compression, digesting
 
 
 _JOBS = {"unpack": _unpack, "inflate": _inflate}

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import sampan
 from sampan.errors import KINDS, Internal, Unavailable
+from sampan.images.confined.growing import Growth
 from sampan.images.confined.limits import DEFAULT, MIB, Limits
 from sampan.images.layer_tree import set_opaque
 from sampan.linux import messages, mounts
@@ -28,7 +29,8 @@ _BEGINS = 30.0  # seconds until a job has begun
 
 
 class Unpacked(NamedTuple):
-    """``size``: bytes of the files; ``digest``: of the uncompressed stream, empty if nobody asked."""
+    """``size``: bytes of the files; ``digest``: of the uncompressed stream, empty if that is the blob itself and nobody
+    asked."""
 
     size: int
     digest: str
@@ -68,9 +70,12 @@ class Workers:
         *,
         hashed: bool = True,
         ids: IdMap = SAME,
+        growth: Growth | None = None,
     ) -> Unpacked:
         """Fill a layer's directory from a blob, compressed or not, from where it is read next.
 
+        ``hashed``: what is not compressed is hashed as well, for nobody else did. ``growth``: somebody still writes the
+        blob, and tells so there.
         ``Invalid`` names what is hostile or damaged, or says which limit was passed; ``Exhausted`` if there is no
         room; ``Unavailable`` if the process died or stood still. What was unpacked so far stays.
         """
@@ -81,7 +86,8 @@ class Workers:
                 "hashed": hashed,
                 "ids": [[tuple(each) for each in side] for side in (ids.uids, ids.gids)],
             }
-            done = self._run(order, [blob, root], lambda path: _make_opaque(root, path))
+            fds = [blob, root, *([growth.fileno()] if growth else ())]
+            done = self._run(order, fds, lambda path: _make_opaque(root, path))
         return Unpacked(done["size"], done["digest"])
 
     def inflate(self, source: int, out: int, *, kept: bool = True) -> Inflated:
