@@ -1,4 +1,4 @@
-"""(i) Images on the move: load, save and commit, with about 230 MB in 20,000 files, all of it on a tmpfs."""
+"""(i) Images on the move: load, pull, save and commit, with about 230 MB in 20,000 files, all of it on a tmpfs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from scratch import Scratch, docker
 
 from harness.dockerd import Dockerd
 from harness.engine import Engine
+from harness.registry import Registry
 
 DIRECTORIES, EACH, LARGEST = 400, 50, 23_000
 CHANGED = 40  # directories that a container has more than its image
@@ -40,15 +41,16 @@ def measure(scratch: Scratch, runs: int) -> Part:
         ours = _Ours(log_level="warning", data_root=f"{place}/s", exec_root=f"{place}/x")
         ours.place = place / "s"
         hosts = {OURS: stack.enter_context(ours).host}
-        if shutil.which("dockerd"):
-            rival = Dockerd(place / "d", place / "r", scratch.net("images"), scratch.name)
+        if shutil.which("dockerd"):  # where ours is, so that both reach one registry, and without a network of its own
+            rival = Dockerd(place / "d", place / "r", ours.net, scratch.name, "--bridge", "none", "--iptables=false")
             hosts["dockerd"] = stack.enter_context(rival).host
-        part.rows = _rows(scratch, hosts, place, min(runs, ROUNDS))
+        registry = stack.enter_context(Registry(ours)) if shutil.which("docker-registry") else None
+        part.rows = _rows(scratch, hosts, place, registry, min(runs, ROUNDS))
     return part
 
 
-def _rows(scratch: Scratch, hosts: dict[str, str], place: Path, runs: int) -> list[Row]:
-    subjects = {name: _Site(host, place) for name, host in hosts.items()}
+def _rows(scratch: Scratch, hosts: dict[str, str], place: Path, registry: Registry | None, runs: int) -> list[Row]:
+    subjects = {name: _Site(host, place, registry) for name, host in hosts.items()}
     for site in subjects.values():
         site.prepare()
     tar = {TAR: partial(_untar, place)}
@@ -62,6 +64,7 @@ def _rows(scratch: Scratch, hosts: dict[str, str], place: Path, runs: int) -> li
     return [
         Row("load", {name: times for name, times in loaded.items() if name != TAR}, at_least("dockerd", 2.5)),
         Row("load, beside tar -x of the same files", plain, at_most(TAR, 1.5)),
+        *([Row("pull from a registry", turns(_Site.pull), at_least("dockerd", 3))] if registry else []),
         Row("save", turns(_Site.save), at_least("dockerd", 1)),
         Row("commit of 2,000 new files", turns(_Site.commit), at_least("dockerd", 3)),
     ]
@@ -76,9 +79,10 @@ class _Ours(Engine):
 
 
 class _Site:
-    def __init__(self, host: str, place: Path) -> None:
+    def __init__(self, host: str, place: Path, registry: Registry | None) -> None:
         self._host = host
         self._place = place
+        self._registry = registry
 
     def prepare(self) -> None:
         docker(self._host, "import", str(self._place / "root.tar"), NAME)
@@ -89,6 +93,18 @@ class _Site:
         docker(self._host, "rmi", "-f", NAME)
         return _timed(lambda: docker(self._host, "load", "-q", "-i", str(self._place / "image.tar")))
 
+    def pull(self) -> float:
+        """And to begin with, a push of ours."""
+        assert self._registry is not None
+        name = self._registry.name(NAME)
+        if not self._registry.requests("PUT", "/manifests/"):
+            docker(self._host, "tag", NAME, name)
+            docker(self._host, "push", "-q", name)
+        docker(self._host, "rmi", "-f", *docker(self._host, "images", "-q").split()[:1])
+        seconds = _timed(lambda: docker(self._host, "pull", "-q", name))
+        docker(self._host, "tag", name, NAME)
+        return seconds
+
     def save(self) -> float:
         target = self._place / "saved.tar"
         seconds = _timed(lambda: docker(self._host, "save", "-o", str(target), NAME))
@@ -97,7 +113,7 @@ class _Site:
 
     def commit(self) -> float:
         if not docker(self._host, "ps", "-aq"):
-            docker(self._host, "create", "--name", "changed", NAME, "true")
+            docker(self._host, "create", "--network", "none", "--name", "changed", NAME, "true")
             with (self._place / "more.tar").open("rb") as file:
                 subprocess.run(["docker", "-H", self._host, "cp", "-", "changed:/"], stdin=file, check=True)
         seconds = _timed(lambda: docker(self._host, "commit", "changed", "committed:1"))

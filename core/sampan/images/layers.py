@@ -131,9 +131,11 @@ class Layers:
         driver = self._drivers.storage(None)
         return Drafts(driver if driver.features().places else None, lambda *given: self._fill(driver, *given))
 
-    def wants(self, chain: str) -> bool:
-        """Is it still to be unpacked for the default storage driver?"""
-        return not self._is_unpacked(self._drivers.storage(None), chain)
+    def missing(self, layers: Sequence[Layer]) -> set[str]:
+        """The digests of those that are still to be unpacked for the default storage driver, or are being."""
+        known = self._known(self._drivers.storage(None))
+        chains = chain_ids([layer.diff_id for layer in layers])
+        return {layer.digest for chain, layer in zip(chains, layers, strict=True) if chain not in known}
 
     def _make(
         self, driver: StorageDriver, chain: str, parent: str | None, layer: Layer, verified: bool, drafts: Drafts

@@ -11,6 +11,7 @@ from aiohttp import ClientResponse
 
 from sampan.errors import Invalid
 from sampan.images.content import CHUNK, ContentStore
+from sampan.images.drafts import NONE, Drafts
 from sampan.images.registry.documents import Descriptor
 from sampan.images.registry.failures import Answered, Temporary
 from sampan.images.registry.loop import in_thread
@@ -32,8 +33,9 @@ class Downloads:
         self._places = asyncio.Semaphore(most)
         self._busy: dict[str, _Shared] = {}
 
-    async def fetch(self, source: Repository, blob: Descriptor, line: Line) -> bool:
-        """Have a blob in the content store; False if it was there. The caller has leased it.
+    async def fetch(self, source: Repository, blob: Descriptor, line: Line, drafts: Drafts = NONE) -> bool:
+        """Have a blob in the content store; False if it was there. The caller has leased it. ``drafts``: where it is
+        unpacked meanwhile, if it is not another one who fetches it.
 
         ``Invalid`` if the content is not what its digest says, or longer; what was fetched until anything else goes
         wrong is kept for the next time.
@@ -45,13 +47,15 @@ class Downloads:
         async with self._alone(blob.digest, line) as shared:
             if not self._content.has(blob.digest):
                 async with self._place(line):
-                    await self._fetch(source, blob, shared)
+                    await self._fetch(source, blob, shared, drafts)
         line.say("Download complete")
         return True
 
-    async def _fetch(self, source: Repository, blob: Descriptor, shared: _Shared) -> None:
+    async def _fetch(self, source: Repository, blob: Descriptor, shared: _Shared, drafts: Drafts) -> None:
         partial = await in_thread(self._partials.begin, blob.digest, blob.size)
         try:
+            draft = await in_thread(drafts.begin, partial.path)
+            partial.unpack_meanwhile(draft)
             for last in (False, True):
                 await persistently(
                     source.attempts,
@@ -67,6 +71,8 @@ class Downloads:
                 if last or not resumed:  # what lay here from an earlier time may have been bad
                     raise Invalid(f"filesystem layer verification failed for digest {blob.digest}")
             await in_thread(self._partials.keep, partial)
+            if draft:
+                drafts.name(draft, blob.digest)
         finally:
             partial.close()
 

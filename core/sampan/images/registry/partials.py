@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sampan.errors import Exhausted, Invalid
 from sampan.images.content import CHUNK, ContentStore, hex_of
+from sampan.images.drafts import Draft
 
 AGE = 24 * 3600.0  # seconds
 SPARE = 16 << 20  # bytes that are left free on the disk
@@ -102,8 +103,14 @@ class Partial:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._hash = hashlib.sha256()
         self.size = 0
+        self._draft: Draft | None = None
         self._read()
         self.began_at = self.size
+
+    def unpack_meanwhile(self, draft: Draft | None) -> None:
+        """``draft`` is made of it while it comes."""
+        self._draft = draft
+        self._tell(self.size)
 
     def write(self, data: bytes | bytearray) -> None:
         """``Invalid`` if that is more than there shall be."""
@@ -114,9 +121,13 @@ class Partial:
         while view:
             written = os.write(self._file, view)
             self.size, view = self.size + written, view[written:]
+            self._tell(written)
 
     def reset(self) -> None:
         """Begin anew."""
+        if self._draft:
+            self._draft.growth.give_up()
+            self._draft = None
         os.ftruncate(self._file, 0)
         os.lseek(self._file, 0, os.SEEK_SET)
         self._hash = hashlib.sha256()
@@ -130,6 +141,12 @@ class Partial:
             os.close(self._file)
             self._file = -1
             self._closed(self.digest)
+
+    def _tell(self, more: int) -> None:
+        if self._draft:
+            self._draft.growth.grew(more)
+            if self.size == self.whole:
+                self._draft.growth.end()
 
     def _read(self) -> None:
         """What an earlier download has left; more than there shall be is no part of it."""

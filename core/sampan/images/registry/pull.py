@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from sampan.errors import Invalid
 from sampan.images import manifests
 from sampan.images.content import ContentStore
+from sampan.images.drafts import NONE, Drafts
 from sampan.images.intake import Intake
 from sampan.images.layers import Layers, chain_ids
 from sampan.images.leases import Lease, Leases
@@ -108,18 +109,22 @@ class Pull:
         diff_ids = config["rootfs"].get("diff_ids") or []
         lease.hold(chains=chain_ids(diff_ids))
         layers = [Layer(diff_id=diff, digest=blob.digest) for diff, blob in zip(diff_ids, manifest.layers, strict=True)]
-        await self._layers(manifest, layers)
+        async with held(self._store.layers.drafts()) as drafts:
+            await self._layers(manifest, layers, drafts)
         if layers:
             await in_thread(self._store.partials.settle, list({layer.digest for layer in layers}))
         return await in_thread(self._store.intake.pulled, data, layers, lease)
 
-    async def _layers(self, manifest: Manifest, layers: list[Layer]) -> None:
-        """Download all, and unpack each as soon as it and those below it are here."""
+    async def _layers(self, manifest: Manifest, layers: list[Layer], drafts: Drafts) -> None:
+        """Download all, and have each unpacked as soon as it and those below it are here, or meanwhile."""
         lines = {layer.digest: Line(self._board, layer.short) for layer in manifest.layers}
         blobs = {layer.digest: layer for layer in manifest.layers}
+        missing = await in_thread(self._store.layers.missing, layers)
         async with Together() as together:
             fetching = {
-                digest: together.begin(self._downloads.fetch(self._source, blob, lines[digest]))
+                digest: together.begin(
+                    self._downloads.fetch(self._source, blob, lines[digest], drafts if digest in missing else NONE)
+                )
                 for digest, blob in blobs.items()
             }
             for count, layer in enumerate(layers, 1):
@@ -131,6 +136,13 @@ class Pull:
                     line.move("Extracting", size, size)
 
                 verified = {each.digest for each in layers[:count]}
-                await in_thread(self._store.layers.ensure, None, layers[:count], verified=verified, progress=unpacking)
+                await in_thread(
+                    self._store.layers.ensure,
+                    None,
+                    layers[:count],
+                    verified=verified,
+                    drafts=drafts,
+                    progress=unpacking,
+                )
                 if new:
                     line.say("Pull complete")
