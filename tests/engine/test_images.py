@@ -70,6 +70,35 @@ def test_a_name_that_goes_to_another_leaves_a_dangling_image(engine: Engine, cli
     assert cli("images", "-q", "--filter", "dangling=true").out == ""
 
 
+def test_steps_on_the_way_to_an_image_are_hidden(engine: Engine, cli: Cli, made: str) -> None:
+    """What has no name, but something that stands on it, does not dangle: it is neither shown nor pruned."""
+    step = engine.docker("images", "-q", "--no-trunc", made).out
+    container = engine.docker("create", made, "true").out
+    engine.docker("commit", container, "top:1").ok()
+    engine.docker("rm", container).ok()
+    assert (
+        engine.api("GET", "/images/top:1/json")[1]["RootFS"] == engine.api("GET", f"/images/{step}/json")[1]["RootFS"]
+    )
+    [newest, *_] = engine.api("GET", "/images/top:1/history")[1]
+    assert (newest["Size"], newest["CreatedBy"]) == (0, "true"), "nothing was changed, so there is no layer"
+    assert cli("rmi", made).out == f"Untagged: {made}"
+    assert names(engine, cli) == {"shell:latest", "top:1"}
+    assert names(engine, cli, "-a") == {"shell:latest", "top:1", "<none>:<none>"}
+    assert cli("images", "-aq", "--filter", "dangling=true").out == ""
+    assert "Deleted" not in cli("image", "prune", "-f").out
+    assert f"Deleted: {step}" in cli("rmi", "top:1").out, "it goes with the last that stands on it"
+
+
+def test_patterns_and_moments_that_are_none(engine: Engine, cli: Cli, made: str) -> None:
+    assert names(engine, cli, "--filter", "reference=m[a-c]de-*") == {made}
+    assert "syntax error in pattern" in cli("images", "--filter", "reference=[").stderr
+    assert cli("image", "prune", "-af", "--filter", "until=soon").stderr.count("\n") == 1
+    assert made in names(engine, cli)
+    for words in ("until=1h", "label=six", "label!=crew"):
+        assert "Deleted" not in cli("image", "prune", "-af", "--filter", words, "--filter", "label=crew").out
+    assert "Deleted" in cli("image", "prune", "-af", "--filter", "label=crew=seven").out
+
+
 def test_sizes_shared_and_unique(engine: Engine, made: str) -> None:
     listed = {name: one for one in engine.api("GET", "/images/json?shared-size=1")[1] for name in one["RepoTags"]}
     base, top = listed["shell:latest"], listed[made]

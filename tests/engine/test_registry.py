@@ -159,13 +159,18 @@ def test_all_tags(engine: Engine, cli: Cli, plain: Registry) -> None:
 
 
 def test_by_digest(engine: Engine, cli: Cli, plain: Registry) -> None:
-    digest = pushed(engine, cli, plain.name("fixed:1"))
+    lone(engine)
+    digest = pushed(engine, cli, plain.name("fixed:1"), "lone:1")
     name = plain.name(f"fixed@{digest}")
-    engine.docker("rmi", plain.name("fixed:1")).ok()
+    engine.docker("rmi", plain.name("fixed:1"), "lone:1").ok()
     assert f"Digest: {digest}" in cli("pull", name).out
     assert engine.docker("run", "--rm", name, "echo", "aboard").out == "aboard"
     wrong = cli("pull", plain.name("fixed@sha256:" + "0" * 64))
     assert "manifest unknown" in wrong.stderr
+    for dangling in ("true", "false"):  # as with dockerd: it has no tag, but a name
+        found = cli("images", "--filter", f"dangling={dangling}", "--format", "{{.Repository}}", plain.name("fixed"))
+        assert found.out == plain.name("fixed")
+    assert f"untagged: {name}" in cli("image", "prune", "-f").out.lower()
 
 
 def test_login(engine: Engine, cli: Cli, guarded: Registry) -> None:

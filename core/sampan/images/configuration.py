@@ -18,7 +18,13 @@ def now() -> str:
 
 
 def compose(
-    config: dict[str, Any], diff_ids: list[str], *, created: str, history: list[dict[str, Any]], machine: str = ""
+    config: dict[str, Any],
+    diff_ids: list[str],
+    *,
+    created: str,
+    history: list[dict[str, Any]],
+    machine: str = "",
+    variant: str = "",
 ) -> bytes:
     """The configuration of a new image, as bytes that depend on nothing but the arguments and this machine's kind.
 
@@ -31,6 +37,7 @@ def compose(
         "history": history,
         "os": "linux",
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        **({"variant": variant} if variant else {}),
     }
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

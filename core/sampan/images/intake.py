@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from io import FileIO
-from typing import Any, BinaryIO
+from typing import Any
 
 from msgspec.structs import replace
 
 from sampan.errors import Invalid, SampanError
 from sampan.images import configuration, manifests
-from sampan.images.compression import HEAD, NONE, looked_at, recognise
+from sampan.images.compression import HEAD, NONE, recognise
 from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest, digest_of
 from sampan.images.drafts import NONE as NO_DRAFTS
@@ -101,17 +101,18 @@ class Intake:
             raise
         return ingest
 
-    def imported(self, stream: BinaryIO, lease: Lease) -> str:
+    def imported(self, fill: Callable[[Ingest], object], lease: Lease) -> str:
         """The tar of a root file system, compressed or not, as a blob that is not compressed; returns its digest."""
-        compression, whole = looked_at(stream)
         with self._content.ingest() as ingest:
-            ingest.copy(whole)
+            fill(ingest)
             if not ingest.size:
                 raise Invalid("there is nothing to import: the tar of the root file system is empty")
-            if compression == NONE:
-                return self.keep(ingest, lease)
-            with ingest.reader() as packed, self.inflated(packed) as plain:
-                return self.keep(plain, lease)
+            with ingest.reader() as packed:
+                if recognise(packed.read(HEAD)) == NONE:
+                    return self.keep(ingest, lease)
+                packed.seek(0)
+                with self.inflated(packed) as plain:
+                    return self.keep(plain, lease)
 
     def admit(self, prepared: Sequence[tuple[Image, list[str]]]) -> list[tuple[str, Image]]:
         """Write the records and names, all together; returns the names that moved, with the image they moved from."""

@@ -10,12 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import BinaryIO
 
 from sampan.drivers.types import Change, ChangeKind
 from sampan.images import ownership
 from sampan.images import tar_reader as tar
-from sampan.images.tar_writer import TarWriter
+from sampan.images.tar_writer import Sink, TarWriter
 from sampan.images.whiteouts import WHITEOUT
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.linux.paths import DIRECTORY, NO_LINKS, openat2
@@ -25,7 +24,7 @@ _CHUNK = 1 << 20
 _XATTRS = ("user.", "security.capability", "system.posix_acl_access")
 
 
-def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO, ids: IdMap = SAME) -> int:
+def pack(root_fd: int, changes: Iterable[Change] | None, out: Sink, ids: IdMap = SAME) -> int:
     """Write an uncompressed tar of ``changes`` below the directory ``root_fd``; of everything if it is None. Returns
     the bytes of the files in it.
 
@@ -37,7 +36,7 @@ def pack(root_fd: int, changes: Iterable[Change] | None, out: BinaryIO, ids: IdM
     return packer.size
 
 
-def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection[int] = (), ids: IdMap = SAME) -> None:
+def pack_directory(directory: int, name: bytes, out: Sink, apart: Collection[int] = (), ids: IdMap = SAME) -> None:
     """Write an uncompressed tar of a directory and all in it, mounts included, under ``name`` (``.`` and ``/`` will
     do). Of what lies on the devices ``apart`` (``st_dev``) only the directories that it is mounted on."""
     packer = _Packer(directory, out, name.rstrip(b"/") + b"/", ids)
@@ -45,7 +44,7 @@ def pack_directory(directory: int, name: bytes, out: BinaryIO, apart: Collection
     packer.run(_everything(directory, apart))
 
 
-def pack_file(directory: int, name: bytes, out: BinaryIO, shown: bytes | None = None, ids: IdMap = SAME) -> None:
+def pack_file(directory: int, name: bytes, out: Sink, shown: bytes | None = None, ids: IdMap = SAME) -> None:
     """Write an uncompressed tar of ``name`` in ``directory``, which is no directory itself; ``shown``: its new name."""
     packer = _Packer(directory, out, ids=ids)
     packer.add(directory, shown or name, name)
@@ -71,12 +70,12 @@ def _wanted(changes: Iterable[Change]) -> list[tuple[bytes, bool]]:
 class _Packer:
     """``prefix``: goes before every name, ends with a slash."""
 
-    def __init__(self, root: int, out: BinaryIO, prefix: bytes = b"", ids: IdMap = SAME) -> None:
+    def __init__(self, root: int, out: Sink, prefix: bytes = b"", ids: IdMap = SAME) -> None:
         self._root = root
         self._ids = ids
         self._prefix = prefix
-        self._out = out
-        self._tar = TarWriter(out)
+        self._out = _Gathered(out)
+        self._tar = TarWriter(self._out)
         self._links: dict[tuple[int, int], bytes] = {}
         self.size = 0  # bytes of files so far
 
@@ -99,6 +98,7 @@ class _Packer:
 
     def end(self) -> None:
         self._tar.end()
+        self._out.flush()
 
     def add(self, directory: int, path: bytes, name: bytes, deleted: bool = False) -> None:
         """An entry ``path`` for ``name`` in ``directory``; ``deleted``: one that hides it."""
@@ -107,26 +107,32 @@ class _Packer:
             self._tar.header(self._prefix + parent + WHITEOUT + name, tar.FILE)
             return
         try:
-            status = os.lstat(name, dir_fd=directory)
-        except FileNotFoundError:
-            return
-        kind = stat.S_IFMT(status.st_mode)
-        if kind == stat.S_IFREG:
-            self._file(directory, path, name)
-        elif kind == stat.S_IFDIR:
-            self._plain(path + b"/", tar.DIRECTORY, status, _xattrs(b"/proc/self/fd/%d/%s" % (directory, name)))
-        elif kind != stat.S_IFSOCK and not self._linked(path, status):
-            self._special(directory, path, name, status)
-
-    def _file(self, directory: int, path: bytes, name: bytes) -> None:
-        fd = _open_file(directory, name)
-        if fd is None:
-            return  # vanished, or replaced by something else at this moment
+            found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        except OSError:
+            return  # vanished
         try:
-            status = os.fstat(fd)
-            if not self._linked(path, status):
-                self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
-                self._content(fd, status.st_size)
+            status = os.fstat(found)
+            kind = stat.S_IFMT(status.st_mode)
+            if kind == stat.S_IFREG:
+                self._file(found, path, status)
+            elif kind == stat.S_IFDIR:
+                self._plain(path + b"/", tar.DIRECTORY, status, _xattrs(b"/proc/self/fd/%d/%s" % (directory, name)))
+            elif kind != stat.S_IFSOCK and not self._linked(path, status):
+                self._special(directory, path, name, status)
+        finally:
+            os.close(found)
+
+    def _file(self, found: int, path: bytes, status: os.stat_result) -> None:
+        """A regular file, which is opened once it is known to be one: opening a device may do something."""
+        if self._linked(path, status):
+            return
+        try:
+            fd = os.open(b"/proc/self/fd/%d" % found, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return
+        try:
+            self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
+            self._content(fd, status.st_size)
         finally:
             os.close(fd)
 
@@ -187,20 +193,24 @@ class _Packer:
         )
 
 
-def _open_file(directory: int, name: bytes) -> int | None:
-    """A regular file for reading. Anything else is not even opened, for opening a device may do something."""
-    try:
-        found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
-    except OSError:
-        return None
-    try:
-        if not stat.S_ISREG(os.fstat(found).st_mode):
-            return None
-        return os.open(b"/proc/self/fd/%d" % found, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    finally:
-        os.close(found)
+class _Gathered:
+    """Writes large pieces: small ones take longer to be passed on than to be made."""
+
+    def __init__(self, out: Sink) -> None:
+        self._out = out
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size >= _CHUNK:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._pieces:
+            self._out.write(b"".join(self._pieces))
+            self._pieces, self._size = [], 0
 
 
 def _by_directory(wanted: Iterable[tuple[bytes, bool]]) -> Iterator[tuple[bytes, list[tuple[bytes, bool]]]]:

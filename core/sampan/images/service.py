@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
@@ -17,14 +18,18 @@ from sampan.images import save as saving
 from sampan.images.archive import Archive
 from sampan.images.confined.limits import Limits
 from sampan.images.confined.workers import Workers
-from sampan.images.content import ContentStore
+from sampan.images.content import ContentStore, Ingest
 from sampan.images.intake import Intake
 from sampan.images.layers import Layers
 from sampan.images.leases import Leases
 from sampan.images.records import Records, blobs_of, familiar_names
 from sampan.images.references import Reference
+from sampan.images.registry import platforms
 from sampan.images.registry.partials import Partials
+from sampan.images.registry.platforms import Platform
 from sampan.images.registry.unfinished import Unfinished
+from sampan.images.registry.wishes import Remote
+from sampan.images.tar_writer import Sink
 from sampan.linux.idmaps import SAME, IdMap
 from sampan.state import State
 from sampan.types import Container, Image, Layer
@@ -197,7 +202,7 @@ class Images:
 
     def import_(
         self,
-        stream: BinaryIO,
+        source: BinaryIO | Remote,
         *,
         reference: str | None = None,
         changes: Sequence[str] = (),
@@ -206,17 +211,29 @@ class Images:
     ) -> Image:
         """Make an image of one layer from the tar of a root file system (``docker import``), compressed or not.
 
-        ``changes`` are Dockerfile instructions. ``Invalid`` if the tar or an instruction is wrong.
+        ``changes`` are Dockerfile instructions. ``Invalid`` if the tar or an instruction is wrong; for what goes wrong
+        with a URL see :func:`sampan.images.registry.fetching.fetch`.
         """
+
+        def fill(ingest: Ingest) -> None:
+            self.registries.fetch(source, ingest.write) if isinstance(source, Remote) else ingest.copy(source)
+
         names = [_target(reference)] if reference else []
         config = instructions.apply({}, list(changes))
         machine = _machine(platform)
         created = configuration.now()
-        step = {"created": created, "comment": message or "Imported from -"}
+        step = {"created": created, "comment": message or f"Imported from {_place(source)}"}
         self._workers.prepare()
         with self._leases.lease() as lease:
-            diff_id = self._intake.imported(stream, lease)
-            data = configuration.compose(config, [diff_id], created=created, history=[step], machine=machine)
+            diff_id = self._intake.imported(fill, lease)
+            data = configuration.compose(
+                config,
+                [diff_id],
+                created=created,
+                history=[step],
+                machine=machine.architecture,
+                variant=machine.variant,
+            )
             return self._admitted(self._intake.made(data, lease), names)
 
     def from_host(self, programs: Sequence[str] = (), reference: str = "host:latest") -> Image:
@@ -231,9 +248,7 @@ class Images:
             data = configuration.compose(packed.config, [diff_id], created=packed.created, history=[packed.step])
             return self._admitted(self._intake.made(data, lease), [name])
 
-    def commit(
-        self, parent: Image, write: Callable[[BinaryIO], int], wish: committing.Wish, reference: str = ""
-    ) -> Image:
+    def commit(self, parent: Image, write: Callable[[Sink], int], wish: committing.Wish, reference: str = "") -> Image:
         """Make an image of ``parent`` and the layer that ``write`` writes. ``Invalid``: the name or an instruction."""
         names = [_target(reference)] if reference else []
         with self._leases.lease() as lease:
@@ -362,9 +377,14 @@ def _target(text: str) -> str:
     return str(name.tagged())
 
 
-def _machine(platform: str) -> str:
-    """The architecture of ``os[/arch[/variant]]``; ``""`` for this machine's."""
-    system, _, rest = platform.partition("/")
-    if system not in ("", "linux"):
-        raise Unsupported(f'"{platform}" is not a platform that runs here: images are linux/ARCHITECTURE')
-    return rest.partition("/")[0]
+def _place(source: BinaryIO | Remote) -> str:
+    """For an image's history, which is no place for a password."""
+    return re.sub(r"//[^/@]*@", "//", source.url) if isinstance(source, Remote) else "-"
+
+
+def _machine(text: str) -> Platform:
+    """``Unsupported`` for a platform that is not Linux; ``""`` is this machine's."""
+    platform = platforms.parse(text)
+    if platform.os != "linux":
+        raise Unsupported(f'operating system is not supported: "{text[:80]}" is none of linux/ARCHITECTURE')
+    return platform

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Mapping
-from typing import BinaryIO
+from typing import Protocol
 
 from sampan.images.tar_reader import BLOCK, PAX
 
@@ -14,10 +15,14 @@ _NAME, _PREFIX = 100, 155
 _OCTAL_7, _OCTAL_11 = 0o7777777, 0o77777777777
 
 
+class Sink(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+
 class TarWriter:
     """Headers by :meth:`header`; the caller writes exactly ``size`` bytes after it and then calls :meth:`pad`."""
 
-    def __init__(self, out: BinaryIO) -> None:
+    def __init__(self, out: Sink) -> None:
         self._out = out
 
     def header(
@@ -35,16 +40,19 @@ class TarWriter:
         xattrs: Mapping[str, bytes] | None = None,
     ) -> None:
         """``mtime`` in whole seconds; a directory's name ends with a slash."""
-        records: dict[str, bytes] = {f"SCHILY.xattr.{key}": value for key, value in sorted((xattrs or {}).items())}
+        records: dict[str, bytes] = {}
+        if xattrs:
+            records = {f"SCHILY.xattr.{key}": value for key, value in sorted(xattrs.items())}
         prefix, short = _split(name)
         if short is None:
             records["path"] = name
             prefix, short = b"", name[:_NAME]
         if len(link) > _NAME:
             records["linkpath"] = link
-        for key, value, limit in (("size", size, _OCTAL_11), ("uid", uid, _OCTAL_7), ("gid", gid, _OCTAL_7)):
-            if value > limit:
-                records[key] = b"%d" % value
+        if size > _OCTAL_11 or uid > _OCTAL_7 or gid > _OCTAL_7:
+            for key, value, limit in (("size", size, _OCTAL_11), ("uid", uid, _OCTAL_7), ("gid", gid, _OCTAL_7)):
+                if value > limit:
+                    records[key] = b"%d" % value
         if not 0 <= mtime <= _OCTAL_11:
             records["mtime"] = b"%d" % mtime
         if records:
@@ -99,8 +107,14 @@ def _block(
         b"%07o" % device[1],
         prefix,
     ]
-    fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
-    return _HEADER.pack(*fields)
+    block = _HEADER.pack(*fields)
+    return b"%b%06o\0 %b" % (block[:148], _sum(block), block[156:])
+
+
+def _sum(block: bytes) -> int:
+    """Of its bytes, which are too many for ``sum`` to be quick. Adler-32's lower half is that of up to 257 bytes and 1
+    (RFC 1950, section 9)."""
+    return sum(zlib.adler32(block[at : at + 256]) & 0xFFFF for at in (0, 256)) - 2
 
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:

@@ -42,6 +42,8 @@ class IdMap:
 
     def from_host(self, uid: int, gid: int) -> tuple[int, int]:
         """Ids that have no place in the namespace stay what they are."""
+        if not self.uids:
+            return uid, gid
         return _from_host(self.uids, uid), _from_host(self.gids, gid)
 
     def largest_group(self) -> int:

@@ -166,7 +166,10 @@ class Images:
             return self.image
         raise NotFound(f"No such image: {reference}")
 
-    def list(self) -> list[Image]:
+    def select(self, names: builtins.list[str]) -> Any:
+        return [(self.get(name), self.image.references) for name in names]
+
+    def list(self) -> Any:
         return [self.image]
 
     def load(self, stream: BinaryIO, progress: Any) -> list[str]:

@@ -83,3 +83,25 @@ def layout(*layers: bytes, name: str = "oci:1", diff: tuple[bytes, ...] = (), ne
         "index.json": json.dumps({"schemaVersion": 2, "manifests": [top]}).encode(),
         **{f"blobs/sha256/{sha(blob)}": blob for blob in blobs},
     }
+
+
+def docker_28(*layers: bytes, tags: tuple[str, ...] = ("new:1",), diff: tuple[bytes, ...] = ()) -> Files:
+    """The files of an archive as docker writes it since 25: an OCI layout with a ``manifest.json`` beside."""
+    files = layout(*layers, diff=diff)
+    config, *blobs = (f"blobs/sha256/{sha(blob)}" for blob in (config_of(*(diff or layers)), *layers))
+    [top] = json.loads(files["index.json"] or b"")["manifests"]
+    names = [{"io.containerd.image.name": f"docker.io/library/{tag}", _REF: tag.partition(":")[2]} for tag in tags]
+    entries = [{**top, "annotations": each} for each in names] or [{**top, "annotations": None}]
+    kind = "application/vnd.oci.image.layer.v1.tar"
+    described = [{"mediaType": kind, "digest": f"sha256:{sha(each)}", "size": len(each)} for each in layers]
+    entry = {"Config": config, "RepoTags": list(tags) or None, "Layers": blobs}
+    entry["LayerSources"] = {f"sha256:{sha(each)}": one for each, one in zip(diff or layers, described, strict=True)}
+    return {
+        **files,
+        "index.json": json.dumps({"schemaVersion": 2, "manifests": entries}).encode(),
+        "manifest.json": json.dumps([entry]).encode(),
+        "repositories": b"{}",
+    }
+
+
+_REF = "org.opencontainers.image.ref.name"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sampan.api import ages, platform
+from sampan.api import ages, patterns, platform
 from sampan.api.call import Call
 from sampan.api.nouns import routes
 from sampan.api.nouns.registries import pull
@@ -15,7 +15,9 @@ from sampan.api.times import nanoseconds
 from sampan.api.views import images as views
 from sampan.api.wire.answer import Reply, Stream
 from sampan.api.wire.outlet import Outlet
-from sampan.errors import Conflict, NotFound, Unsupported
+from sampan.errors import Conflict, NotFound
+from sampan.images.references import familiar
+from sampan.images.registry.wishes import Remote
 from sampan.types import Image
 
 TAR = "application/x-tar"
@@ -30,12 +32,14 @@ def list_images(call: Call) -> Any:
     since = [nanoseconds(images.get(ref).created) for ref in filters.get("since")]
     entries, everyone = [], images.list()
     shared = views.shared_sizes(everyone) if call.query.flag("shared-size") else {}
-    for image in everyone:
+    wanted_names = [patterns.compiled(each) for each in filters.get("reference")]
+    with_steps = call.query.flag("all") and not filters.flag("dangling")
+    for image in everyone if with_steps else views.without_steps(everyone):
         created = nanoseconds(image.created) if image.created else 0
         if not all(created < limit for limit in before) or not all(created > limit for limit in since):
             continue
         entry = views.summary(image, users.count(image.id), call.version)
-        if _wanted(image, filters) and _by_reference(entry, filters.get("reference")):
+        if _dangles(image, filters) and _wanted(image, filters) and _by_reference(entry, wanted_names):
             entry["SharedSize"] = shared.get(image.id, -1)
             entries.append(entry | _manifests(call, image, ages.MANIFESTS))
     return entries
@@ -82,10 +86,12 @@ def prune(call: Call) -> Any:
     filters = call.query.filters("dangling", "label", "label!", "until")
     dangling_only = filters.flag("dangling") is not False
     images, removed = call.engine.images, []
-    before = views.layers_size(images.list())
+    filters.until()  # a wrong one is told though there is nothing to compare with it
+    everyone = images.list()
+    before = views.layers_size(everyone)
     used = {container.image for container in call.engine.containers.list()}
-    for image in images.list():
-        if image.id in used or (dangling_only and image.references) or not _wanted(image, filters, "dangling"):
+    for image in views.without_steps(everyone):
+        if image.id in used or (dangling_only and image.references) or not _wanted(image, filters):
             continue
         try:
             removed += images.remove(image.id, force=True, prune=True)
@@ -103,16 +109,12 @@ def create(call: Call) -> Stream:
     source = query.text("fromSrc")
     if not source:
         return pull(call)
-    if source != "-":
-        raise Unsupported(
-            "importing an image from a URL is not supported by this engine yet: download it and import it"
-        )
     repository, label = query.text("repo"), query.text("tag")
-    upload = call.upload()
+    upload = call.upload() if source == "-" else None
 
-    def work(progress: Progress, _: Leaving) -> None:
+    def work(progress: Progress, leaving: Leaving) -> None:
         image = call.engine.images.import_(
-            upload,
+            upload or Remote(source, progress, leaving),
             reference=(f"{repository}:{label}" if label else repository) or None,
             changes=[change for text in query.every("changes") for change in text.splitlines()],
             message=query.text("message"),
@@ -145,8 +147,9 @@ def save_one(call: Call) -> Stream:
 
 
 def _save(call: Call, names: list[str]) -> Stream:
-    for name in names:
-        platform.check(call.engine.images.get(name), call.query.text("platform"), name)
+    wanted = call.query.text("platform")
+    for image, kept in call.engine.images.select(names):
+        platform.check(image, wanted, familiar(kept[0]) if kept else image.id)
 
     def work(outlet: Outlet) -> None:
         with outlet.file() as out:
@@ -155,30 +158,30 @@ def _save(call: Call, names: list[str]) -> Stream:
     return Stream(call.from_thread(work), content_type=TAR)
 
 
-def _wanted(image: Image, filters: Filters, *ignored: str) -> bool:
-    dangling = None if "dangling" in ignored else filters.flag("dangling")
-    if dangling is not None and dangling == bool(image.references):
-        return False
+def _dangles(image: Image, filters: Filters) -> bool:
+    """The filter ``dangling``: true for what has no tag, false for what has any name. So what was pulled by its digest
+    is found by both, as dockerd does it, and pruned, though it has a name."""
+    wanted = filters.flag("dangling")
+    if wanted is None:
+        return True
+    return not image.references if wanted else bool(image.references or image.repo_digests)
+
+
+def _wanted(image: Image, filters: Filters) -> bool:
     until = filters.until()
     created = nanoseconds(image.created) if image.created else 0
     return filters.labels(views.labels(image)) and (until is None or created < until)
 
 
-def _by_reference(entry: dict[str, Any], patterns: list[str]) -> bool:
+def _by_reference(entry: dict[str, Any], wanted: list[patterns.Pattern]) -> bool:
     """Keeps of an entry the names that match any of the patterns: ``busy*``, ``*/tool:1.?``; none left: not wanted."""
-    if not patterns:
+    if not wanted:
         return True
-    compiled = [re.compile(_glob(pattern)) for pattern in patterns]
     for key in ("RepoTags", "RepoDigests"):
-        entry[key] = [name for name in entry[key] if any(_matches(p, name) for p in compiled)]
+        entry[key] = [name for name in entry[key] if any(_matches(each, name) for each in wanted)]
     return bool(entry["RepoTags"] or entry["RepoDigests"])
 
 
-def _matches(pattern: re.Pattern[str], name: str) -> bool:
+def _matches(pattern: patterns.Pattern, name: str) -> bool:
     repository = re.sub(r"(:[^:/]+|@.*)$", "", name)
     return bool(pattern.fullmatch(name) or pattern.fullmatch(repository))
-
-
-def _glob(pattern: str) -> str:
-    """As Go's ``path.Match`` without classes: ``*`` and ``?`` stop at slashes."""
-    return re.sub(r"\\\*+|(?:\*)+", "[^/]*", re.escape(pattern).replace(r"\?", "[^/]"))

@@ -59,7 +59,7 @@ def disk_usage(call: Call) -> Any:
         shared = image_views.shared_sizes(images)
         answer["Images"] = [
             {**image_views.summary(image, uses[image.id], call.version), "SharedSize": shared[image.id]}
-            for image in images
+            for image in image_views.without_steps(images)
         ]
     if call.version < (1, 42):
         answer["BuilderSize"] = 0

@@ -85,6 +85,13 @@ def manifests(image: Image, platform: Platform, found: Described, users: list[st
     return {"Descriptor": descriptor, "Manifests": [one]}
 
 
+def without_steps(images: Iterable[Image]) -> list[Image]:
+    """Without those that have no name and on which another one stands: they are steps on its way, not dangling."""
+    images = list(images)
+    below = {image.parent for image in images}
+    return [image for image in images if image.references or image.repo_digests or image.id not in below]
+
+
 def layers_size(images: Iterable[Image]) -> int:
     """Bytes of the layers of all ``images``, each counted once."""
     return sum({layer.diff_id: layer.size for image in images for layer in image.layers}.values())

@@ -39,7 +39,7 @@ def from_host(args: Args) -> None:
 
 
 @command(
-    "FILE|- [REPOSITORY[:TAG]]",
+    "FILE|URL|- [REPOSITORY[:TAG]]",
     Flag("change", "Apply a Dockerfile instruction, e.g. 'CMD [\"sh\"]'", str, short="c", many=True),
     Flag("message", "Comment to keep with the image", str, short="m", default=""),
     Flag("platform", "Platform of the files, e.g. linux/amd64", str, default=""),
@@ -58,6 +58,11 @@ def import_(args: Args) -> None:
     if args.change:
         query["changes"] = args.change
     client = open_client(args)
+    if name.startswith(("http://", "https://")):
+        response = client.request("POST", "/images/create", query | {"fromSrc": name})
+        follow(response)
+        client.release(response)
+        return
     with _source(name, "import") as source:
         follow(client.send_file("POST", "/images/create", query, source, TAR))
 
@@ -83,8 +88,6 @@ def _source(name: str, verb: str) -> BinaryIO:
             hint = "name a file with -i" if verb == "load" else "name a file"
             raise Failure(f"there is nothing to {verb} on stdin: {hint}, or send an archive through a pipe")
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    if name.startswith(("http://", "https://")):
-        raise Failure(f"{verb} from a URL is not built: fetch {name} and send it through a pipe")
     try:
         return open(name, "rb", buffering=0)  # noqa: PTH123
     except OSError as why:

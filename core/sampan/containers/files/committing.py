@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any
 
 from sampan.containers.files.ours import without_ours
 from sampan.containers.files.view import Views
@@ -13,6 +13,7 @@ from sampan.containers.registry import Entry
 from sampan.errors import Conflict
 from sampan.images import pack
 from sampan.images.committing import Wish
+from sampan.images.tar_writer import Sink
 from sampan.types import Image, Status
 
 
@@ -46,7 +47,7 @@ def commit(
     storage = parts.storage(record)
     with views.open(entry, bare=True) as view, frozen(parts, entry, pause):
 
-        def write(out: BinaryIO) -> int:
+        def write(out: Sink) -> int:
             return pack.pack(view.root, without_ours(storage.changes(record.root)), out, parts.ids)
 
         image = parts.images.commit(parent, write, wish, name)

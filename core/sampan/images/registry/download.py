@@ -96,7 +96,7 @@ class Downloads:
             raise Temporary(f"blob {partial.digest} ended {far}: unexpected EOF")
 
     async def _take(self, response: ClientResponse, partial: Partial, shared: _Shared) -> None:
-        pace = _Pace(self._patience)
+        pace = Pace(self._patience)
         pending = bytearray()
         try:
             async for piece in response.content.iter_any():
@@ -131,7 +131,7 @@ class Downloads:
                 self._busy.pop(digest, None)
 
 
-class _Pace:
+class Pace:
     """Is a server as slow as one that is silent?"""
 
     def __init__(self, patience: float) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sampan.errors import NotFound, SampanError, Unauthorized, Unavailable
 from sampan.images.references import DOMAIN, Reference
-from sampan.images.registry import endpoints, questions
+from sampan.images.registry import endpoints, fetching, questions
 from sampan.images.registry.credentials import Credentials
 from sampan.images.registry.download import Downloads
 from sampan.images.registry.endpoints import HUB, Endpoint
@@ -20,7 +20,7 @@ from sampan.images.registry.pull import Pull, Store
 from sampan.images.registry.push import Push, Source
 from sampan.images.registry.repository import Repository
 from sampan.images.registry.upload import Uploads
-from sampan.images.registry.wishes import Wish
+from sampan.images.registry.wishes import Remote, Wish
 from sampan.types import Image
 
 if TYPE_CHECKING:
@@ -97,6 +97,12 @@ class Registries:
             return self._ask(name, credentials, questions.inspect)
         except Answered as error:
             raise (Unauthorized if error.denied else NotFound if error.absent else Unavailable)(error.message) from None
+
+    def fetch(self, remote: Remote, take: Callable[[bytes], object]) -> None:
+        """Give ``take`` a file of a web server, piece by piece."""
+        board = Board()
+        work = fetching.fetch(remote.url, take, self._config.patience, board)
+        self._loop.attend(work, board, remote.tell, remote.leaving)
 
     def _ask(self, name: Reference, credentials: Credentials, question: Callable[[Repository], Awaitable[T]]) -> T:
         async def asking() -> T:

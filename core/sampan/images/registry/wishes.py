@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import msgspec
 
 from sampan.images.references import Reference
@@ -16,3 +19,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     every: bool = False
     platform: str = ""
     credentials: Credentials = NONE
+
+
+class Remote(NamedTuple):
+    """A file of a web server. ``tell`` is given Docker's progress messages, ``leaving`` what to call when the client
+    goes away."""
+
+    url: str
+    tell: Callable[[dict[str, Any]], object]
+    leaving: Callable[[Callable[[], object]], object]
