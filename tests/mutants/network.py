@@ -16,8 +16,8 @@ from sampan.drivers.types import Check, EndpointSpec, Host, NetworkFeatures, Net
 from sampan.errors import Conflict, Invalid, NotFound, Unsupported
 from sampan.linux import links, netns
 from sampan.linux.netlink import Netlink
+from sampan.linux.setelements import Element
 from sampan_network.bridge import Bridge
-from sampan_network.firewall import Element
 from sampan_network.internal import Internal
 from sampan_network.none import Nothing
 

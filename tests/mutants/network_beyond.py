@@ -12,9 +12,9 @@ from sampan.drivers.network import Joined
 from sampan.drivers.types import EndpointSpec, Finding, NetworkFeatures, NetworkSpec, PortBinding, Subnet
 from sampan.errors import NotFound
 from sampan.linux import links
+from sampan.linux.setelements import Element
 from sampan_network import inside, stacked, values
 from sampan_network.bridge import Bridge
-from sampan_network.firewall import Element
 from sampan_network.macvlan import Macvlan
 
 __all__ = ["MUTANTS"]

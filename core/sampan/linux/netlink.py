@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from sampan.errors import Conflict, Exhausted, Forbidden, Invalid, NotFound, SampanError, Unavailable, Unsupported
@@ -111,6 +111,33 @@ class Netlink:
                         results[number] = _failure(messages[number].what, flags, body)
                         missing -= 1
             return results
+
+    def transact(self, begin: Message, messages: Sequence[Message], end: Message) -> None:
+        """Have all of ``messages`` done, or none, between two that the kernel does not acknowledge (nfnetlink.h);
+        raises the first that failed."""
+        with self._lock:
+            first = self._sequence + 1
+            self._sequence += len(messages) + 2
+            batch = [_encode(begin, NLM_F_REQUEST, first)]
+            batch += [_encode(one, NLM_F_REQUEST | NLM_F_ACK, first + n) for n, one in enumerate(messages, 1)]
+            self._socket.send(b"".join([*batch, _encode(end, NLM_F_REQUEST, first + len(batch))]))
+            failures = self._outcome(first, [begin, *messages, end])
+        if failures:
+            raise failures[0]
+
+    def _outcome(self, first: int, batch: Sequence[Message]) -> list[SampanError]:
+        failures: list[SampanError] = []
+        missing = len(batch) - 2
+        while missing:
+            for kind, flags, sequence, body in self._receive():
+                at = sequence - first
+                if kind != _NLMSG_ERROR or not 0 <= at < len(batch):
+                    continue
+                missing -= 1
+                if failure := _failure(batch[at].what, flags, body):
+                    failures.append(failure)
+                    missing = 0 if at in (0, len(batch) - 1) else missing  # of the others, nothing is said then
+        return failures
 
     def ask(self, message: Message) -> list[bytes]:
         """The bodies of what the kernel answers: one for a request, all of them for a dump (``NLM_F_DUMP``)."""

@@ -95,7 +95,7 @@ class _Library(Nftables):
             library.nft_ctx_buffer_error(self._context)
 
     def _do(self, commands: str, *, json_output: bool) -> tuple[bool, str, str]:
-        with self._lock, _called(self._name):
+        with self._lock, signed(self._name):
             library = self._library
             if not self._context:
                 raise Unavailable("the firewall was closed")
@@ -150,7 +150,7 @@ def open_nftables(name: str = "") -> Nftables:
 
 
 @contextlib.contextmanager
-def _called(name: str) -> Iterator[None]:
+def signed(name: str) -> Iterator[None]:
     """Let the calling thread have another name for a moment: it is what the kernel tells of whoever changes rules."""
     if not name:
         yield

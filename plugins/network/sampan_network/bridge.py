@@ -27,10 +27,11 @@ from sampan.drivers.types import Check, EndpointSpec, Finding, Host, NetworkFeat
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
 from sampan.linux import links, sysctl
 from sampan.linux.netlink import Netlink
+from sampan.linux.setelements import Element
 from sampan_network import flows, inside, probe
 from sampan_network.elements import of_network, of_port, reached
 from sampan_network.examining import Made, examine
-from sampan_network.firewall import Element, Firewall
+from sampan_network.firewall import Firewall
 from sampan_network.keeper import Keeper, keep
 from sampan_network.settings import ISOLATED, Settings, parse
 from sampan_network.values import LARGEST_MTU, SMALLEST_MTU

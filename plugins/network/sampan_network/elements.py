@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Invalid
-from sampan_network.firewall import Element
+from sampan.linux.setelements import Element
 from sampan_network.settings import ISOLATED, ROUTED, UNPROTECTED, Settings
 
 _EVERY = ("0.0.0.0", "::")

@@ -9,8 +9,9 @@ from sampan.drivers.types import Finding
 from sampan.errors import SampanError
 from sampan.linux import links, sysctl
 from sampan.linux.netlink import Netlink
+from sampan.linux.setelements import Element
 from sampan_network import foreign
-from sampan_network.firewall import Element, Firewall
+from sampan_network.firewall import Firewall
 
 _AGAIN = "restart the daemon: it makes again what is missing"
 

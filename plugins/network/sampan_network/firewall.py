@@ -6,21 +6,15 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 from sampan.errors import Conflict, NotFound, SampanError
 from sampan.linux.nftables import Nftables, open_nftables
+from sampan.linux.setelements import MOST, Element, SetElements, shape
 from sampan_network import table as layout
 
 log = logging.getLogger(__name__)
 
-
-class Element(NamedTuple):
-    """``key`` and ``value`` in nft(8)'s notation; the elements of a set have no value."""
-
-    set: str
-    key: str
-    value: str = ""
+_SHAPES = {name: shape(said) for name, said in layout.SETS.items()}
 
 
 class Firewall:
@@ -36,6 +30,7 @@ class Firewall:
         self._owner = owner
         self._lock = threading.Lock()
         self._nft: Nftables | None = None
+        self._elements: SetElements | None = None
         self._wanted: dict[tuple[str, str], str] = {}
         self._installed = False
 
@@ -46,12 +41,12 @@ class Firewall:
             for one in fresh:
                 if (one.set, one.key) in self._wanted:
                     raise Conflict(f"{one.key} is already in use in {one.set} of the firewall table {self.table}")
-            before = dict(self._wanted)
             self._wanted |= {(one.set, one.key): one.value for one in fresh}
             try:
-                self._apply("add", fresh)
+                self._apply(fresh, there=True)
             except SampanError:
-                self._wanted = before
+                for one in fresh:
+                    del self._wanted[one.set, one.key]
                 raise
 
     def remove(self, elements: Iterable[Element]) -> None:
@@ -60,7 +55,7 @@ class Firewall:
             gone = [one for one in elements if self._wanted.get((one.set, one.key)) == one.value]
             for one in gone:
                 del self._wanted[one.set, one.key]
-            self._apply("delete", gone)
+            self._apply(gone, there=False)
 
     def value(self, name: str, key: str) -> str | None:
         """What is known of a key."""
@@ -79,7 +74,7 @@ class Firewall:
     def wanted(self) -> list[Element]:
         """All that is known."""
         with self._lock:
-            return [Element(name, key, value) for (name, key), value in self._wanted.items()]
+            return self._known()
 
     def replace(self, elements: Iterable[Element]) -> None:
         """Just these from now on: what is missing is put back, rules included, and what is unknown goes, at once."""
@@ -128,22 +123,26 @@ class Firewall:
             except NotFound:
                 self._installed = False
 
-    def _apply(self, verb: str, elements: list[Element]) -> None:
+    def _apply(self, elements: list[Element], *, there: bool) -> None:
         if not elements:
             return
         if not self._installed:
             self._install()
             return
-        keyed = verb == "delete"
         try:
-            self._open().run("".join(self._commands(verb, ((one.set, one.key, one.value) for one in elements), keyed)))
+            if len(elements) > MOST:
+                self._open().run("".join(self._commands("add" if there else "delete", elements, keyed=not there)))
+            elif there:
+                self._open_elements().add(elements)
+            else:
+                self._open_elements().delete(elements)
         except NotFound:
             log.warning("the firewall table %s was incomplete: putting it back", self.table)
             self._install()
 
     def _install(self, *, afresh: bool = False) -> None:
         script = "".join(layout.skeleton(self.table, self._owner))
-        script += "".join(self._commands("add", ((name, key, value) for (name, key), value in self._wanted.items())))
+        script += "".join(self._commands("add", self._known()))
         try:
             if afresh:
                 self._remake(script)
@@ -165,12 +164,20 @@ class Firewall:
             log.error("the user's part of the firewall does not fit this version any more and is left out: %s", users)
             self._open().run(f"delete table {self.table}\n{script}")
 
-    def _commands(self, verb: str, elements: Iterable[tuple[str, str, str]], keyed: bool = False) -> Iterator[str]:
+    def _known(self) -> list[Element]:
+        return [Element(name, key, value) for (name, key), value in self._wanted.items()]
+
+    def _commands(self, verb: str, elements: Iterable[Element], keyed: bool = False) -> Iterator[str]:
         by_set: dict[str, list[str]] = {}
         for name, key, value in elements:
             by_set.setdefault(name, []).append(f"{key} : {value}" if value and not keyed else key)
         for name, texts in by_set.items():
             yield f"{verb} element {self.table} {name} {{ {', '.join(texts)} }}\n"
+
+    def _open_elements(self) -> SetElements:
+        if self._elements is None:
+            self._elements = SetElements(self.name, _SHAPES, self.name)
+        return self._elements
 
     def _open(self) -> Nftables:
         if self._nft is None:
