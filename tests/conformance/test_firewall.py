@@ -264,7 +264,9 @@ def test_the_users_rules_outlive_daemons_healing_networks_and_versions(driver: B
     assert users() == before
     # A table of another version: other sets, other chains, other shapes.
     nft(
-        f"flush chain {TABLE} forward", f"delete set {TABLE} trusted", f"add set {TABLE} trusted {{ type ipv4_addr ; }}"
+        f"flush chain {TABLE} entering",
+        f"delete set {TABLE} trusted",
+        f"add set {TABLE} trusted {{ type ipv4_addr ; }}",
     )
     nft(f"add chain {TABLE} older {{ type filter hook forward priority -5 ; policy drop ; }}")
     Bridge(driver.host, driver.options).restore({net.spec.id: net.spec}, [])

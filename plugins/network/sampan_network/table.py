@@ -70,7 +70,7 @@ _TO_CONTAINERS = [
 CHAINS: dict[str, tuple[str, list[str]]] = {
     # Bridges take packets for 127.0.0.0/8 (route_localnet), so that answers to 127.0.0.1 find their way back. At
     # this point those answers still carry the gateway's address: whatever says 127.0.0.0/8 here is an intruder.
-    "early": ("filter hook prerouting priority raw", ["iifname @bridges ip daddr 127.0.0.0/8 drop"]),
+    "early": ("filter hook prerouting priority raw", ["ip daddr 127.0.0.0/8 iifname @bridges drop"]),
     "inbound": (
         "nat hook prerouting priority dstnat",
         [
@@ -94,40 +94,67 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
             "oifname != @bridges meta nfproto . ip6 saddr @nat6 masquerade",
         ],
     ),
-    "forward": (
-        "filter hook forward priority filter",
+    # What gets to a bridge with a way out, from wherever.
+    "entering": (
+        "",
         [
-            f"jump {USER}",
-            *(f"iifname . oifname @within_{owner} accept" for owner in OWNERS),
-            *(f"{direction} @sealed_{owner} drop" for owner in OWNERS for direction in ("iifname", "oifname")),
-            # Nobody on a bridge speaks for others: the peer of a container that is on two networks, say.
-            "iifname @bridges iifname . ip saddr != @own4 drop",
-            "iifname @bridges iifname . ip6 saddr != @own6 drop",
-            "oifname @bridges ct state established,related accept",
-            "oifname @bridges ct status dnat accept",
-            "oifname @bridges ip daddr . meta l4proto . th dport @open4 accept",
-            "oifname @bridges ip6 daddr . meta l4proto . th dport @open6 accept",
+            "ct state established,related accept",
+            "ct status dnat accept",
+            "ip daddr . meta l4proto . th dport @open4 accept",
+            "ip6 daddr . meta l4proto . th dport @open6 accept",
             "oifname @routed4 meta l4proto icmp accept",
             "oifname @routed6 meta l4proto ipv6-icmp accept",
             "iifname . oifname @trusted ip daddr . meta l4proto . th dport @direct4 accept",
             "iifname . oifname @trusted ip6 daddr . meta l4proto . th dport @direct6 accept",
             "iifname != @bridges oifname @unprotected4 meta nfproto ipv4 accept",
             "iifname != @bridges oifname @unprotected6 meta nfproto ipv6 accept",
-            "oifname @bridges drop",
+            "drop",
+        ],
+    ),
+    # What leaves a bridge with a way out.
+    "leaving": (
+        "",
+        [
+            "iifname . oifname @within_bridge accept",
+            # Nobody on a bridge speaks for others: the peer of a container that is on two networks, say.
+            "iifname . ip saddr != @own4 drop",
+            "iifname . ip6 saddr != @own6 drop",
+            "ct state established accept",  # but what is related may be a forged error for somebody on a sealed bridge
+            "oifname @bridges goto entering",
+            *(f"oifname @sealed_{owner} drop" for owner in OWNERS),
+            "accept",
+        ],
+    ),
+    "enclosed": ("", [*(f"iifname . oifname @within_{owner} accept" for owner in OWNERS), "drop"]),
+    # Most packets belong to flows that were let through before, between a bridge and elsewhere: they pass by as few
+    # sets as can be. That they do is no reason to let them out of a sealed bridge, or in under another's address.
+    "forward": (
+        "filter hook forward priority filter",
+        [
+            f"jump {USER}",
+            "iifname @bridges goto leaving",
+            *(f"iifname @sealed_{owner} goto enclosed" for owner in OWNERS),
+            "oifname @bridges goto entering",
+            *(f"oifname @sealed_{owner} drop" for owner in OWNERS),
+        ],
+    ),
+    # The host asks, the containers of a sealed bridge answer; nothing that a container begins, and none that speaks
+    # for others.
+    "answers": (
+        "",
+        [
+            "iifname @reached iifname . ip saddr @own4 ct state established ct direction reply accept",
+            "iifname @reached iifname . ip6 saddr @own6 ct state established ct direction reply accept",
+            "iifname @reached icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
+            "drop",
         ],
     ),
     "host": (
         "filter hook input priority filter",
-        [
-            # The host asks, the containers answer; nothing that a container begins, and none that speaks for others.
-            "iifname @reached iifname . ip saddr @own4 ct state established ct direction reply accept",
-            "iifname @reached iifname . ip6 saddr @own6 ct state established ct direction reply accept",
-            "iifname @reached icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept",
-            *(f"iifname @sealed_{owner} drop" for owner in OWNERS),
-        ],
+        [f"iifname @sealed_{owner} goto answers" for owner in OWNERS],
     ),
 }
-"""Type, hook and priority of each chain, and its rules."""
+"""Type, hook and priority of each chain, or ``""`` where others lead to it, and its rules. Those come first."""
 
 RULES = Counter({name: len(rules) for name, (_, rules) in CHAINS.items()})
 
@@ -144,7 +171,7 @@ def skeleton(table: str, owner: str) -> Iterator[str]:
         if owns(owner, name):
             yield f"flush {kind} {table} {name}\n"
     for name, (hook, rules) in CHAINS.items():
-        yield f"add chain {table} {name} {{ type {hook} ; policy accept ; }}\n"
+        yield f"add chain {table} {name}{f' {{ type {hook} ; policy accept ; }}' if hook else ''}\n"
         yield f"flush chain {table} {name}\n"
         for rule in rules:
             yield f"add rule {table} {name} {rule}\n"
