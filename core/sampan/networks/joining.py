@@ -2,7 +2,7 @@
 
 Joining is a stack of steps, each undone if a later one fails. Leaving has two halves: what must be so when the
 caller goes on (ports closed, sandbox out of sight) is done at once; what the kernel takes its time for (links) is
-left to a thread, and only then are the addresses given back.
+left to threads (:mod:`sampan.networks.leaving`), and only then are the addresses given back.
 """
 
 from __future__ import annotations
@@ -10,40 +10,24 @@ from __future__ import annotations
 import ipaddress
 import logging
 import secrets
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
-from sampan.drivers import NetworkDriver
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Exhausted, Internal
 from sampan.networks import interfaces
-from sampan.networks.addresses import Addresses, mac_of
+from sampan.networks.addresses import mac_of
+from sampan.networks.leaving import Leaving
 from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
 from sampan.types import Container, Endpoint, Network
 from sampan.undo import Undo
 
 log = logging.getLogger(__name__)
-
-_GRACE = 0.1  # seconds in which the kernel removes the links of a sandbox by itself, many at a time
-
-
-class Left(NamedTuple):
-    """An endpoint that has left as far as anyone can see; ``due`` is when to look after its links."""
-
-    due: float
-    driver: NetworkDriver
-    network: NetworkSpec
-    endpoint: EndpointSpec
-    addresses: Addresses
 
 
 class Joiner:
@@ -52,11 +36,7 @@ class Joiner:
     def __init__(self, ports: Ports, publish_addresses: Callable[[Network], Sequence[str]]) -> None:
         self._ports = ports
         self._publish_addresses = publish_addresses
-        self._left: deque[Left] = deque()
-        self._change = threading.Condition()
-        self._at_work = 0
-        self._closing = False
-        self._thread: threading.Thread | None = None
+        self._leaving = Leaving()
 
     def join(self, container: Container, places: Sequence[Place], sandbox: Path | None, wishes: Sequence[Wish]) -> None:
         """Join all endpoints and publish all ports, or nothing; fills ``endpoint.spec`` and ``endpoint.ports``."""
@@ -80,26 +60,14 @@ class Joiner:
             _forget(endpoint)
 
     def _later(self, place: Place, spec: EndpointSpec) -> None:
-        left = Left(time.monotonic() + _GRACE, place.driver, place.network.spec, spec, place.addresses)
-        with self._change:
-            self._left.append(left)
-            self._start()
-            self._change.notify_all()
+        self._leaving.later(place.driver, place.network.spec, spec, place.addresses)
 
-    def settle(self, timeout: float = 30.0) -> None:
-        """Have everything that left really gone."""
-        with self._change:
-            self._left = deque(left._replace(due=0.0) for left in self._left)
-            self._change.notify_all()
-            self._change.wait_for(lambda: not self._left and not self._at_work, timeout)
+    def settle(self, network: Network) -> None:
+        """Have everything that left networks of the same driver really gone."""
+        self._leaving.settle(network.spec.driver)
 
     def close(self) -> None:
-        self.settle(5.0)  # what takes longer is the next engine's to put right
-        with self._change:
-            self._closing = True
-            self._change.notify_all()
-        if self._thread:
-            self._thread.join(5.0)
+        self._leaving.close()
 
     def enter(
         self, undo: Undo, container: Container, place: Place, interface: str, sandbox: Path | None, *, default: bool
@@ -197,9 +165,8 @@ class Joiner:
         try:
             return place.addresses.allocate(wanted)
         except (Conflict, Exhausted):
-            if not self._left and not self._at_work:
+            if not self._leaving.settle(place.network.spec.driver):
                 raise
-            self.settle()
             return place.addresses.allocate(wanted)
 
     def _unpublish(
@@ -211,29 +178,6 @@ class Joiner:
             log.exception("ports of container %s could not be unpublished", container.id[:12])
             return
         self._ports.release(container.id, bindings)
-
-    def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="leaving", daemon=True)
-            self._thread.start()
-
-    def _work(self) -> None:
-        while True:
-            with self._change:
-                while not self._left or self._left[0].due > time.monotonic():
-                    if self._closing:
-                        return
-                    self._change.wait(self._left[0].due - time.monotonic() if self._left else None)
-                left = self._left.popleft()
-                self._at_work += 1
-            try:
-                left.driver.leave(left.network, left.endpoint, None)
-                left.addresses.release(left.endpoint.addresses)
-            except Exception:  # its addresses stay taken: they may still be in use
-                log.exception("container %s could not leave %s", left.endpoint.container[:12], left.network.name)
-            with self._change:
-                self._at_work -= 1
-                self._change.notify_all()
 
 
 def _checked(own: Sequence[str], network: NetworkSpec) -> tuple[str, ...]:
