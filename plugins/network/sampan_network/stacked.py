@@ -28,7 +28,7 @@ from sampan.drivers.network import Joined
 from sampan.drivers.steps import step
 from sampan.drivers.types import Check, EndpointSpec, Host, NetworkSpec
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unsupported
-from sampan.linux import links, netns
+from sampan.linux import links, modules, netns
 from sampan.linux.netlink import Message, Netlink
 from sampan_network import inside, values
 
@@ -37,7 +37,9 @@ log = logging.getLogger(__name__)
 PARENT = "parent"
 _VLAN = re.compile(r"(?P<link>.+)\.(?P<ident>[0-9]{1,4})")
 _LARGEST_VLAN = 4094
-_SINKS = ("dummy", "ifb")  # the second is for kernels without the first
+# The second kind is for kernels without the first. Modules that the kernel loads by itself begin with making links that
+# nobody has asked for, and the host would keep them.
+_SINKS = {"dummy": "numdummies=0", "ifb": "numifbs=0"}
 _INSTANCE, _ID = 4, 8  # characters of each in a link's name
 
 
@@ -261,7 +263,8 @@ class Stacked(NetworkDriver):
 
 def make_sink(netlink: Netlink, name: str, group: int) -> None:
     """A link that leads nowhere, of the first kind that this kernel has."""
-    for kind in _SINKS:
+    for kind, no_others in _SINKS.items():
+        modules.load(kind, no_others)
         with contextlib.suppress(Unsupported):
             netlink.run(links.sink(name, kind=kind, group=group))
             return
