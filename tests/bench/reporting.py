@@ -20,7 +20,14 @@ class Goal:
     reached: Callable[[float], bool]
     ours_first: bool = False
     """The ratio is ours divided by theirs, not theirs divided by ours."""
+    paired: bool = False
+    """It is the median of the rounds' ratios, not the ratio of the medians: what falls on a whole round falls out."""
     sign = "/"
+
+    def of(self, ours: Times, theirs: Times) -> float:
+        if self.paired and len(ours) == len(theirs):
+            return statistics.median(map(self.ratio, ours, theirs))
+        return self.ratio(statistics.median(ours), statistics.median(theirs))
 
     def ratio(self, ours: float, theirs: float) -> float:
         return ours / theirs if self.ours_first else theirs / ours
@@ -55,7 +62,7 @@ def at_least(rival: str, factor: float) -> Goal:
 
 def more(rival: str, factor: float) -> Goal:
     """Of a throughput."""
-    return More(rival, f"≥ {factor:g}", lambda ratio: ratio >= factor, ours_first=True)
+    return More(rival, f"≥ {factor:g}", lambda ratio: ratio >= factor, ours_first=True, paired=True)
 
 
 def within(milliseconds: float) -> Goal:
@@ -63,11 +70,11 @@ def within(milliseconds: float) -> Goal:
 
 
 def at_most(rival: str, share: float) -> Goal:
-    return Goal(rival, f"≤ {share:g}", lambda ratio: ratio <= share, ours_first=True)
+    return Goal(rival, f"≤ {share:g}", lambda ratio: ratio <= share, ours_first=True, paired=True)
 
 
 def at_most_more(rival: str, milliseconds: float) -> Goal:
-    return Added(rival, f"≤ {milliseconds:g} ms", lambda added: added <= milliseconds, ours_first=True)
+    return Added(rival, f"≤ {milliseconds:g} ms", lambda added: added <= milliseconds, ours_first=True, paired=True)
 
 
 @dataclass
@@ -102,7 +109,7 @@ def _cells(row: Row, subjects: Iterable[str], unit: str) -> list[str]:
     cells = [row.name, *(_figure(middle.get(name), unit) for name in subjects)]
     if row.goal is None or row.goal.rival not in middle or OURS not in middle:
         return [*cells, "", ""]
-    ratio = row.goal.ratio(middle[OURS], middle[row.goal.rival])
+    ratio = row.goal.of(row.figures[OURS], row.figures[row.goal.rival])
     pair = (OURS, row.goal.rival) if row.goal.ours_first else (row.goal.rival, OURS)
     name = OURS if row.goal.rival == OURS else row.goal.sign.join(pair)
     mark = "reached" if row.goal.reached(ratio) else "NOT reached"

@@ -68,8 +68,12 @@ class Scratch:
     @cached_property
     def sampan(self) -> Engine:
         """Our engine as it comes, but for its places."""
+        return self.another("s")
+
+    def another(self, name: str) -> Engine:
+        """One more of ours, to be compared with the first."""
         self.tell("starting sampan")
-        engine = self._stack.enter_context(Engine(log_level="warning", exec_root=f"{self.run}/s"))
+        engine = self._stack.enter_context(Engine(log_level="warning", exec_root=f"{self.run}/{name}"))
         docker(engine.host, "import", str(self.archive), IMAGE)
         return engine
 
