@@ -86,7 +86,6 @@ class Engine:
         self.diagnosis = Diagnosis(parts)
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
-        self.networks.in_use = self.containers.on_network
         self.networks.save = parts.save
         self.monitors.open()
         undo.callback(self.monitors.close)

@@ -209,6 +209,16 @@ def test_links_on_the_default_network(sea: Engine) -> None:
     now = address(sea, "db", "bridge")
     assert now != where
     assert f"{now}\tbase {db[:12]} db" in etc(sea, "web", "hosts")
+    assert sea.docker("rm", "--link", "/web/base").out == "/web/base"
+    assert [line.partition("\t")[2] for line in etc(sea, "web", "hosts") if now in line] == [f"db {db[:12]}"]
+    assert sea.docker("inspect", "-f", "{{.HostConfig.Links}}", "web").out == "[/db:/web/db]"
+    for name, words in (
+        ("web/base", "No such container: web/base"),
+        ("nobody/db", "No such container: nobody/db"),
+        ("web", "Conflict, cannot remove the default link name of the container"),
+    ):
+        assert words in sea.docker("rm", "--link", name).stderr
+    assert inside(sea, "web", "env").code == 0
 
 
 @pytest.mark.parametrize(

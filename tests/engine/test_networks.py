@@ -195,6 +195,10 @@ def test_lists_and_prunes_by_filters(engine: Engine, clean: None) -> None:
     ]
     assert engine.docker("network", "prune", "-f").out.split("\n") == ["Deleted Networks:", "red"]
     assert listed("type=custom") == ["blue"]
+    engine.docker("stop", "-t", "0", "ada").ok()
+    assert listed("dangling=true") == ["blue"]
+    assert engine.docker("network", "prune", "-f").out.split("\n") == ["Deleted Networks:", "blue"]
+    assert "network blue not found" in engine.docker("start", "ada").stderr
 
 
 def test_a_container_in_anothers_network_goes_where_that_one_goes(engine: Engine, clean: None) -> None:
@@ -251,6 +255,7 @@ CREATIONS = [
     (["--scope", "swarm", "x"], "only local ones can be made"),
     (["--driver", "nonesuch", "x"], "nonesuch"),
     (["--driver", "host", "x"], 'only one instance of "host" network is allowed'),
+    (["--driver", "null", "x"], 'only one instance of "null" network is allowed'),
     (["--ipam-driver", "nonesuch", "x"], "IPAM driver 'nonesuch' is not known"),
     (["--opt", "com.docker.network.driver.mtu=large", "x"], "com.docker.network.driver.mtu"),
 ]

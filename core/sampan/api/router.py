@@ -42,13 +42,14 @@ class _Template(NamedTuple):
     parameter: str
     suffix: str
     route: Route
+    slashes: bool
 
     def match(self, path: str) -> str:
         """What stands in the parameter's place, or nothing."""
         if not path.startswith(self.prefix) or not path.endswith(self.suffix):
             return ""
         value = path[len(self.prefix) : len(path) - len(self.suffix)]
-        return value if self.parameter == "name" or "/" not in value else ""
+        return value if self.slashes or "/" not in value else ""
 
 
 class Routes:
@@ -72,10 +73,11 @@ class Routes:
     def put(self, path: str, *, streams: bool = False) -> Callable[[Handler], Handler]:
         return self._declare("PUT", path, False, streams)
 
-    def delete(self, path: str) -> Callable[[Handler], Handler]:
-        return self._declare("DELETE", path, False, False)
+    def delete(self, path: str, *, slashes: bool = False) -> Callable[[Handler], Handler]:
+        """``slashes``: even an ``{id}`` may contain them."""
+        return self._declare("DELETE", path, False, False, slashes=slashes)
 
-    def add(self, method: str, path: str, route: Route) -> None:
+    def add(self, method: str, path: str, route: Route, *, slashes: bool = False) -> None:
         if (method, path) in self.declared:
             raise ValueError(f"{method} {path} is declared twice")
         self.declared.add((method, path))
@@ -85,7 +87,7 @@ class Routes:
         prefix, _, rest = path.partition("{")
         parameter, _, suffix = rest.partition("}")
         found = self._templates.setdefault((method, prefix.split("/", 2)[1]), [])
-        found.append(_Template(prefix, parameter, suffix, route))
+        found.append(_Template(prefix, parameter, suffix, route, slashes or parameter == "name"))
         found.sort(key=lambda template: -len(template.suffix))  # /images/{name}/json before /images/{name}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
@@ -99,9 +101,11 @@ class Routes:
                 return template.route, {template.parameter: value}
         return None
 
-    def _declare(self, method: str, path: str, inline: bool, streams: bool) -> Callable[[Handler], Handler]:
+    def _declare(
+        self, method: str, path: str, inline: bool, streams: bool, *, slashes: bool = False
+    ) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
-            self.add(method, path, Route(handler, inline=inline, streams=streams))
+            self.add(method, path, Route(handler, inline=inline, streams=streams), slashes=slashes)
             return handler
 
         return declare

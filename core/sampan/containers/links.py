@@ -109,6 +109,33 @@ def moved(parts: Parts, record: Container) -> None:
                         hostfiles.move_links(parts.bundle(other.id), alias, _addresses(record))
 
 
+def remove(parts: Parts, name: str) -> None:
+    """Remove the link ``/WHOSE/ALIAS``, nothing else; in Docker's words, ``NotFound`` if there is none, ``Conflict`` if
+    the name is a container's own."""
+    whose, slash, alias = name.strip("/").rpartition("/")
+    if not slash and parts.registry.find(name):
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    missing = NotFound(f"No such container: {name}")
+    try:
+        entry = parts.registry.find(whose)
+    except NotFound:
+        raise missing from None
+    with entry.lock:
+        record, before = entry.record, entry.record.host_config["Links"] or []
+        rest = [text for text in before if text.partition(":")[2] != alias]
+        if NETWORK not in record.endpoints or rest == before:
+            raise missing
+        record.host_config["Links"] = rest
+        try:
+            parts.save(record)
+        except BaseException:
+            record.host_config["Links"] = before
+            raise
+        if record.state.status in ALIVE:
+            with suppress(OSError):  # it is just ending
+                hostfiles.drop_link(parts.bundle(record.id), alias)
+
+
 def _owner(parts: Parts, record: Container) -> Container:
     """The one whose network the container uses."""
     kind, _, ident = record.host_config["NetworkMode"].partition(":")

@@ -114,14 +114,6 @@ class Containers:
         self._endings.settle(image, _SETTLE)
         return [entry.record for entry in self._parts.registry if entry.record.image == image]
 
-    def on_network(self, network: str) -> builtins.list[Container]:
-        """The containers that are or want to be on a network."""
-        return [
-            entry.record
-            for entry in self._parts.registry
-            if any(endpoint.network == network for endpoint in entry.record.endpoints.values())
-        ]
-
     def volumes(self) -> dict[str, set[str]]:
         """The ids of the containers that refer to each volume."""
         users: dict[str, set[str]] = {}
@@ -266,6 +258,10 @@ class Containers:
             self._parts.registry.release(old)
             self._parts.networks.renamed(entry.record)
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
+
+    def unlink(self, name: str) -> None:
+        """Remove a link on the default network, by its name ``/WHOSE/ALIAS``."""
+        links.remove(self._parts, name)
 
     def update(self, reference: str, body: Mapping[str, Any]) -> builtins.list[str]:
         """Other limits, another restart policy: ``body`` is the Engine API's. Returns warnings."""

@@ -14,6 +14,9 @@ from sampan.networks.request import Request
 from sampan.plugins import Drivers
 from sampan.types import Network
 
+_ALIASES = {"null": "none"}
+"""Docker calls that driver by its first name."""
+
 
 class Maker:
     """Composes records; the kernel and the database are not touched."""
@@ -25,13 +28,13 @@ class Maker:
 
     def requested(self, request: Request) -> Network:
         """``Forbidden`` if a subnet is in use or only one network of the driver may be; ``Exhausted`` pools."""
-        name = request.driver or self._config.driver
+        name = _ALIASES.get(request.driver, request.driver) or self._config.driver
         try:
             features = self._drivers.network(name).features()
         except NotFound as error:
             raise NotFound(f'plugin "{name}" not found: {error.message}') from None  # what Docker's clients know
         if features.single:
-            raise Forbidden(f'only one instance of "{name}" network is allowed')
+            raise Forbidden(f'only one instance of "{request.driver or name}" network is allowed')
         if request.subnets and not features.addresses:
             raise Invalid(f"network driver {name!r} gives no addresses: {request.name} can have no subnet")
         subnets.check_free(request.subnets, self._records.subnets())

@@ -55,7 +55,6 @@ class Networks:
         self._planner = Planner(self.get, self._features)
         self._naming = Naming(config.network, self._records, self._features)
         self._connector = Connector(self._joiner, lambda container: self.save(container))
-        self.in_use: Callable[[str], list[Container]] = lambda _ident: []
         self.save: Callable[[Container], None] = lambda _container: None
 
     def open(self, running: Sequence[Container]) -> None:
@@ -119,7 +118,7 @@ class Networks:
                 what = f"network {spec.name} id {spec.id} has active endpoints ({named})"
                 raise Forbidden(f"error while removing network: {what}")
             try:
-                self._joiner.settle()
+                self._joiner.settle(network)
                 self._driver(network).remove_network(spec)
                 self._records.remove(spec.id)
             except BaseException:
@@ -127,17 +126,21 @@ class Networks:
                 raise
         self._event("destroy", network)
 
-    def prune(self) -> Sequence[str]:
-        """Remove every network that no container refers to; the names of those removed."""
+    def used(self, network: Network) -> bool:
+        """Is a running container on it? Those that do not run leave a network unused, as with Docker."""
+        return bool(self._records.members(network.spec.id))
+
+    def prune(self, wanted: Callable[[Network], bool] = lambda _network: True) -> Sequence[str]:
+        """Remove every network that is ``wanted`` and that no running container is on; the names of those removed."""
         removed = []
         for network in self.list():
             spec = network.spec
-            if spec.name in PREDEFINED or self._records.members(spec.id) or self.in_use(spec.id):
+            if spec.name in PREDEFINED or self.used(network) or not wanted(network):
                 continue
             try:
                 self.remove(spec.id)
                 removed.append(spec.name)
-            except (NotFound, Forbidden):  # somebody was quicker
+            except SampanError:  # somebody was quicker, or its driver has trouble: the others go all the same
                 continue
         return removed
 

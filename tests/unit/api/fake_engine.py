@@ -203,6 +203,9 @@ class Networks:
     def list(self) -> list[Network]:
         return [self.network]
 
+    def used(self, network: Network) -> bool:
+        return False
+
 
 class Execs:
     def __init__(self, containers: Containers) -> None:

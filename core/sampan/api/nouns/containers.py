@@ -13,7 +13,7 @@ from sampan.api.nouns.selection import ContainerFilter
 from sampan.api.views import containers as views
 from sampan.api.views.endpoints import FindNetwork, with_short_id
 from sampan.api.wire.answer import Reply, json
-from sampan.errors import Invalid, NotFound, SampanError
+from sampan.errors import NotFound, SampanError
 from sampan.types import Container, Network, Status
 
 if TYPE_CHECKING:
@@ -108,10 +108,11 @@ def rename(call: Call) -> None:
     call.engine.containers.rename(call.id, call.query.needed("name"))
 
 
-@routes.delete("/containers/{id}")
+@routes.delete("/containers/{id}", slashes=True)  # of a link, it is /web/db
 def remove(call: Call) -> None:
     if call.query.flag("link"):
-        raise Invalid("a link cannot be removed by itself: remove the container that has it")
+        call.engine.containers.unlink(call.id)
+        return
     force, volumes = call.query.flag("force"), call.query.flag("v")
     call.engine.containers.remove(call.id, force=force, volumes=volumes, by=call.client)
 

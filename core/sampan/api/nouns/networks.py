@@ -13,7 +13,7 @@ from sampan.api.query import Filters
 from sampan.api.times import nanoseconds
 from sampan.api.views import networks as views
 from sampan.api.wire.answer import Reply, json
-from sampan.errors import Invalid, SampanError
+from sampan.errors import Invalid
 from sampan.types import Network
 
 DEFAULT = ("bridge", "host", "none")
@@ -22,8 +22,8 @@ DEFAULT = ("bridge", "host", "none")
 @routes.get("/networks")
 def list_networks(call: Call) -> Any:
     filters = call.query.filters("dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until")
-    used = {e.network for c in call.engine.containers.list() for e in c.endpoints.values()} if filters else set()
-    return [views.network(n) for n in call.engine.networks.list() if _wanted(n, filters, used)]
+    networks = call.engine.networks
+    return [views.network(one) for one in networks.list() if _wanted(one, filters, networks.used)]
 
 
 @routes.get("/networks/{id}")
@@ -50,18 +50,9 @@ def remove(call: Call) -> None:
 def prune(call: Call) -> Any:
     filters = call.query.filters("label", "label!", "until")
     networks = call.engine.networks
-    used = {e.network for c in call.engine.containers.list() for e in c.endpoints.values()}
-    removed = []
-    for network in networks.list():
-        if network.spec.name in DEFAULT or network.spec.id in used or not _wanted(network, filters, used):
-            continue
-        try:
-            networks.remove(network.spec.id)
-            removed.append(network.spec.name)
-        except SampanError:  # it came into use meanwhile
-            continue
+    removed = networks.prune(lambda network: _wanted(network, filters, networks.used))
     call.engine.events.publish("network", "prune", "", {"reclaimed": "0"})
-    return {"NetworksDeleted": removed or None}
+    return {"NetworksDeleted": list(removed) or None}
 
 
 @routes.post("/networks/{id}/connect")
@@ -93,7 +84,7 @@ def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
     return dict(settings)
 
 
-def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:
+def _wanted(network: Network, filters: Filters, used: Callable[[Network], bool]) -> bool:
     spec = network.spec
     ours = spec.name in DEFAULT
     for kind in filters.get("type"):
@@ -110,7 +101,7 @@ def _wanted(network: Network, filters: Filters, used: set[str]) -> bool:
     if until is not None and nanoseconds(network.created) >= until:
         return False
     dangling = filters.flag("dangling")
-    if dangling is not None and dangling == (ours or spec.id in used):
+    if dangling is not None and dangling == (ours or used(network)):
         return False
     return filters.labels(network.labels) and all(
         any(test(wanted) for wanted in filters.get(name)) for name, test in tests.items() if name in filters

@@ -8,6 +8,11 @@ from typing import Any
 from sampan.api.times import or_never
 from sampan.types import Container, Network
 
+_OF_THE_DEFAULT = {
+    f"com.docker.network.bridge.{name}": "true" for name in ("default_bridge", "enable_icc", "enable_ip_masquerade")
+}
+"""What Docker tells of the network ``bridge``, and is true of ours."""
+
 
 def network(network: Network, containers: Iterable[Container] = ()) -> dict[str, Any]:
     """``Network``; in lists dockerd leaves the containers out."""
@@ -31,7 +36,7 @@ def network(network: Network, containers: Iterable[Container] = ()) -> dict[str,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": _containers(network, containers),
-        "Options": spec.options,
+        "Options": spec.options | (_OF_THE_DEFAULT if spec.default and spec.driver == "bridge" else {}),
         "Labels": network.labels,
     }
 

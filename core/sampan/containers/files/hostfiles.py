@@ -91,6 +91,14 @@ def move_links(bundle: Path, alias: str, addresses: Iterable[str]) -> None:
     _overwrite(bundle / "hosts", "".join(lines))
 
 
+def drop_link(bundle: Path, alias: str) -> None:
+    """The running container does not link to anybody as ``alias`` any more."""
+    lines = _edit(bundle / "hosts")
+    if lines is not None:
+        kept = [line for line in lines if alias not in line.partition("\t")[2].split()[:1]]
+        _overwrite(bundle / "hosts", "".join(kept))
+
+
 def places(bundle: Path) -> dict[str, Path]:
     """Where in the container each file goes."""
     return {RESOLV: bundle / "resolv.conf", HOSTNAME: bundle / "hostname", HOSTS: bundle / "hosts"}
