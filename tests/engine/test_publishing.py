@@ -245,6 +245,15 @@ def test_gateway_modes(engine: Engine, run: Run) -> None:
             assert ask(outside, "10.77.0.9", 80) == OUTSIDE
             assert ask(boat, OUTSIDE, 80) == "10.77.0.9"
             assert silent(outside, "10.77.0.9", 81)
-        engine.docker("rm", "-f", "boat").ok()
+            assert silent(outside, INSIDE, 8080)
+            run("ship", "--network", "open", "-p", "8080:80", "-p", "127.0.0.1:8081:80")  # the host's port is nobody's
+            assert engine.docker("ps", "--filter", "name=boat", "--format", "{{.Ports}}").out == "80/tcp"
+            ports = "{{json .NetworkSettings.Ports}}"
+            told = json.loads(engine.docker("inspect", "-f", ports, "boat").out)
+            assert told == {"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": ""}]}
+            engine.sampan("update", "--publish-add", "9090:81", "--publish-rm", "8080:80", "boat").ok()
+            assert ask(outside, "10.77.0.9", 81) == OUTSIDE
+            assert silent(outside, "10.77.0.9", 80)
+        engine.docker("rm", "-f", "boat", "ship").ok()
     finally:
         engine.docker("network", "rm", "-f", "open").ok()

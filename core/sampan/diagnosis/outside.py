@@ -14,12 +14,14 @@ from sampan.linux.netlink import Netlink
 
 
 def place(binding: PortBinding) -> str:
+    if not binding.host_port:
+        return f"port {binding.container_port} of its own address"
     host = f"[{binding.host_ip}]" if ":" in binding.host_ip else binding.host_ip
     return f"{host}:{binding.host_port}"
 
 
 def told(binding: PortBinding) -> str:
-    if not _everywhere(binding):
+    if not _everywhere(binding) or not binding.host_port:
         return place(binding)
     return f"port {binding.host_port} of every {'IPv6' if ':' in binding.host_ip else 'IPv4'} address of this host"
 
@@ -31,6 +33,11 @@ def is_loopback(binding: PortBinding) -> bool:
 def binding(binding: PortBinding) -> Finding:
     """Has the host the address still?"""
     about = "published"
+    if not binding.host_port:
+        said = (
+            f"its network is routed: {binding.container_port}/{binding.protocol} is open at the container's own address"
+        )
+        return fine(about, f"{said}, and others have to know the way there")
     if not _everywhere(binding) and binding.host_ip not in _own_addresses() and not is_loopback(binding):
         said = f"it is published on {place(binding)}, and this host has no address {binding.host_ip} any more"
         return wrong(about, said, f"give the host {binding.host_ip} again, or publish the port on another address")

@@ -139,7 +139,11 @@ class EndpointSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PortBinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One published port. ``host_ip`` is an address, ``0.0.0.0`` or ``::``; ``host_port`` is never 0."""
+    """One published port. ``host_ip`` is an address, ``0.0.0.0`` or ``::``.
+
+    ``host_port`` is 0 where the network's gateway mode (``com.docker.network.bridge.gateway_mode_ipv4``, ``…_ipv6``) is
+    ``routed``: the port is open at the container's own address, and the host has none for it.
+    """
 
     protocol: Literal["tcp", "udp", "sctp"]
     container_port: int

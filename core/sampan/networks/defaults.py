@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +20,7 @@ NAME = "bridge"
 BRIDGE_OPTION = "com.docker.network.bridge.name"
 BINDING_OPTION = "com.docker.network.bridge.host_binding_ipv4"
 BINDING_6_OPTION = "com.docker.network.bridge.host_binding_ipv6"
+_MODE_OPTION = "com.docker.network.bridge.gateway_mode_ipv"
 _SINGLE = ("host", "none")
 
 
@@ -57,7 +60,21 @@ def acceptable(spec: NetworkSpec, driver: NetworkDriver) -> NetworkSpec:
     return msgspec.structs.replace(spec, options={})
 
 
-def publish_addresses(config: NetworkConfig, network: Network) -> list[str]:
+class Publishing(NamedTuple):
+    """``addresses``: where a port is published that names none; ``routed``: the versions of IP for which ports are open
+    at the containers' own addresses, and no port of the host leads there."""
+
+    addresses: Sequence[str]
+    routed: Collection[int] = ()
+
+
+def publishing(config: NetworkConfig, network: Network) -> Publishing:
+    modes = {version: network.spec.options.get(f"{_MODE_OPTION}{version}") for version in (4, 6)}
+    routed = [version for version, mode in modes.items() if mode == "routed"]
+    return Publishing(_publish_addresses(config, network), routed)
+
+
+def _publish_addresses(config: NetworkConfig, network: Network) -> list[str]:
     """Where a port is published that names no address: on IPv6, too, if the network has it and all of IPv4 is meant."""
     options, versions = network.spec.options, {":" in subnet.subnet for subnet in network.spec.subnets}
     first = options.get(BINDING_OPTION) or str(config.publish_address)

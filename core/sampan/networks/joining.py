@@ -21,6 +21,7 @@ from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Exhausted, Internal
 from sampan.networks import interfaces
 from sampan.networks.addresses import mac_of
+from sampan.networks.defaults import Publishing
 from sampan.networks.leaving import Leaving
 from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
@@ -33,9 +34,9 @@ log = logging.getLogger(__name__)
 class Joiner:
     """Thread-safe."""
 
-    def __init__(self, ports: Ports, publish_addresses: Callable[[Network], Sequence[str]]) -> None:
+    def __init__(self, ports: Ports, publishing: Callable[[Network], Publishing]) -> None:
         self._ports = ports
-        self._publish_addresses = publish_addresses
+        self._publishing = publishing
         self._leaving = Leaving()
 
     def join(self, container: Container, places: Sequence[Place], sandbox: Path | None, wishes: Sequence[Wish]) -> None:
@@ -117,7 +118,7 @@ class Joiner:
 
     def reserve(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> Sequence[PortBinding]:
         """The host's ports for these wishes; nothing is published yet."""
-        bindings = self._ports.reserve(container.id, wishes, self._publish_addresses(place.network))
+        bindings = self._ports.reserve(container.id, wishes, *self._publishing(place.network))
         undo.push(self._ports.release, container.id, bindings)
         return bindings
 
@@ -136,7 +137,7 @@ class Joiner:
         self, undo: Undo, container: Container, place: Place, gone: Sequence[PortBinding], wishes: Sequence[Wish]
     ) -> Sequence[PortBinding]:
         """Other ports for one endpoint that is joined: take ``gone`` back, publish what is wished; what that is."""
-        given = self._ports.exchange(container.id, gone, wishes, self._publish_addresses(place.network))
+        given = self._ports.exchange(container.id, gone, wishes, *self._publishing(place.network))
         undo.push(self._ports.take, container.id, gone)
         undo.push(self._ports.release, container.id, given)
         self.revoke(undo, place, gone)

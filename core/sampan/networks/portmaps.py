@@ -75,12 +75,11 @@ def _picked(wishes: Iterable[Wish], gone: Wish, given: Iterable[PortBinding]) ->
 
 def _could_be(binding: PortBinding, wish: Wish) -> bool:
     """May the wish have been given this?"""
-    same = (binding.protocol, binding.container_port) == (wish.protocol, wish.port)
-    return (
-        same
-        and wish.host_ip in ("", binding.host_ip)
-        and (not wish.first or wish.first <= binding.host_port <= wish.last)
-    )
+    if (binding.protocol, binding.container_port) != (wish.protocol, wish.port):
+        return False
+    if not binding.host_port:  # on a network that is routed, what is wished of the host is passed over
+        return True
+    return wish.host_ip in ("", binding.host_ip) and (not wish.first or wish.first <= binding.host_port <= wish.last)
 
 
 def _vagueness(wish: Wish) -> tuple[bool, int, bool]:

@@ -10,7 +10,7 @@ import ipaddress
 import logging
 import re
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sampan.drivers.types import PortBinding
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 PROTOCOLS = ("tcp", "udp", "sctp")
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
+_EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 _EPHEMERAL = (32768, 60999)  # ip(7), ip_local_port_range
 
 
@@ -59,6 +60,7 @@ def pinned(wishes: Iterable[Wish], bindings: Iterable[PortBinding]) -> list[Wish
             same = (one.protocol, one.container_port) == (wish.protocol, wish.port)
             if (
                 same
+                and one.host_port
                 and wish.host_ip in ("", one.host_ip)
                 and (not wish.first or wish.first <= one.host_port <= wish.last)
             ):
@@ -79,15 +81,23 @@ class Ports:
         self._holds: dict[tuple[str, int, str], Hold] = {}
         self._cursor = 0
 
-    def reserve(self, owner: str, wishes: Iterable[Wish], default: Sequence[str]) -> list[PortBinding]:
-        """All of the wishes, or none; ``default`` are the addresses for those that name none.
+    def reserve(
+        self, owner: str, wishes: Iterable[Wish], default: Sequence[str], routed: Collection[int] = ()
+    ) -> list[PortBinding]:
+        """All of the wishes, or none; ``default`` are the addresses for those that name none. For versions of IP that
+        are ``routed``, the host's port that somebody wishes is nobody's, and 0 is given instead, as with Docker.
 
         ``Conflict`` in Docker's words if a port belongs to another container or a process of the host listens on it.
         """
-        return self.exchange(owner, (), wishes, default)
+        return self.exchange(owner, (), wishes, default, routed)
 
     def exchange(
-        self, owner: str, gone: Sequence[PortBinding], wishes: Iterable[Wish], default: Sequence[str]
+        self,
+        owner: str,
+        gone: Sequence[PortBinding],
+        wishes: Iterable[Wish],
+        default: Sequence[str],
+        routed: Collection[int] = (),
     ) -> list[PortBinding]:
         """The same, and ``gone`` of the same owner goes: its ports may be had again by the wishes, but by nobody else
         before. All of it, or none."""
@@ -96,7 +106,10 @@ class Ports:
             self._give_back(owner, gone)
             try:
                 for wish in sorted(wishes, key=lambda wish: not wish.first):
-                    given += self._grant(owner, wish, [wish.host_ip] if wish.host_ip else list(default))
+                    places = [wish.host_ip] if wish.host_ip else default
+                    bound = [address for address in places if _version(address) not in routed]
+                    given += _opened(wish, {_version(address) for address in places} & set(routed))
+                    given += self._grant(owner, wish, bound) if bound else []
             except Exception:
                 self._give_back(owner, given)
                 self._take(owner, gone)
@@ -165,6 +178,8 @@ class Ports:
 
     def _take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         for one in bindings:
+            if not one.host_port:
+                continue
             self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
             try:
                 self._keep(one.protocol, one.host_port, [(one.host_ip, hold(one.protocol, one.host_ip, one.host_port))])
@@ -179,6 +194,18 @@ class Ports:
                 self._holds.pop((one.protocol, one.host_port, one.host_ip), Hold()).close()
             if not holders:
                 self._taken.pop((one.protocol, one.host_port), None)
+
+
+def _opened(wish: Wish, versions: Iterable[int]) -> list[PortBinding]:
+    protocol: Any = wish.protocol
+    return [
+        PortBinding(protocol=protocol, container_port=wish.port, host_ip=_EVERYWHERE[version], host_port=0)
+        for version in sorted(versions)
+    ]
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4
 
 
 def _key(key: str) -> tuple[str, range]:

@@ -50,7 +50,7 @@ class Networks:
         self._records = Records(state)
         self._maker = Maker(config.network, drivers, self._records)
         self._ports = Ports()
-        self._joiner = Joiner(self._ports, lambda network: defaults.publish_addresses(self._config.network, network))
+        self._joiner = Joiner(self._ports, lambda network: defaults.publishing(self._config.network, network))
         self._sandboxes = Sandboxes(config.exec_root / "netns", config.exec_root / "userns", ids)
         self._planner = Planner(self.get, self._features)
         self._naming = Naming(config.network, self._records, self._features)

@@ -287,6 +287,8 @@ def _bridge_mac(network: NetworkSpec) -> str:
 
 
 def _place(port: PortBinding) -> str:
+    if not port.host_port:
+        return str(port.container_port)
     return f"[{port.host_ip}]:{port.host_port}" if ":" in port.host_ip else f"{port.host_ip}:{port.host_port}"
 
 

@@ -37,7 +37,8 @@ class Firewall:
     def add(self, elements: Iterable[Element]) -> None:
         """All of them, or none; those that are there already stay. ``Conflict`` if a key has another value."""
         with self._lock:
-            fresh = [one for one in elements if self._wanted.get((one.set, one.key)) != one.value]
+            named = dict.fromkeys(elements)  # two ports may be one to a network that is routed
+            fresh = [one for one in named if self._wanted.get((one.set, one.key)) != one.value]
             for one in fresh:
                 if (one.set, one.key) in self._wanted:
                     raise Conflict(f"{one.key} is already in use in {one.set} of the firewall table {self.table}")
@@ -52,7 +53,8 @@ class Firewall:
     def remove(self, elements: Iterable[Element]) -> None:
         """Those that are there with just these values; nothing is said of others."""
         with self._lock:
-            gone = [one for one in elements if self._wanted.get((one.set, one.key)) == one.value]
+            named = dict.fromkeys(elements)
+            gone = [one for one in named if self._wanted.get((one.set, one.key)) == one.value]
             for one in gone:
                 del self._wanted[one.set, one.key]
             self._apply(gone, there=False)

@@ -18,7 +18,7 @@ def forget(ports: Sequence[PortBinding]) -> None:
 
     Where that cannot be, they find it in minutes.
     """
-    numbers = {port.host_port for port in ports if port.protocol == "udp"}
+    numbers = {port.host_port for port in ports if port.protocol == "udp" and port.host_port}
     if numbers:
         threading.Thread(target=_forget_udp, args=[numbers], name="forgetting", daemon=True).start()
 

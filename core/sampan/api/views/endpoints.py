@@ -80,7 +80,7 @@ def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
         ports = dict.fromkeys(_exposed(container))
     for endpoint in container.endpoints.values():
         for port in endpoint.ports:
-            binding = {"HostIp": port.host_ip, "HostPort": str(port.host_port)}
+            binding = {"HostIp": port.host_ip, "HostPort": str(port.host_port or "")}
             key = f"{port.container_port}/{port.protocol}"
             ports[key] = [*(ports.get(key) or []), binding]
     return ports
@@ -92,9 +92,10 @@ def port_list(container: Container) -> list[dict[str, Any]]:
     for key, bindings in port_map(container).items():
         number, _, protocol = key.partition("/")
         private = {"PrivatePort": int(number), "Type": protocol}
-        if not bindings:
+        public = [one for one in bindings or () if one["HostPort"]]
+        if not public:
             result.append(private)
-        result += [{"IP": b["HostIp"], **private, "PublicPort": int(b["HostPort"])} for b in bindings or ()]
+        result += [{"IP": one["HostIp"], **private, "PublicPort": int(one["HostPort"])} for one in public]
     return result
 
 
