@@ -12,7 +12,7 @@ from sampan.types import Image
 
 
 def of(image: Image) -> Platform:
-    return msgspec.convert(image.config, PlatformOf).normal
+    return platforms.of(image.config)
 
 
 def check(image: Image, text: str, name: str) -> None:
@@ -22,10 +22,7 @@ def check(image: Image, text: str, name: str) -> None:
         return
     found, wanted = of(image), _read(text)
     if found not in platforms.runnable(wanted):
-        raise NotFound(
-            f"image with reference {name} was found but its platform ({found}) does not match the specified "
-            f"platform ({wanted})"
-        )
+        raise NotFound(platforms.mismatch(name, found, wanted))
 
 
 def check_ours(text: str) -> None:

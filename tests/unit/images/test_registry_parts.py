@@ -74,6 +74,17 @@ def test_the_best_of_several(wanted: str, offered: str, chosen: str | None) -> N
     assert (str(platforms.parse(found)) if found else None) == chosen
 
 
+@pytest.mark.parametrize("text", ["bogus", "a1"])
+def test_what_is_no_system_and_no_architecture(text: str) -> None:
+    with pytest.raises(Invalid, match="unknown operating system or architecture"):
+        platforms.parse(text)
+
+
+def test_what_an_image_is_for() -> None:
+    assert str(platforms.of({"os": "linux", "architecture": "arm", "variant": "v6"})) == "linux/arm/v6"
+    assert platforms.of({}) == platforms.parse("")
+
+
 def test_this_machine_is_meant_if_nothing_is_said() -> None:
     assert platforms.parse("").os == "linux"
     assert isinstance(platforms.parse(""), Platform)
@@ -256,7 +267,8 @@ def test_errors_of_pulls_are_dockers() -> None:
     unknown = of_pull(fault(404, "MANIFEST_UNKNOWN"), name)
     assert isinstance(unknown, NotFound)
     assert unknown.message == "manifest for host.example/a:1 not found: manifest unknown: why"
-    for each in (fault(401, "UNAUTHORIZED"), fault(403, "DENIED"), fault(404, "NAME_UNKNOWN")):
+    assert of_pull(fault(404, "NAME_UNKNOWN"), name).message.startswith("repository host.example/a:1 not found: name")
+    for each in (fault(401, "UNAUTHORIZED"), fault(403, "DENIED")):
         denied = of_pull(each, name)
         assert isinstance(denied, NotFound)
         start = "pull access denied for host.example/a, repository does not exist or may require 'docker login': "

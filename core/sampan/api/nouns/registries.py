@@ -65,6 +65,9 @@ def search(call: Call) -> Any:
     limit = call.query.number("limit") or SEARCHED
     if not 1 <= limit <= 100:
         raise Invalid(f"limit {limit} is outside the range of [1, 100]")
+    for each in filters.get("stars"):
+        if not each.isdecimal():
+            raise Invalid(f"invalid filter 'stars={each}': a number is expected")
     domain, term = references.split_domain(call.query.needed("term"))
     found = call.engine.images.registries.search(domain, term, limit, _who(call))
     return [msgspec.to_builtins(each) for each in found if _wanted(each, filters)]
@@ -79,10 +82,7 @@ def _wanted(found: Any, filters: Filters) -> bool:
     for name, value in (("is-automated", found.is_automated), ("is-official", found.is_official)):
         if filters.flag(name) not in (None, value):
             return False
-    stars = filters.get("stars")
-    if any(not each.isdecimal() for each in stars):
-        raise Invalid(f"invalid filter 'stars={stars[0]}': a number is expected")
-    return all(found.star_count >= int(each) for each in stars)
+    return all(found.star_count >= int(each) for each in filters.get("stars"))
 
 
 def _named(image: str, tag: str) -> tuple[Reference, bool]:

@@ -105,6 +105,11 @@ def make(client: Client, args: Args, attach: tuple[bool, bool, bool]) -> str:
     return str(made["Id"])
 
 
+def _is_of_image(message: str) -> bool:
+    """Is it not here, or is what is here for another platform?"""
+    return "No such image" in message or "does not match the specified platform" in message
+
+
 def _create(client: Client, args: Args, body: dict[str, Any]) -> dict[str, Any]:
     from sampan.cli.image.pull import pull
 
@@ -114,7 +119,7 @@ def _create(client: Client, args: Args, body: dict[str, Any]) -> dict[str, Any]:
     try:
         return dict(client.post("/containers/create", query, body))
     except Refused as refused:
-        if refused.status != 404 or "No such image" not in refused.message or args.pull != "missing":
+        if refused.status != 404 or not _is_of_image(refused.message) or args.pull != "missing":
             raise
     pull(client, body["Image"], quiet=args.quiet, platform=args.platform)
     return dict(client.post("/containers/create", query, body))

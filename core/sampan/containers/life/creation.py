@@ -35,7 +35,7 @@ def create(
     if shallow:
         mounts.make_shallow(asked.mounts)
     image = parts.images.get(asked.config.Image)
-    checks.check_platform(platform, image)
+    checks.check_platform(platform, image, asked.config.Image)
     origin = beginning.origin(parts, asked.config.Labels or {})  # what an image is labelled with is another matter
     config.merge(asked, image.config.get("config") or {})
     with Undo() as undo, parts.images.holding(image):

@@ -7,7 +7,6 @@ silently left out.
 from __future__ import annotations
 
 import ipaddress
-import platform as host_platform
 import re
 from contextlib import suppress
 
@@ -19,11 +18,11 @@ from sampan.containers.life import restart
 from sampan.containers.requests import security
 from sampan.containers.requests.request import Config, HostConfig
 from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.images.registry import platforms
 from sampan.types import Image
 
 HOST_NAME_MAX = 64  # gethostname(2)
 _HOST_NAME = re.compile(r"[^\s\x00-\x1f\x7f/:#]+")  # odd names are in use; only what would break /etc/hosts is refused
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 GATEWAY = "host-gateway"
 
 
@@ -158,25 +157,14 @@ def _refuse(host: HostConfig) -> None:
         raise Invalid(f"unknown storage option: {min(unknown)}, only size is known")
 
 
-def check_platform(text: str, image: Image) -> None:
-    """``linux``, ``linux/amd64``, ``amd64`` or nothing. ``NotFound`` if the image, as it is here, is for another."""
+def check_platform(text: str, image: Image, name: str) -> None:
+    """``linux``, ``linux/amd64``, ``amd64`` or nothing. ``NotFound`` if the image, which the user calls ``name``, is
+    for another, ``Invalid`` for what is none."""
     if not text:
         return
-    system, _, rest = text.lower().partition("/")
-    if not rest and system != "linux":
-        system, rest = "linux", system
-    own = image.config.get("os") or "linux", image.config.get("architecture") or _architecture("")
-    if (system, _architecture(rest.partition("/")[0])) != own:
-        raise NotFound(
-            f"image with reference {image.id} was found but its platform ({'/'.join(own)}) does not match the "
-            f"specified platform ({text})"
-        )
-
-
-def _architecture(name: str) -> str:
-    """As images name it; nothing is this machine's."""
-    name = name or host_platform.machine()
-    return _ARCHITECTURES.get(name, name)
+    found, wanted = platforms.of(image.config), platforms.parse(text)
+    if found not in platforms.runnable(wanted):
+        raise NotFound(platforms.mismatch(name, found, wanted))
 
 
 def size(text: str) -> int:

@@ -75,7 +75,9 @@ def of_pull(error: SampanError, name: Reference) -> SampanError:
         return error
     if "MANIFEST_UNKNOWN" in error.codes or (error.absent and not error.codes):
         return NotFound(f"manifest for {name.familiar()} not found: {error.message}")
-    if error.denied or "NAME_UNKNOWN" in error.codes:
+    if "NAME_UNKNOWN" in error.codes:
+        return NotFound(f"repository {name.familiar()} not found: {error.message}")
+    if error.denied:
         return NotFound(
             f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker login': "
             f"{error.message}"

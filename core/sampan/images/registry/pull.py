@@ -51,11 +51,12 @@ class Pull:
         self._asked_for = platform
         self._board = board
 
-    async def run(self, name: Reference) -> Image:
-        """Pull what a tag or digest names. Until all of it is here and checked, nothing can be seen of it."""
+    async def run(self, name: Reference) -> bool:
+        """Pull what a tag or digest names; is it new here? Until all of it is here and checked, nothing can be seen of
+        it."""
         document = await self._source.manifest(name.digest or name.tag)
         said = name.digest or name.tag
-        self._board.say(f"Pulling from {name.familiar_name if name.domain != 'docker.io' else name.path}", said)
+        self._board.say(f"Pulling from {name.path}", said)
         found, manifest = await self._for_platform(document)
         async with held(self._store.leases.lease()) as lease:
             lease.hold(blobs=[found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)])
@@ -67,18 +68,13 @@ class Pull:
         self._warn(image, name)
         await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
         self._board.say(f"Digest: {document.digest}")
-        what = "Downloaded newer image for" if new else "Image is up to date for"
-        self._board.say(f"Status: {what} {name.familiar()}")
-        return image
+        return new
 
     def _warn(self, image: Image, name: Reference) -> None:
         """What is not of several for several platforms may be for another one than was asked for."""
-        found = platforms.normal(*(str(image.config.get(key) or "") for key in ("os", "architecture", "variant")))
+        found = platforms.of(image.config)
         if self._asked_for and found not in platforms.runnable(self._platform):
-            self._board.say(
-                f"WARNING: image with reference {name.familiar()} was found but its platform ({found}) does not match "
-                f"the specified platform ({self._platform})"
-            )
+            self._board.say("WARNING: " + platforms.mismatch(name.familiar(), found, self._platform))
 
     async def _for_platform(self, document: Document) -> tuple[Document, Manifest]:
         content = document.read()

@@ -47,10 +47,10 @@ class Registries:
         self._uploads = Uploads(source.unfinished, config.uploads, config.piece, config.patience)
         self._downloads = Downloads(store.content, store.partials, config.downloads, config.patience)
 
-    def pull(self, wish: Wish, tell: Tell = silent, leaving: Leaving = stays) -> list[Image]:
+    def pull(self, wish: Wish, tell: Tell = silent, leaving: Leaving = stays) -> None:
         """``NotFound`` in Docker's words if the registry does not have it, or does not give it to us."""
         board = Board()
-        return self._loop.attend(self._pull(wish, board), board, tell, leaving)
+        self._loop.attend(self._pull(wish, board), board, tell, leaving)
 
     def push(
         self,
@@ -111,7 +111,7 @@ class Registries:
 
         return self._loop.attend(asking(), Board(), silent)
 
-    async def _pull(self, wish: Wish, board: Board) -> list[Image]:
+    async def _pull(self, wish: Wish, board: Board) -> None:
         places = endpoints.find(wish.name.domain, self._config, mirrors=True)
         for endpoint in places[:-1]:
             try:
@@ -123,16 +123,18 @@ class Registries:
                     raise
         return await self._pull_from(places[-1], wish, board)
 
-    async def _pull_from(self, endpoint: Endpoint, wish: Wish, board: Board) -> list[Image]:
+    async def _pull_from(self, endpoint: Endpoint, wish: Wish, board: Board) -> None:
         async with self._repository(endpoint, wish.name, wish.credentials) as source:
             pull = Pull(self._store, self._downloads, source, wish.platform, board)
             try:
                 tags = await source.tags() if wish.every else [wish.name.tag]
                 if not tags:
                     raise NotFound(f"{wish.name.familiar_name} has no tags")
-                return [await pull.run(replace(wish.name, tag=tag)) for tag in tags]
+                new = [await pull.run(replace(wish.name, tag=tag)) for tag in tags]
             except SampanError as error:
                 raise of_pull(error, wish.name) from error
+        what = "Downloaded newer image for" if any(new) else "Image is up to date for"
+        board.say(f"Status: {what} {wish.name.familiar()}")
 
     @asynccontextmanager
     async def _reached(
