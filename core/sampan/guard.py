@@ -70,6 +70,7 @@ class Guarded:
         self._lock = threading.Lock()
         self._late: dict[Call[Any], tuple[str, float]] = {}
         self._open: set[Call[Any]] = set()
+        self._closed = False
         for name, member in vars(contract).items():
             if callable(member) and name[0] != "_" and name not in _UNBOUNDED and not isinstance(member, type):
                 call = functools.partial(self._call, name)
@@ -94,8 +95,12 @@ class Guarded:
         """The engine ends: nobody waits for a call any more, but for moments."""
         with self._lock:
             self._patience = min(self._patience, _MOMENTS)
-            for call in self._open:
-                call.give_up()
+            self._closed = True
+            calls = list(self._open)
+        until = time.monotonic() + self._patience
+        for call in calls:
+            call.over.wait(max(0.0, until - time.monotonic()))
+            call.give_up()
 
     def _hanging(self) -> list[tuple[str, float]]:
         with self._lock:
@@ -117,6 +122,8 @@ class Guarded:
         except TimeoutError:
             with self._lock:
                 self._late[call] = name, since
+            if self._closed:  # it may be slow, and no more than that
+                raise Unavailable(f"{self._who}: {name}() is not waited for, for the engine ends") from None
             took = f"within {min(patience, time.monotonic() - since):.3g} seconds"
             log.error("%s hangs: %s() did not come back %s", self._who, name, took)
             raise Unavailable(f"{self._who} hangs: {name}() did not come back {took}") from None

@@ -92,8 +92,7 @@ class Drivers:
         drivers = {}
         for name, (slot, found) in self._all_usable(family).items():
             if isinstance(found, SampanError):
-                level = logging.WARNING if slot.broken else logging.INFO
-                log.log(level, "passed over: %s", found.message)
+                slot.passed_over(found)
             else:
                 drivers[name] = found
         return drivers
@@ -217,6 +216,7 @@ class _Slot:
         self._asked: Call[Any] | None = None  # the last check
         self._check = Check(False)
         self._features: Any = None
+        self._told = ""
         self._lock = threading.Lock()
 
     def driver(self) -> Driver:
@@ -235,6 +235,12 @@ class _Slot:
     def close(self) -> None:
         if isinstance(self._driver, Guarded):
             self._driver.close()
+
+    def passed_over(self, why: SampanError) -> None:
+        """Say so in the log, once: all are asked for several times while the engine comes up."""
+        if why.message != self._told:
+            log.log(logging.WARNING if self.broken else logging.INFO, "passed over: %s", why.message)
+            self._told = why.message
 
     def usable(self) -> Driver:
         """The driver, if it says that this host will do. Asked again until it does: the host may be put right."""

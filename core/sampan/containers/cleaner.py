@@ -12,6 +12,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+from sampan.errors import SampanError
+
 log = logging.getLogger(__name__)
 
 WORKERS = 4  # so that one monitor whose client is slow does not hold up the others
@@ -52,8 +54,17 @@ class Cleaner:
             number, job = jobs.get()
             try:
                 job()
-            except Exception:
-                log.exception("cleaning up failed")
+            except Exception as error:
+                _tell(error)
             with self._changed:
                 self._open.discard(number)
                 self._changed.notify_all()
+
+
+def _tell(error: Exception) -> None:
+    """What is a sentence is told as one; where nobody expected it, one wants to know how it came to it."""
+    failures = error.exceptions if isinstance(error, ExceptionGroup) else (error,)
+    if all(isinstance(each, SampanError) for each in failures):
+        log.error("cleaning up failed: %s", "; ".join(map(str, failures)))
+    else:
+        log.error("cleaning up failed", exc_info=error)

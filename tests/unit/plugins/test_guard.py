@@ -140,6 +140,23 @@ def test_the_end_of_the_engine_waits_for_nobody(gate: threading.Event) -> None:
     assert isinstance(failures[0], Unavailable)
 
 
+def test_what_is_nearly_done_is_done_when_the_engine_ends(gate: threading.Event) -> None:
+    done: list[str] = []
+
+    def slow(container: str) -> None:
+        gate.wait()
+        done.append(container)
+
+    driver, _ = guarded(60.0, remove=slow)
+    thread = threading.Thread(target=driver.remove, args=["a"])
+    thread.start()
+    eventually(lambda: bool(driver._open))
+    threading.Timer(0.05, gate.set).start()
+    driver.close()
+    assert done == ["a"]
+    thread.join(10)
+
+
 class Raft2(Exception):
     def __str__(self) -> str:
         raise RuntimeError
