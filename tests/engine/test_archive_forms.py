@@ -64,6 +64,9 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "zeros": (bytes(10240), "neither manifest.json"),
     "a root file system": (LOWER, "for import"),
     "half of one": (FORMS["docker 28"][: len(FORMS["docker 28"]) // 2], "truncated"),
+    "a bit flipped": (FORMS["docker 28"].replace(b"upper", b"uppes"), "is damaged"),
+    "another layer than was meant": (tar_of(old_docker(LOWER, config=config_of(UPPER))), "does not match its image"),
+    "fewer layers than were meant": (tar_of(old_docker(LOWER, config=CONFIG)), "2 diff ids for 1 layers"),
     "half of a packed one": (FORMS["gzip around gzip layers"][:300], "truncated"),
 }
 

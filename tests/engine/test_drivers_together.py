@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import tarfile
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness import Engine, Result
+from sampan.testing.runtime import rootfs
 
 pytestmark = [pytest.mark.root, pytest.mark.usefixtures("docker_cli")]
 
@@ -125,6 +127,28 @@ def test_each_container_has_the_storage_that_it_asks_for(
     engine.docker("rm", "-f", name).ok()
     assert engine.docker("run", "--rm", f"{name}:1", "cat", "/file").out == "kept", "on the default storage again"
     engine.docker("rmi", f"{name}:1").ok()
+
+
+def test_a_daemon_of_another_storage(new_engine: Callable[..., Engine], tmp_path: Path) -> None:
+    """The other way round: vfs for all, and overlayfs for who asks. What one wrote, the other stands on."""
+    engine = new_engine(storage={"driver": "vfs"})
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add(rootfs.make(tmp_path / "root"), ".")
+    engine.docker("import", tmp_path / "root.tar", "small:1").ok()
+    on = ["--label", "sampan.storage-driver=overlayfs"]
+    made = engine.docker("create", *on, "small:1", "sh", "-c", "echo kept >/file; rm -r /tmp").out
+    engine.sampan("start", "-a", made).ok()
+    plain = engine.docker("create", "small:1", "true").out
+    assert engine.docker("inspect", "-f", "{{.Driver}}", made, plain).out.split() == ["overlayfs", "vfs"]
+    engine.docker("commit", made, "kept:1").ok()
+    engine.kill()
+    engine.start()
+    for words in ([], ["--storage-driver", "overlayfs"], ["--storage-driver", "vfs"]):
+        assert engine.sampan("run", "--rm", *words, "kept:1", "sh", "-c", "cat /file; ls -d /tmp").stdout == "kept\n"
+    engine.docker("rm", made, plain).ok()
+    engine.docker("rmi", "kept:1", "small:1").ok()
+    layers = list((engine.data / "storage").glob("*/layers/*"))
+    assert not layers, "neither keeps a layer"
 
 
 def test_a_storage_that_does_not_exist_is_refused_with_those_that_do(

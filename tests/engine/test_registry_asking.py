@@ -101,6 +101,10 @@ def test_a_helper_for_one_registry(engine: Engine, registry: Wild) -> None:
         for client in (["docker"], SAMPAN):
             engine.run("env", path, *client, "push", "-q", guarded.name("a:1")).ok()
     assert set(asked.read_text().splitlines()) == {f"get {guarded.address}"}
+    config.write_text(json.dumps({"credsStore": "nowhere"}))
+    engine.docker("pull", "-q", registry.name("a:1")).ok()
+    done = engine.sampan("pull", "-q", registry.name("a:1")).ok()
+    assert done.stderr.startswith('WARNING: error getting credentials: "docker-credential-nowhere"')
     config.unlink()
 
 

@@ -99,6 +99,29 @@ def test_one_more_such_container(engine: Engine, boat: str) -> None:
     run("rm", "-f", twin, third).ok()
 
 
+@pytest.mark.parametrize("storage", ["overlayfs", "vfs"])
+def test_limits_stay(engine: Engine, shell: str, drivers: list[str], nothing_left: None, storage: str) -> None:
+    """A container with a quota has it after going back, and so has another one that begins there."""
+    run: Run = engine.sampan
+    name, fill = f"boat-{uuid.uuid4().hex[:8]}", "cat /f; dd if=/dev/zero of=/big bs=1M count=90 2>&1"
+    limit = ["--storage-opt", "size=64M", "--storage-driver", storage]
+    run("run", "-d", "--name", name, *limit, shell, "sh", "-c", "test -e /f || echo one >/f; exec sleep 1000").ok()
+    engine.wait_until(lambda: run("exec", name, "test", "-s", "/f").code == 0, "the file is there")
+    run("snapshot", "create", name).ok()
+    run("exec", name, "sh", "-c", "echo two >/f").ok()
+    assert run("snapshot", "diff", name, "snapshot-1").out == "C /f"
+    run("kill", name).ok()
+    run("snapshot", "restore", name, "snapshot-1").ok()
+    run("start", name).ok()
+    run("snapshot", "run", "--name", f"{name}-twin", name, "snapshot-1").ok()
+    for each in (name, f"{name}-twin"):
+        told = run("exec", each, "sh", "-c", fill)
+        assert told.stdout.startswith("one\n")
+        assert "No space left on device" in told.stdout
+    run("rm", "-f", f"{name}-twin", name).ok()
+    engine.wait_until(lambda: not list((engine.root / "data").rglob("disk")), "their disks go")
+
+
 def test_what_a_restored_container_becomes(engine: Engine, boat: str) -> None:
     """It stands on its image's layers as before: commit and export know nothing of snapshots."""
     run: Run = engine.sampan

@@ -9,6 +9,7 @@ import os
 
 from sampan.cli import wire
 from sampan.cli.failures import Failure
+from sampan.cli.output import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +35,13 @@ def called(server: str) -> str:
 
 
 def header(registry: str) -> dict[str, str]:
-    """``X-Registry-Auth`` with what is known, for one request."""
-    found = find(registry)
+    """``X-Registry-Auth`` with what is known, for one request. What a helper fails to tell is not known: docker goes on
+    without it, too, and many a configuration names a helper that is not there."""
+    try:
+        found = find(registry)
+    except Failure as failure:
+        tell(f"WARNING: {failure.message}")
+        return {}
     return {"X-Registry-Auth": _base64(wire.dumps(found).encode(), url=True)} if found else {}
 
 

@@ -9,6 +9,7 @@ import io
 import lzma
 import os
 import signal
+import socket
 import tarfile
 import threading
 import time
@@ -19,6 +20,7 @@ import pytest
 import zstandard
 
 from sampan.errors import Exhausted, Invalid, Unavailable
+from sampan.images.confined import workers as confined_workers
 from sampan.images.confined.limits import Limits
 from sampan.images.confined.workers import Workers
 from sampan.images.content import digest_of
@@ -102,6 +104,23 @@ def test_bombs_are_refused_with_the_setting_that_would_let_them_in(tmp_path: Pat
         with pytest.raises(Invalid, match=r"more than 1048576 bytes, the limit that images\.layer_size sets"):
             workers.inflate(blob, out.fileno())
         assert os.fstat(out.fileno()).st_size <= 2 << 20
+
+
+def test_what_grows_too_much_is_refused_whatever_the_size_may_be(workers: Workers) -> None:
+    """``images.compression_ratio``, which is asked from 1 GiB on."""
+    packer = zstandard.ZstdCompressor(level=1).compressobj()
+    bomb = b"".join([*(packer.compress(bytes(16 << 20)) for _ in range(66)), packer.flush()])
+    refused = pytest.raises(Invalid, match=r"it is a bomb: .* 200 times its size, .* images\.compression_ratio sets")
+    with given(bomb) as blob, Path("/dev/null").open("wb") as out, refused:
+        workers.inflate(blob, out.fileno(), kept=False)
+
+
+@pytest.mark.parametrize(
+    ("packed", "unpacked", "fits"), [(1, 1 << 30, True), (6 << 20, 5 << 28, False), (7 << 20, 5 << 28, True)]
+)
+def test_what_grows_too_much(packed: int, unpacked: int, fits: bool) -> None:
+    with contextlib.nullcontext() if fits else pytest.raises(Invalid):
+        Limits().check_ratio(packed, unpacked)
 
 
 def test_what_would_fill_the_disk_is_refused_before() -> None:
@@ -198,6 +217,23 @@ def test_it_is_given_up_when_it_stands_still_and_killed(tmp_path: Path) -> None:
     assert not Path(f"/proc/{stuck.child}").exists()
     workers.close()
     assert not Path(f"/proc/{stuck.mother}").exists()
+
+
+def test_signs_of_life_do_not_count_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a process that somebody has taken over."""
+    monkeypatch.setattr(confined_workers, "_LONGEST_JOB", 0.05)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def live() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                theirs.send(b"a")
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    with theirs, ours, pytest.raises(Unavailable, match="took longer than"):
+        Workers()._follow(ours, lambda path: None)
+    thread.join(10)
 
 
 def test_it_is_confined(workers: Workers, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
@@ -26,6 +27,7 @@ _START = "import sys; sys.path[:0] = {path!r}; from sampan.images.confined impor
 _ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 _LONGEST = 1 << 16  # bytes of a message
 _BEGINS = 30.0  # seconds until a job has begun
+_LONGEST_JOB = 24 * 3600.0  # seconds; the signs of life of a process that was taken over are worth nothing
 
 
 class Unpacked(NamedTuple):
@@ -140,7 +142,10 @@ class Workers:
 
     def _follow(self, job: socket.socket, opaque: Callable[[bytes], None]) -> dict[str, Any]:
         job.settimeout(self._patience)
+        end = time.monotonic() + _LONGEST_JOB
         while True:
+            if time.monotonic() > end:
+                raise Unavailable(f"unpacking took longer than {_LONGEST_JOB / 3600:g} hours, so it was given up")
             try:
                 message = job.recv(_LONGEST)
             except TimeoutError:
