@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
+import lzma
 import stat
 import tarfile
 import uuid
@@ -118,6 +120,22 @@ def test_through_pipes(engine: Engine, cli: Cli, boat: str) -> None:
     assert (found["x/y"].uid, found["x/y"].gid) == (12, 34)
     assert found["x/pipe"].isfifo()
     assert "hi" in cli("cp", f"{boat}:/d/f", "-").stdout
+
+
+def test_compressed_archives_are_opened_elsewhere(engine: Engine, cli: Cli, boat: str) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        member = tarfile.TarInfo("packed")
+        member.size = 3
+        tar.addfile(member, io.BytesIO(b"xyz"))
+    for data in (gzip.compress(archive.getvalue()), lzma.compress(archive.getvalue())):
+        cli("cp", "-", f"{boat}:/d", stdin=data).ok()
+        assert inside(engine, boat, "/d/packed") == "xyz"
+        cut = cli("cp", "-", f"{boat}:/d", stdin=data[:-20])
+        assert (cut.code, cut.stderr.count("\n")) == (1, 1)
+        assert "truncated" in cut.stderr
+    assert engine.daemon is not None
+    assert "isal" not in Path(f"/proc/{engine.daemon.pid}/maps").read_text(), "the daemon has not even loaded it"
 
 
 def test_refusals(cli: Cli, boat: str, tmp_path: Path) -> None:

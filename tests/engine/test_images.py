@@ -133,8 +133,8 @@ def test_everything_about_one(engine: Engine, made: str) -> None:
     assert (told["Os"], told["RepoTags"], told["RepoDigests"]) == ("linux", [made], [])
     assert told["Config"]["Labels"] == {"crew": "seven"}
     steps = engine.api("GET", f"/images/{made}/history")[1]
-    assert [step["Id"] for step in steps] == [told["Id"], "<missing>"]
-    assert [step["Tags"] for step in steps] == [[made], None]
+    assert [step["Id"] for step in steps] == [told["Id"], base["Id"]]
+    assert [step["Tags"] for step in steps] == [[made], ["shell:latest"]]
 
 
 @pytest.mark.parametrize("path", ["/images/{}/json", "/images/{}/history", "/images/{}/get"])

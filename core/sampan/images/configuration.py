@@ -50,8 +50,10 @@ def seconds(timestamp: str) -> int:
         return 0
 
 
-def history(config: dict[str, Any], layers: list[Layer], ident: str, tags: list[str]) -> list[dict[str, Any]]:
-    """Docker's ``HistoryResponseItem`` for every step, the newest first; sizes are those of the unpacked layers."""
+def history(config: dict[str, Any], layers: list[Layer], made: list[tuple[str, list[str]]]) -> list[dict[str, Any]]:
+    """Docker's ``HistoryResponseItem`` for every step, the newest first; sizes are those of the unpacked layers.
+
+    ``made``: id and tags of the image, of the one that it was made of by its last step, and so on."""
     remaining = iter(layers)
     rows = []
     for step in _steps(config, layers):
@@ -67,8 +69,8 @@ def history(config: dict[str, Any], layers: list[Layer], ident: str, tags: list[
             }
         )
     rows.reverse()
-    if rows:
-        rows[0].update(Id=ident, Tags=tags or None)
+    for row, (ident, tags) in zip(rows, made, strict=False):
+        row.update(Id=ident, Tags=tags or None)
     return rows
 
 

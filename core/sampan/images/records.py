@@ -56,6 +56,14 @@ class Records:
         with self._lock:
             return self._images.get(ident)
 
+    def ancestry(self, image: Image) -> list[Image]:
+        """The image, the one that it was made of, and so on, as far as they are here."""
+        line = [image]
+        with self._lock:
+            while (below := self._images.get(line[-1].parent)) and not below.removed and below not in line:
+                line.append(below)
+        return line
+
     def get(self, reference: str) -> Image:
         """By name, tag, digest, id or the unique beginning of an id. ``NotFound`` in Docker's words."""
         digits = references.identifier(reference)

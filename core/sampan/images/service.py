@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,6 +16,7 @@ from sampan.images import changes as instructions
 from sampan.images import committing, configuration, describing, from_host, manifests, references, removal
 from sampan.images import save as saving
 from sampan.images.archive import Archive
+from sampan.images.compression import NONE, looked_at
 from sampan.images.confined.limits import Limits
 from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest
@@ -136,9 +137,12 @@ class Images:
         return self._records.visible()
 
     def history(self, reference: str) -> Rows:
-        """Docker's ``HistoryResponseItem`` for each step that made the image, the newest first."""
+        """Docker's ``HistoryResponseItem`` for each step that made the image, the newest first. Steps have the ids and
+        names of the images that they are here as."""
         image = self.get(reference)
-        return configuration.history(image.config, image.layers, image.id, familiar_names(image.references))
+        line = self._records.ancestry(image)
+        made = [(each.id, familiar_names(each.references)) for each in line]
+        return configuration.history(image.config, image.layers, made)
 
     def described(self, image: Image) -> describing.Described | None:
         """Its manifest and the size of its content; None if its blobs are not kept."""
@@ -151,6 +155,20 @@ class Images:
         was not yet; None for an image without layers. ``Unavailable`` if a blob is missing."""
         with self.holding(image):
             return self._layers.ensure(storage, image.layers)
+
+    @contextmanager
+    def plain(self, stream: BinaryIO) -> Iterator[BinaryIO]:
+        """What is in a stream from outside, compressed or not: a confined process takes the compression off.
+
+        Reading raises ``Invalid`` where that is damaged, or more comes of it than the limits allow."""
+        compression, whole = looked_at(stream)
+        if compression == NONE:
+            yield whole
+            return
+        with self._content.ingest() as packed:
+            packed.copy(whole)
+            with packed.reader() as source, self._workers.inflating(source.fileno()) as inside:
+                yield inside
 
     def holding(self, image: Image) -> AbstractContextManager[None]:
         """Nothing of the image goes away inside the block: make a container from it there, its record included.

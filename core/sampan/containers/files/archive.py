@@ -28,7 +28,6 @@ from sampan.containers.registry import Entry
 from sampan.drivers.types import Change
 from sampan.errors import Exhausted, Forbidden, Invalid, NotFound, SampanError, Unavailable
 from sampan.images import pack
-from sampan.images.compression import decompressed
 from sampan.images.layer_tree import Around
 from sampan.images.unpack_into import unpack_into
 from sampan.linux import paths
@@ -113,8 +112,8 @@ class Archives:
                 if as_user and (user := entry.record.config["User"]):
                     found = users.find(view.root, user)
                     owner = (found.uid, found.gid)
-                files, ids = decompressed(stream)[1], self._parts.ids
-                unpack_into(files, directory, around, keep_kinds=keep_kinds, owner=owner, ids=ids)
+                with self._parts.images.plain(stream) as files:
+                    unpack_into(files, directory, around, keep_kinds=keep_kinds, owner=owner, ids=self._parts.ids)
             finally:
                 os.close(directory)
         self._parts.announce(entry.record, "extract-to-dir")
