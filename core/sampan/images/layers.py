@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 from sampan.drivers.storage import StorageDriver
 from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
+from sampan.images.compression import HEAD, recognise
+from sampan.images.compression import NONE as PLAIN
 from sampan.images.confined.growing import Growth
 from sampan.images.confined.workers import Unpacked, Workers
 from sampan.images.content import ContentStore, hex_of
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from sampan.plugins import Drivers
 
 log = logging.getLogger(__name__)
+
+LARGE = 4 << 20  # bytes of a blob for which two processes are worth while
 
 
 def chain_ids(diff_ids: Sequence[str]) -> list[str]:
@@ -171,8 +175,15 @@ class Layers:
         hashed: bool = False,
     ) -> Unpacked:
         self._give(directory)
-        whiteouts = driver.features().whiteouts
-        return self._workers.unpack(blob.fileno(), directory, whiteouts, hashed=hashed, ids=self._ids, growth=growth)
+        return self._workers.unpack(
+            blob.fileno(),
+            directory,
+            driver.features().whiteouts,
+            hashed=hashed,
+            ids=self._ids,
+            growth=growth,
+            helped=_is_worth_help(blob.fileno(), growth is not None),
+        )
 
     def _give(self, directory: Path) -> None:
         """A new layer's own directory is root's, of this host; the container's root shall have it, unless the driver
@@ -187,6 +198,13 @@ class Layers:
             return self._content.reader(layer.digest)
         except NotFound:
             raise Unavailable(f"the blob {layer.digest} of layer {layer.diff_id} is missing: load it again") from None
+
+
+def _is_worth_help(blob: int, growing: bool) -> bool:
+    """Two processes can share the work only if nothing must be decompressed first."""
+    head = os.pread(blob, HEAD, 0)
+    large = growing or os.fstat(blob).st_size >= LARGE
+    return large and len(head) == HEAD and recognise(head) == PLAIN and len(os.sched_getaffinity(0)) > 1
 
 
 def _of_layer(layer: Layer, error: SampanError) -> SampanError:

@@ -83,6 +83,7 @@ class TarReader:
         self._data = b""
         self._view = memoryview(b"")
         self._at = 0
+        self._passed = 0  # bytes of the stream before the piece at hand
         self._left = 0  # bytes of the entry's data that nobody took
         self._padding = 0
         self._last: bytes | None = None  # the entry that errors speak of
@@ -142,6 +143,11 @@ class TarReader:
             self._at += len(part)
             count -= len(part)
             yield part
+
+    @property
+    def offset(self) -> int:
+        """Where in the stream the data is that comes next."""
+        return self._passed + self._at
 
     @property
     def begun(self) -> bool:
@@ -311,6 +317,7 @@ class TarReader:
             raise self._truncated()
 
     def _more(self) -> bool:
+        self._passed += len(self._data)
         self._data = self._read(CHUNK)
         self._view = memoryview(self._data)
         self._at = 0

@@ -24,6 +24,8 @@ from sampan.errors import Conflict, Exhausted, Forbidden, Invalid, SampanError, 
 from sampan.images import ownership
 from sampan.images import tar_reader as tar
 from sampan.images.confined.limits import Limits
+from sampan.images.filling import LARGEST as LARGEST_HANDED
+from sampan.images.filling import FillError, Hand, Piece
 from sampan.images.layer_tree import LayerTree, Place, set_opaque
 from sampan.images.tar_fields import LARGEST, shown
 from sampan.images.tar_reader import Entry, TarReader
@@ -72,11 +74,13 @@ def unpack_at(
     limits: Limits = UNLIMITED,
     ids: IdMap = SAME,
     opaque: Callable[[int], None] = set_opaque,
+    hand: Hand | None = None,
 ) -> int:
-    """The same for the descriptor of a directory; ``opaque``: how one is marked that hides what is below it."""
+    """The same for the descriptor of a directory; ``opaque``: how one is marked that hides what is below it; ``hand``:
+    who helps, if the stream is a blob from its first byte on."""
     owner = ids.root if ids else None
     with LayerTree(root, tracking=whiteouts == "in-place", owner=owner, opaque=opaque) as tree:
-        return Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"), ids).run(limits)
+        return Unpacker(TarReader(stream), tree, Whiteouts(tree, overlay=whiteouts == "overlay"), ids, hand).run(limits)
 
 
 class Unpacker:
@@ -84,8 +88,11 @@ class Unpacker:
 
     marks = True
 
-    def __init__(self, reader: TarReader, tree: LayerTree, whiteouts: Whiteouts, ids: IdMap = SAME) -> None:
+    def __init__(
+        self, reader: TarReader, tree: LayerTree, whiteouts: Whiteouts, ids: IdMap = SAME, hand: Hand | None = None
+    ) -> None:
         self._reader = reader
+        self._hand = hand
         self._tree = tree
         self._whiteouts = whiteouts
         self._ids = ids
@@ -113,10 +120,20 @@ class Unpacker:
             try:
                 self._apply(entry)
             except OSError as error:
-                raise _explained(entry, error) from error
+                raise _explained(entry.name, error) from error
+            except FillError as failure:
+                raise _explained(failure.name, failure.error) from failure
         self._finish_directories()
         self._reader.drain()
+        self._finish_files()
         return total
+
+    def _finish_files(self) -> None:
+        try:
+            if self._hand:
+                self._hand.finish()
+        except FillError as failure:
+            raise _explained(failure.name, failure.error) from failure
 
     def _apply(self, entry: Entry) -> None:
         path = normal(entry.name)
@@ -176,11 +193,10 @@ class Unpacker:
         except FileExistsError:
             self._tree.clear(place, name)
             fd = os.open(name, _NEW_FILE, mode & 0o777, dir_fd=place.fd)
+        hand = self._hand if self._hand and self._hand.is_free() and _is_plain(entry) else None
         try:
-            if entry.segments is not None:
-                self._fill_sparse(fd, entry)
-            elif entry.size:
-                self._reader.write_to(fd, entry.size)
+            if hand is None:
+                self._fill(fd, entry)
             if place.setgid or (entry.uid, entry.gid) != self._owner:
                 os.fchown(fd, entry.uid, entry.gid)
             if mode & self._masked:
@@ -188,9 +204,20 @@ class Unpacker:
             if entry.xattrs:
                 self._xattrs(entry, b"/proc/self/fd/%d" % fd, follow=True)
             time = bounded(entry.mtime)
-            os.utime(fd, ns=(time, time))
+            if hand is None:
+                os.utime(fd, ns=(time, time))
+            else:
+                taken, fd = fd, -1
+                hand.take(taken, Piece(self._reader.offset, entry.size, time, entry.name))
         finally:
-            os.close(fd)
+            if fd >= 0:
+                os.close(fd)
+
+    def _fill(self, fd: int, entry: Entry) -> None:
+        if entry.segments is not None:
+            self._fill_sparse(fd, entry)
+        elif entry.size:
+            self._reader.write_to(fd, entry.size)
 
     def _fill_sparse(self, fd: int, entry: Entry) -> None:
         for offset, length in entry.segments or ():
@@ -306,6 +333,11 @@ class Unpacker:
                     os.utime(name, ns=(bounded(time),) * 2, dir_fd=place.fd)
 
 
+def _is_plain(entry: Entry) -> bool:
+    """Can it be filled when all else is done? Writing takes set-uid bits and capabilities away."""
+    return 0 < entry.size <= LARGEST_HANDED and entry.segments is None and not entry.xattrs and entry.mode < 0o1000
+
+
 def _change_mode(directory: int, name: bytes, mode: int) -> None:
     """chmod(2) that follows no link: somebody may put one there at this moment."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -360,9 +392,9 @@ _OCCUPIED = frozenset((errno.EBUSY, errno.EEXIST, errno.ENOTEMPTY, errno.EISDIR)
 _FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EMLINK))
 
 
-def _explained(entry: Entry, error: OSError) -> SampanError:
+def _explained(entry: bytes, error: OSError) -> SampanError:
     reason = (error.strerror or str(error)).lower()
-    name = shown(entry.name)
+    name = shown(entry)
     if error.errno == errno.EROFS:
         return Forbidden(f"the archive's entry {name} cannot be made: it would lie on a read-only mount")
     if error.errno in _OCCUPIED:

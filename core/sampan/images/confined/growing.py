@@ -71,7 +71,8 @@ class Growing(io.RawIOBase):
         self._poll.register(counter, select.POLLIN)
         self._there = 0
         self._at = 0
-        self._ended = False
+        self.ended = False
+        """All of it is there."""
 
     def readable(self) -> bool:
         return True
@@ -85,7 +86,7 @@ class Growing(io.RawIOBase):
 
     def read(self, size: int = -1) -> bytes:
         self._look(0)
-        while self._at >= self._there and not self._ended:
+        while self._at >= self._there and not self.ended:
             self._look(_BEAT)
         there = self._there - self._at
         data = os.read(self._fd, there if size < 0 else min(size, there))
@@ -98,7 +99,7 @@ class Growing(io.RawIOBase):
         return len(data)
 
     def _look(self, patience: int) -> None:
-        if self._ended:
+        if self.ended:
             return
         if not self._poll.poll(patience):
             if patience:
@@ -108,5 +109,5 @@ class Growing(io.RawIOBase):
         if count & _GIVEN_UP:
             raise Unavailable("it was given up before it was complete")
         if count & _END:
-            self._ended = True
+            self.ended = True
         self._there += count & (_END - 1)

@@ -16,7 +16,9 @@ from sampan.images.compression import NONE, Digesting, decompressed
 from sampan.images.confined.confinement import MEMORY
 from sampan.images.confined.growing import Growing
 from sampan.images.confined.limits import Limits, Watched
+from sampan.images.filling import Filler, Hand, serve
 from sampan.images.unpack import unpack_at
+from sampan.linux import messages
 from sampan.linux.idmaps import IdMap, Range
 from sampan.linux.paths import inside
 
@@ -58,27 +60,41 @@ def _fail(answer: Any, kind: str, message: str) -> None:
 
 
 def _unpack(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
-    """``fds``: the blob, the root of the layer, and how the blob grows if it does. The digest is that of the
-    uncompressed stream, all of it."""
-    blob, root, *growth = fds
+    """``fds``: the blob, the root of the layer, how the blob grows if it does, and where a helper is if there is one.
+    The digest is that of the uncompressed stream, all of it."""
+    blob, root, *more = fds
+    link = messages.connect(more.pop()) if order["helped"] else None
     limits = Limits(*order["limits"])
-    watched, _, digesting = _opened(blob, root, limits, answer, growth, hashed=order["hashed"])
+    plain = _plain(blob, more, answer)
+    watched, compression, digesting = _opened(blob, plain, root, limits, answer, hashed=order["hashed"])
+    helped = link is not None and compression == NONE
+    hand = Hand(link, Filler(blob), lambda: getattr(plain, "ended", True)) if helped else None
     ids = IdMap(*(tuple(Range(*each) for each in side) for side in order["ids"]))
 
     def opaque(fd: int) -> None:
         answer.send(b"o" + inside(root, fd))
 
-    size = unpack_at(cast(BinaryIO, watched), root, order["whiteouts"], limits=limits, ids=ids, opaque=opaque)
+    stream = cast(BinaryIO, watched)
+    size = unpack_at(stream, root, order["whiteouts"], limits=limits, ids=ids, opaque=opaque, hand=hand)
     while watched.read(CHUNK):
         pass
     return {"size": size, "digest": digesting.digest if digesting else ""}
+
+
+def _help(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
+    """``fds``: the blob, and where the process that unpacks it asks for help."""
+    blob, link = fds
+    serve(messages.connect(link), Filler(blob))
+    return {}
 
 
 def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
     """``fds``: something compressed, and where to write what is in it."""
     source, out = fds
     limits = Limits(*order["limits"])
-    watched, compression, digesting = _opened(source, out if order["kept"] else None, limits, answer, [], hashed=True)
+    watched, compression, digesting = _opened(
+        source, _plain(source, [], answer), out if order["kept"] else None, limits, answer, hashed=True
+    )
     try:
         while data := watched.read(CHUNK):
             view = memoryview(data)
@@ -89,22 +105,26 @@ def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, An
     return {"size": watched.size, "digest": digesting.digest if digesting else "", "compression": compression}
 
 
-def _opened(
-    source: int, disk: int | None, limits: Limits, answer: Any, growth: list[int], *, hashed: bool
-) -> tuple[Watched, str, Digesting | None]:
-    """``hashed``: also if it is not compressed."""
+def _plain(source: int, growth: list[int], answer: Any) -> BinaryIO:
+    """It as it is. ``growth``: how it grows, if it does."""
+    if growth:
+        return cast(BinaryIO, Growing(source, growth[0], lambda: answer.send(b"a")))
+    return open(source, "rb", buffering=0, closefd=False)
 
-    def alive() -> None:
-        answer.send(b"a")
+
+def _opened(
+    source: int, plain: BinaryIO, disk: int | None, limits: Limits, answer: Any, *, hashed: bool
+) -> tuple[Watched, str, Digesting | None]:
+    """What is in it, within limits. ``hashed``: also if it is not compressed."""
 
     def packed() -> int:
         return os.lseek(source, 0, os.SEEK_CUR)
 
-    plain = Growing(source, growth[0], alive) if growth else open(source, "rb", buffering=0, closefd=False)  # noqa: SIM115
-    compression, stream = decompressed(cast(BinaryIO, plain))
+    compression, stream = decompressed(plain)
     digesting = Digesting(stream) if hashed or compression != NONE else None
     asked = None if compression == NONE else packed
-    return Watched(cast(BinaryIO, digesting or stream), limits, asked, disk, alive), compression, digesting
+    watched = Watched(cast(BinaryIO, digesting or stream), limits, asked, disk, lambda: answer.send(b"a"))
+    return watched, compression, digesting
 
 
-_JOBS = {"unpack": _unpack, "inflate": _inflate}
+_JOBS = {"unpack": _unpack, "help": _help, "inflate": _inflate}

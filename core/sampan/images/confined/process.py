@@ -92,6 +92,7 @@ class _Mother:
                 os.close(pidfd)
                 other.close()
             self._control.close()
+            gc.disable()  # nothing here makes circles, and it is over soon
             os.dup2(0, 2)  # the daemon's log is not for them
             confinement.give_up_more(order["largest"])
             jobs.work(order, fds, answer)

@@ -73,24 +73,40 @@ class Workers:
         hashed: bool = True,
         ids: IdMap = SAME,
         growth: Growth | None = None,
+        helped: bool = False,
     ) -> Unpacked:
         """Fill a layer's directory from a blob, compressed or not, from where it is read next.
 
         ``hashed``: what is not compressed is hashed as well, for nobody else did. ``growth``: somebody still writes the
-        blob, and tells so there.
+        blob, and tells so there. ``helped``: by a second process, which is of use if the blob is large, not compressed
+        and read from its first byte on.
         ``Invalid`` names what is hostile or damaged, or says which limit was passed; ``Exhausted`` if there is no
         room; ``Unavailable`` if the process died or stood still. What was unpacked so far stays.
         """
-        with _jail(directory) as root:
+        with _jail(directory) as root, self._helper(blob, wanted=helped) as helper:
             order = {
                 "job": "unpack",
+                "helped": helped,
                 "whiteouts": whiteouts,
                 "hashed": hashed,
                 "ids": [[tuple(each) for each in side] for side in (ids.uids, ids.gids)],
             }
-            fds = [blob, root, *([growth.fileno()] if growth else ())]
+            fds = [blob, root, *([growth.fileno()] if growth else ()), *helper]
             done = self._run(order, fds, lambda path: _make_opaque(root, path))
         return Unpacked(done["size"], done["digest"])
+
+    @contextlib.contextmanager
+    def _helper(self, blob: int, *, wanted: bool) -> Iterator[list[int]]:
+        """Where one is reached; it lives no longer than the block."""
+        if not wanted:
+            yield []
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            with theirs:
+                job = self._begin({"job": "help"}, [blob, theirs.fileno()])
+            with contextlib.closing(job):
+                yield [ours.fileno()]
 
     def inflate(self, source: int, out: int, *, kept: bool = True) -> Inflated:
         """Write what is in something compressed to ``out``. ``kept``: that is a file on a disk which must not fill up.
