@@ -464,6 +464,10 @@ def test_the_daemon_is_killed_in_the_middle_of_a_pull(engine: Engine, registry: 
     client = engine.popen("docker", "pull", registry.name("a:1"), stdout=-3, stderr=-3)
     engine.wait_until(lambda: registry.served[second["digest"]] > 1_200_000, "some of it has come")
     engine.wait_until(lambda: registry.served[first["digest"]] == first["size"], "all of the first has come")
+    engine.wait_until(lambda: list((engine.data / "content" / "unpacked").iterdir()), "it is unpacked")
+    [chain] = [path.name for path in (engine.data / "content" / "unpacked").iterdir()]
+    [layer_of] = (engine.data / "storage").glob(f"*/layers/{chain}")
+    made = layer_of.stat().st_ino
     engine.kill()
     client.wait()
     engine.start()
@@ -472,6 +476,8 @@ def test_the_daemon_is_killed_in_the_middle_of_a_pull(engine: Engine, registry: 
     works(engine, registry)
     assert registry.served[first["digest"]] == 0
     assert registry.served[second["digest"]] <= second["size"] - (1 << 20), "it went on where it was"
+    assert layer_of.stat().st_ino == made, "the first layer was not unpacked once more"
+    assert list((engine.data / "content" / "unpacked").iterdir()) == []
     left = {path.name for path in (engine.data / "content" / "partial").iterdir()}
     assert not left & {blob["digest"].removeprefix("sha256:") for blob in (first, second)}
 

@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -62,6 +62,10 @@ class Layers:
         """Sizes that were measured when these layers were first unpacked."""
         for chain, layer in zip(chain_ids([layer.diff_id for layer in layers]), layers, strict=True):
             self._sizes[chain] = layer.size
+
+    def remember(self, sizes: Mapping[str, int]) -> None:
+        """The same by chain id."""
+        self._sizes |= sizes
 
     def size(self, chain: str) -> int:
         """Unpacked bytes of one layer, without those below."""

@@ -29,6 +29,7 @@ from sampan.images.registry import platforms
 from sampan.images.registry.partials import Partials
 from sampan.images.registry.platforms import Platform
 from sampan.images.registry.unfinished import Unfinished
+from sampan.images.registry.unpacked import Unpacked
 from sampan.images.registry.wishes import Remote
 from sampan.images.tar_writer import Sink
 from sampan.linux.idmaps import SAME, IdMap
@@ -83,6 +84,7 @@ class Images:
         self._intake = Intake(self._content, self._layers, self._records, self._workers)
         self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
         self._partials = Partials(self._content)
+        self._unpacked = Unpacked(self._content.root / "unpacked")
         self._unfinished = Unfinished(self._content.root / "uploads")
         self._config = config
         self._events = events
@@ -94,6 +96,7 @@ class Images:
         self._records.open()
         for image in self._records.every():
             self._layers.know(image.layers)
+        self._layers.remember(self._unpacked.open())
         self._leases.sweep()
         self._partials.open()
         self._unfinished.open()
@@ -110,7 +113,14 @@ class Images:
         from sampan.images.registry.service import Registries
 
         store = Store(
-            self._content, self._partials, self._layers, self._leases, self._intake, self._records, self._pulled
+            self._content,
+            self._partials,
+            self._layers,
+            self._leases,
+            self._intake,
+            self._records,
+            self._unpacked,
+            self._pulled,
         )
         source = Source(self._content, self._unfinished, self._leases, self._records, self._pushed)
         return Registries(self._config.registries, store, source)
@@ -184,9 +194,9 @@ class Images:
                 self._removal.collect(image)
 
     def layers_in_use(self) -> set[str]:
-        """Chain ids of all layers of all images, those of images removed under a container too: what ``restore``
-        of every storage driver must keep."""
-        return self._records.used().chains
+        """Chain ids of all layers of all images, those of images removed under a container too, and those of pulls that
+        a crash has broken off: what ``restore`` of every storage driver must keep."""
+        return self._records.used().chains.union(self._unpacked.chains())
 
     # ── coming in ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -298,7 +308,12 @@ class Images:
 
     def sweep(self) -> int:
         """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
-        return self._partials.sweep()
+        chains = self._unpacked.chains()
+        freed = {chain: self._layers.size(chain) for chain in chains}
+        with self._leases.lease() as lease:
+            lease.hold(chains=chains)
+        self._unpacked.forget(lease.removed)
+        return self._partials.sweep() + sum(freed[chain] for chain in lease.removed)
 
     def verify(self, names: Sequence[str] = ()) -> Rows:
         """Read every blob of these images (none: of all) and compare: a row for each image, with what is wrong."""

@@ -24,6 +24,7 @@ from sampan.images.registry.partials import Partials
 from sampan.images.registry.progress import Board, Line
 from sampan.images.registry.repository import Repository
 from sampan.images.registry.together import Together
+from sampan.images.registry.unpacked import Unpacked
 from sampan.types import Image, Layer
 
 
@@ -36,6 +37,7 @@ class Store(NamedTuple):
     leases: Leases
     intake: Intake
     records: Records
+    unpacked: Unpacked
     admit: Callable[[Image, Reference, str], bool]
     """Make an image known under a name and the digest of what was pulled; was there anything new about it?"""
 
@@ -66,6 +68,7 @@ class Pull:
                 image = replace(image, manifest=found.digest)
             new = await in_thread(self._store.admit, image, name, document.digest)
         self._warn(image, name)
+        await in_thread(self._store.unpacked.forget, chains_of(image))
         await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
         self._board.say(f"Digest: {document.digest}")
         return new
@@ -105,8 +108,12 @@ class Pull:
         diff_ids = config["rootfs"].get("diff_ids") or []
         lease.hold(chains=chain_ids(diff_ids))
         layers = [Layer(diff_id=diff, digest=blob.digest) for diff, blob in zip(diff_ids, manifest.layers, strict=True)]
-        async with held(self._store.layers.drafts()) as drafts:
-            await self._layers(manifest, layers, drafts)
+        try:
+            async with held(self._store.layers.drafts()) as drafts:
+                await self._layers(manifest, layers, drafts)
+        except BaseException:
+            await in_thread(self._store.unpacked.forget, chain_ids(diff_ids))  # the lease takes them away
+            raise
         if layers:
             await in_thread(self._store.partials.settle, list({layer.digest for layer in layers}))
         return await in_thread(self._store.intake.pulled, data, layers, lease)
@@ -115,6 +122,7 @@ class Pull:
         """Download all, and have each unpacked as soon as it and those below it are here, or meanwhile."""
         lines = {layer.digest: Line(self._board, layer.short) for layer in manifest.layers}
         blobs = {layer.digest: layer for layer in manifest.layers}
+        chains = chain_ids([layer.diff_id for layer in layers])
         missing = await in_thread(self._store.layers.missing, layers)
         async with Together() as together:
             fetching = {
@@ -123,7 +131,7 @@ class Pull:
                 )
                 for digest, blob in blobs.items()
             }
-            for count, layer in enumerate(layers, 1):
+            for count, (layer, chain) in enumerate(zip(layers, chains, strict=True), 1):
                 new = await together.result(fetching[layer.digest])
                 line = lines[layer.digest]
                 size = blobs[layer.digest].size
@@ -140,5 +148,6 @@ class Pull:
                     drafts=drafts,
                     progress=unpacking,
                 )
+                await in_thread(self._store.unpacked.put, chain, self._store.layers.size(chain))
                 if new:
                     line.say("Pull complete")
