@@ -13,7 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # make test-vm ARGS="tests/engine -k limits"     VM="--layout hybrid"
 ARGS ?=
 VM ?=
-JOBS ?= 2
+# Tests wait, too, for processes and for time to pass: one more than there are processors keeps all of these busy.
+JOBS ?= $(shell echo $$(($$(nproc) + 1)))
 RUNTIMES ?= native crun runc lxc
 
 .PHONY: help setup demo test test-runtimes faults database debian test-vm check bench docs format clean

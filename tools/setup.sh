@@ -91,6 +91,7 @@ tests() {
     need containernetworking-plugins test -x /usr/lib/cni/portmap
     need iptables command -v iptables
     need btrfs-progs command -v mkfs.btrfs
+    need xfsprogs command -v mkfs.xfs
     need docker-registry command -v docker-registry
     need apache2-utils command -v htpasswd
     need openssl command -v openssl

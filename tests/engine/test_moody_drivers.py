@@ -17,7 +17,7 @@ from harness import Engine, Result
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(170)]
 
-PATIENCE = 1.2
+PATIENCE = 2.0  # seconds that whatever does not hang always stays below, on a busy machine, too
 
 MOOD = """
 import sys, time
@@ -178,7 +178,7 @@ def test_a_start_that_hangs_is_given_up_and_undone(
 ) -> None:
     with engine.mood(call, mood):
         done = run_on(engine, family, words)
-        sentence = f"{family} driver 'moody' (moody_{family} 1.0) hangs: {call}() did not come back within 1.2 seconds"
+        sentence = f"{family} driver 'moody' (moody_{family} 1.0) hangs: {call}() did not come back within 2 seconds"
         assert (done.code, sentence in done.stderr) == (125, True), done
         assert f"it hangs: {call}() was called" in engine.said_of(family)
         began = time.monotonic()
@@ -210,7 +210,7 @@ def test_a_call_for_one_that_runs_is_given_up(
     with engine.mood(call, "hang at the end"):
         done = engine.sampan(*words)
         assert done.code != 0
-        assert f"hangs: {call}() did not come back within 1.2 seconds" in done.stdout + done.stderr, done
+        assert f"hangs: {call}() did not come back within 2 seconds" in done.stdout + done.stderr, done
         assert f"it hangs: {call}() was called" in engine.said_of(family)
         assert engine.docker("inspect", boat, "--format", "{{.State.Status}}").out == "running"
     engine.recovered(family)

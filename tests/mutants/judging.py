@@ -59,8 +59,11 @@ class Verdict(NamedTuple):
 
 
 @cache
-def judge(mutants: Mutants) -> dict[str, Verdict]:
-    """Run the kit against all mutants of a family, each in its own test, in one process of their own."""
+def judge(mutants: Mutants) -> dict[str, Verdict] | str:
+    """Run the kit against all mutants of a family, each in its own test, in one process of their own.
+
+    Once, whatever comes of it: if nothing does, that is told in words.
+    """
     report = SUITE.with_name(f".{mutants.family}.xml")
     tests = dict.fromkeys(mutant.caught_by for mutant in mutants.all if getattr(mutant.driver, "fault", ""))
     nodes = [f"{SUITE}::Test{mutants.control.__name__}::{test}" for test in tests] if mutants.control else []
@@ -68,8 +71,11 @@ def judge(mutants: Mutants) -> dict[str, Verdict]:
     command = [sys.executable, "-m", "pytest", "-q", "-n3", "--no-header", "--tb=short", f"--junitxml={report}", *nodes]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, cwd=SUITE.parent)
-        assert done.returncode in (0, 1), f"the kit did not run: {done.stdout}{done.stderr}"
+        if done.returncode not in (0, 1):
+            return f"the kit did not run: {done.stdout}{done.stderr}"
         return _verdicts(report)
+    except subprocess.TimeoutExpired as late:
+        return f"the kit was not done after {PATIENCE:.0f} s: {(late.output or b'').decode(errors='replace')}"
     finally:
         report.unlink(missing_ok=True)
 
@@ -98,7 +104,9 @@ class MutantTests:
 
     @pytest.fixture
     def verdicts(self) -> dict[str, Verdict]:
-        return judge(self.mutants)
+        found = judge(self.mutants)
+        assert isinstance(found, dict), found
+        return found
 
     def test_every_mutant_is_caught(self, verdicts: dict[str, Verdict]) -> None:
         survivors = [

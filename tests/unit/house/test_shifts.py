@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from harness.shifts import LONGEST
+
 TESTS = Path(__file__).parents[2]
 CONFTEST = "import harness.shifts; harness.shifts.GRACE = 0.5; harness.shifts.LONGEST = {'test_long.py': 9.0}"
 FINE = "def test_{}(): pass\n"
@@ -57,3 +59,7 @@ def test_a_run_in_which_workers_die_ends_says_where_and_begins_with_the_longest(
     passed = re.findall(r"\[(gw\d)\].* PASSED (test_\w+)\.py", done.stdout)
     first = dict(reversed(passed))
     assert {first["gw0"], first["gw1"]} == {"test_long", "test_many"}, done.stdout
+
+
+def test_those_that_are_said_to_take_long_are_there() -> None:
+    assert not [module for module in LONGEST if not (TESTS.parent / module).is_file()]
