@@ -129,7 +129,7 @@ def test_a_log_and_what_is_said_afterwards_fit_together(docker_py: Any, shell: s
         stream = boat.attach_socket(params={"stdout": 1, "stream": 1, "logs": 1})._sock
         stream.settimeout(20)
         said = b""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 40
         while said.count(b"\n") < 3 or int(said[-100:].split(b"\r\n")[-2]) < known + 3000:
             said += stream.recv(1 << 20)
             assert time.monotonic() < until, (known, len(said), said[:50], said[-50:])
