@@ -6,6 +6,7 @@ takes two minutes and comes last is one that all others wait for.
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 from typing import Any
@@ -83,7 +84,8 @@ class LongestFirst(LoadFileScheduling):  # type: ignore[misc]
     def _assign_work_unit(self, node: Any) -> None:
         longest = max(self.workqueue, key=self._seconds)
         self.workqueue.move_to_end(longest, last=False)
-        super()._assign_work_unit(node)
+        with contextlib.suppress(OSError):  # it has just died: as soon as that is told, others get what it was given
+            super()._assign_work_unit(node)
 
     def _seconds(self, module: str) -> float:
         usual = QUICK if module.startswith("tests/unit/") else USUAL
