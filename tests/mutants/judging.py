@@ -58,6 +58,11 @@ class Verdict(NamedTuple):
     whole: str
 
 
+def faulty(mutants: Mutants) -> list[str]:
+    """The tests that find out those mutants that are made of the control."""
+    return list(dict.fromkeys(mutant.caught_by for mutant in mutants.all if getattr(mutant.driver, "fault", "")))
+
+
 @cache
 def judge(mutants: Mutants) -> dict[str, Verdict] | str:
     """Run the kit against all mutants of a family, each in its own test, in one process of their own.
@@ -65,8 +70,7 @@ def judge(mutants: Mutants) -> dict[str, Verdict] | str:
     Once, whatever comes of it: if nothing does, that is told in words.
     """
     report = SUITE.with_name(f".{mutants.family}.xml")
-    tests = dict.fromkeys(mutant.caught_by for mutant in mutants.all if getattr(mutant.driver, "fault", ""))
-    nodes = [f"{SUITE}::Test{mutants.control.__name__}::{test}" for test in tests] if mutants.control else []
+    nodes = [f"{SUITE}::Test{mutants.control.__name__}::{test}" for test in faulty(mutants)] if mutants.control else []
     nodes += [f"{SUITE}::Test{mutant.driver.__name__}::{mutant.caught_by}" for mutant in mutants.all]
     command = [sys.executable, "-m", "pytest", "-q", "-n3", "--no-header", "--tb=short", f"--junitxml={report}", *nodes]
     try:

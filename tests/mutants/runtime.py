@@ -13,12 +13,14 @@ import msgspec
 
 from mutants.judging import Mutants
 from sampan.drivers.types import Bundle, Check, ExecProcess, Host, Order, RuntimeFeatures, Stats
-from sampan.errors import NotFound, SampanError
+from sampan.errors import Conflict, Invalid, NotFound, SampanError
 from sampan.linux import capabilities, cgroups, namespaces
 from sampan_runtime.native.driver import Native
 
 MUTANTS = Mutants("runtime")
 breaks = MUTANTS.breaks
+breaks_1 = breaks if "memory" in cgroups.hierarchies() else lambda *_, **_known: lambda driver: driver
+"""Where the promise is one of version 1 of cgroups alone."""
 
 
 class Wrong(Native):
@@ -493,6 +495,48 @@ class ResumesOnce(Wrong):
         super().resume(container)
 
 
+@breaks(
+    "pausing can be repeated", call="pause", caught_by="test_a_paused_container_does_nothing_and_a_resumed_one_goes_on"
+)
+class PausesOnce(Wrong):
+    def pause(self, container: str) -> None:
+        if self._groups.frozen(container):
+            raise Conflict(f"container {container[:12]} is paused")
+        super().pause(container)
+
+
+@breaks(
+    "who can tell knows what others have frozen",
+    call="frozen",
+    caught_by="test_one_that_others_have_frozen_is_called_frozen_by_who_can_tell",
+)
+class RemembersWhomItHasPaused(Wrong):
+    paused = False
+
+    def pause(self, container: str) -> None:
+        super().pause(container)
+        self.paused = True
+
+    def resume(self, container: str) -> None:
+        super().resume(container)
+        self.paused = False
+
+    def frozen(self, container: str) -> bool:
+        return self.paused
+
+
+@breaks(
+    "what others have frozen can be removed",
+    call="remove",
+    caught_by="test_one_that_others_have_frozen_can_be_removed",
+)
+class RemovesNoneThatIsFrozen(Wrong):
+    def remove(self, container: str) -> None:
+        if self._groups.frozen(container):
+            raise Conflict(f"container {container[:12]} is frozen")
+        super().remove(container)
+
+
 @breaks("who goes on is not frozen", call="frozen", caught_by="test_a_container_that_goes_on_is_not_called_frozen")
 class CallsAllFrozen(Wrong):
     def frozen(self, container: str) -> bool:
@@ -525,6 +569,19 @@ class RefusesWithoutAKind(Wrong):
             super().update(container, resources)
         except SampanError as error:
             raise SampanError(error.message) from None
+
+
+@breaks_1(
+    "a limit below what is in use is a conflict",
+    call="update",
+    caught_by="test_a_limit_below_what_is_in_use_is_a_conflict",
+)
+class TellsConflictsAsInvalid(Wrong):
+    def update(self, container: str, resources: Mapping[str, Any]) -> None:
+        try:
+            super().update(container, resources)
+        except Conflict as error:
+            raise Invalid(error.message) from None
 
 
 @breaks("-1 is no limit", call="update", caught_by="test_limits_can_be_taken_away")
@@ -565,6 +622,46 @@ class CriesWolf(Wrong):
 class ListensToTheDead(Wrong):
     def starvation(self, container: str) -> int | None:
         return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
+# ── what is made ahead ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Ahead(Wrong):
+    """``ahead`` is the fault in what it makes ahead."""
+
+    monitor_module = "mutants.ahead"
+    ahead: ClassVar[str] = ""
+
+    def usual(self, spec: Mapping[str, Any]) -> Any:
+        return {"fault": self.ahead, "group": self._groups.parents[-1]}
+
+
+_GIVEN_UP = "test_what_is_made_ahead_is_the_monitors_child_and_goes_when_it_is_given_up"
+
+
+@breaks("what is made ahead is the monitor's child", call="usual", caught_by=_GIVEN_UP)
+class KeepsToItselfWhatItMadeAhead(Ahead):
+    ahead = "keeps it to itself"
+
+
+@breaks("what is made ahead goes when it is given up", call="usual", caught_by=_GIVEN_UP)
+class GivesNothingUp(Ahead):
+    ahead = "gives nothing up"
+
+
+@breaks(
+    "a slot's next one removes what a killed starter left",
+    call="usual",
+    caught_by="test_what_a_killed_starter_made_ahead_is_removed_by_the_next_of_its_slot",
+)
+class LeavesClearingUpToOthers(Ahead):
+    ahead = "leaves clearing up to others"
+
+
+@breaks("warming up changes nothing", call="usual", caught_by="test_warming_up_changes_nothing")
+class WarmsTooMuch(Ahead):
+    pass
 
 
 # ── exec ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -675,6 +772,17 @@ class RestoresByKillingAll(Wrong):
 class RestoresNobody(Wrong):
     def restore(self, running: Collection[str]) -> None:
         return
+
+
+@breaks(
+    "restore leaves nothing of the instance where nothing runs",
+    call="restore",
+    caught_by="test_restoring_when_nothing_runs_any_more_leaves_no_group",
+)
+class KeepsAGroupForLater(Wrong):
+    def restore(self, running: Collection[str]) -> None:
+        super().restore(running)
+        cgroups.make(self._groups.parents[-1])
 
 
 @breaks(

@@ -24,6 +24,7 @@ def sweep(base: Path, instance: str) -> None:
                 mounts.detach(target)
     for group in _groups(instance):
         with suppress(OSError):
+            _thaw(group)
             for pid in cgroups.processes(group):
                 os.kill(pid, signal.SIGKILL)
             cgroups.remove(group, patience=1.0)
@@ -33,6 +34,15 @@ def sweep(base: Path, instance: str) -> None:
             remove_tree(directory, base.name)
     finally:
         os.close(directory)
+
+
+def _thaw(group: str) -> None:
+    """Frozen processes cannot die."""
+    for directory, _, files in os.walk(group):
+        for name, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            if name in files:
+                with suppress(OSError):
+                    cgroups.write(f"{directory}/{name}", value)
 
 
 def _groups(instance: str) -> list[str]:

@@ -131,6 +131,7 @@ class Steps:
 
     def __init__(self) -> None:
         self._entries: list[tuple[int, tuple[Argument, ...], int]] = []
+        self._pidfd = -1
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -149,7 +150,8 @@ class Steps:
         """Close all descriptors but 0, 1 and 2, and end if the process ``unless_dead`` has died: its death may have
         come before this process could ask to hear of it (PR_SET_PDEATHSIG(2const))."""
         # If it has, its pidfd can be read, and ppoll gives 1, which are no flags for close_range(2).
-        asked = struct.pack("=ihh", os.pidfd_open(unless_dead), _POLLIN, 0)
+        self._pidfd = os.pidfd_open(unless_dead)
+        asked = struct.pack("=ihh", self._pidfd, _POLLIN, 0)
         news = self.call(calls.ppoll, asked, 1, bytes(16), 0, _WORD)
         self.call(calls.close_range, 3, _EVERYTHING, news)
 
@@ -170,15 +172,26 @@ class Steps:
         """
         assert shared.enter
         count = len(self._entries)
-        room = self.lay_out()
+        room = self._lay_out()
         at = ctypes.addressof(room)
         asked = process.clone_args(_CLONE_VM | _CLONE_VFORK, cgroup, sibling=sibling)
         pid = shared.enter(ctypes.addressof(asked), ctypes.sizeof(asked), at)
+        self._close()
         if pid < 0:
             raise OSError(-pid, os.strerror(-pid), "clone3")
         return pid, ctypes.string_at(at + count * _ENTRY + _RESULT * _WORD, _WORD) == bytes(_WORD)
 
-    def lay_out(self) -> ctypes.Array[ctypes.c_char]:
+    def rehearse(self) -> None:
+        """Do all that comes before a :meth:`spawn`."""
+        self._lay_out()
+        self._close()
+
+    def _close(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _lay_out(self) -> ctypes.Array[ctypes.c_char]:
         """The table in our memory."""
         room = ctypes.create_string_buffer(self._most())
         at = ctypes.addressof(room)

@@ -15,6 +15,7 @@ test the suite looks for what was left: mounts, cgroups with the instance in the
 
 from __future__ import annotations
 
+from sampan.testing.runtime.ahead import AheadTests
 from sampan.testing.runtime.containers import Containers, Outcome, Running
 from sampan.testing.runtime.control import ControlTests
 from sampan.testing.runtime.crashes import CrashTests
@@ -36,6 +37,7 @@ __all__ = ["Containers", "Outcome", "Running", "RuntimeDriverTests", "command"]
 
 class RuntimeDriverTests(
     StartTests,
+    AheadTests,
     StreamTests,
     TerminalTests,
     IsolationTests,

@@ -50,11 +50,15 @@ class Base:
             pytest.skip("this runtime isolates the file system only")
 
     @pytest.fixture
-    def containers(self, driver: RuntimeDriver, directory: Path) -> Iterator[Containers]:
-        """Where containers of the driver are run; afterwards nothing of them may be left."""
+    def usable(self, driver: RuntimeDriver) -> None:
+        """Skips the test where the driver is not."""
         state = driver.check()
         if not state.usable:
             lacking(f"the driver is not usable on this machine: {state.reason}")
+
+    @pytest.fixture
+    def containers(self, driver: RuntimeDriver, directory: Path, usable: None) -> Iterator[Containers]:
+        """Where containers of the driver are run; afterwards nothing of them may be left."""
         with Containers(driver, directory) as containers:
             yield containers
             containers.remove_all()

@@ -151,6 +151,13 @@ class Containers:
         self._specs.clear()
         self._running.clear()
 
+    def forget(self, running: Running) -> None:
+        """It has ended by itself, and the driver is never told to remove it."""
+        running.wait()
+        running.close()
+        self._monitors.forget(running.key)
+        del self._running[running.key], self._specs[running.key]
+
     # ── starting ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def root(self) -> Path:
@@ -311,6 +318,12 @@ class Containers:
 
 def _dead(pid: str) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
+def groups(instance: str) -> list[str]:
+    """Of all hierarchies, those that belong to the instance."""
+    found = (f"{place}/{name}" for place, names, _ in os.walk("/sys/fs/cgroup") for name in names)
+    return [each for each in found if instance in each]
 
 
 def until(condition: Callable[[], object], complaint: Callable[[], str], patience: float | None = None) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from sampan.drivers.types import INIT, RuntimeFeatures
 from sampan.errors import NotFound
+from sampan.linux import cgroups
 from sampan.testing.runtime.base import Base, need
-from sampan.testing.runtime.containers import Containers, until
+from sampan.testing.runtime.containers import Containers, Running, until
 from sampan.testing.runtime.spec import command
 
 _BUSY = "while :; do :; done"
@@ -25,6 +26,20 @@ def used(pid: int) -> int:
     """What a process has used of the processors' time, in clock ticks (proc_pid_stat(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+def freeze(running: Running, frozen: bool) -> None:
+    """Freeze the container's cgroup, or thaw it, as anybody could who knows nothing of the driver."""
+    found = cgroups.hierarchies()
+    first = "freezer" in found
+    place = found["freezer" if first else cgroups.V2]
+    group = cgroups.own(found, f"/proc/{running.pid}/cgroup").get(place, "")
+    before, name, _ = group.partition(running.key[:12])
+    if not name:
+        pytest.skip("the container has no cgroup of its own name")
+    own = f"{place}{before}{name}{group[len(before + name) :].partition('/')[0]}"
+    file, value = ("freezer.state", "FROZEN" if frozen else "THAWED") if first else ("cgroup.freeze", f"{frozen:d}")
+    cgroups.write(f"{own}/{file}", value)
 
 
 class ControlTests(Base):
@@ -119,6 +134,30 @@ class ControlTests(Base):
             assert containers.driver.frozen(running.key) in (True, False)
             containers.driver.resume(running.key)
             assert containers.driver.frozen(running.key) is False
+
+    def test_one_that_others_have_frozen_is_called_frozen_by_who_can_tell(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        need(features, "pause")
+        running = containers.start(command("sleep", "1000"))
+        containers.driver.pause(running.key)
+        tells = containers.driver.frozen(running.key)
+        containers.driver.resume(running.key)
+        if not tells:
+            pytest.skip("this runtime cannot tell")
+        freeze(running, True)
+        until(lambda: containers.driver.frozen(running.key), lambda: "it was frozen through its cgroup, and is not so")
+        freeze(running, False)
+        until(lambda: not containers.driver.frozen(running.key), lambda: "it was thawed, and is called frozen")
+
+    def test_one_that_others_have_frozen_can_be_removed(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        need(features, "pause")
+        running = containers.start(command("sleep", "1000"))
+        freeze(running, True)
+        containers.driver.remove(running.key)
+        assert running.wait().code == 137
 
     def test_a_paused_container_can_be_removed(self, containers: Containers, features: RuntimeFeatures) -> None:
         need(features, "pause")

@@ -12,7 +12,7 @@ import msgspec
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Host, RuntimeFeatures
 from sampan.testing.runtime.base import Base
-from sampan.testing.runtime.containers import Containers
+from sampan.testing.runtime.containers import Containers, groups, until
 from sampan.testing.runtime.spec import command
 
 
@@ -48,6 +48,19 @@ class CrashTests(Base):
         assert Path(f"/proc/{kept.pid}").exists()
         again.restore([])
         assert kept.wait().code == 137
+
+    def test_restoring_when_nothing_runs_any_more_leaves_no_group(
+        self, driver: RuntimeDriver, directory: Path, usable: None
+    ) -> None:
+        """Not even those above the containers', though one has ended by itself, and one was never started."""
+        with Containers(driver, directory) as containers:
+            running = containers.start(command("true"))
+            running.finish()
+            driver.order(containers.bundle(command("true")))
+            containers.assert_traces(set())
+            containers.forget(running)
+        driver.restore([])
+        until(lambda: not groups(driver.host.instance), lambda: f"left behind: {groups(driver.host.instance)}")
 
     def test_a_new_daemon_acts_on_what_an_earlier_one_started(
         self, containers: Containers, driver: RuntimeDriver, features: RuntimeFeatures

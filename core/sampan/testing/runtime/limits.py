@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+from pathlib import Path
 
 import pytest
 
 from sampan.drivers.types import RuntimeFeatures
-from sampan.errors import Invalid, NotFound
+from sampan.errors import Conflict, Invalid, NotFound
+from sampan.linux import cgroups
 from sampan.testing.runtime.base import Base, need
 from sampan.testing.runtime.containers import Containers, until
 from sampan.testing.runtime.spec import command, limits
@@ -133,6 +135,21 @@ class LimitTests(Base):
             containers.driver.update(running.key, impossible)
         found = containers.driver.stats(running.key)
         assert (found.memory_limit, found.pids_limit) == (64 * _MB, 9)
+
+    def test_a_limit_below_what_is_in_use_is_a_conflict(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        """Where the kernel refuses it; that of version 2 kills what is too much."""
+        need(features, "update")
+        need(features, "stats")
+        if "memory" not in cgroups.hierarchies() or len(Path("/proc/swaps").read_text().splitlines()) > 1:
+            pytest.skip("this machine's kernel refuses no such limit")
+        script = "head -c 40000000 /dev/zero > /dev/shm/full; echo full; sleep 1000"
+        running = containers.start(command("sh", "-c", script, linux=limits(memory={"limit": 64 * _MB})))
+        running.until("full")
+        with pytest.raises(Conflict):
+            containers.driver.update(running.key, {"memory": {"limit": 16 * _MB}})
+        assert containers.driver.stats(running.key).memory_limit == 64 * _MB
 
     def test_limits_can_be_taken_away(self, containers: Containers, features: RuntimeFeatures) -> None:
         need(features, "update")

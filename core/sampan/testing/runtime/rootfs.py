@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -23,22 +24,29 @@ def make(root: Path) -> Path:
         (root / name).mkdir()
     (root / "tmp").chmod(0o1777)
     shutil.copy(busybox, root / "bin" / "busybox")
-    libraries, missing = Linker().closure(busybox)
-    assert not missing, f"{busybox} needs libraries that were not found: {missing}"
+    libraries, applets = _about(busybox)
     for library in libraries:
         target = root / library.lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(library, target)
-    _applets(busybox, root / "bin")
+    _link(applets, root / "bin")
     (root / "etc" / "passwd").write_text("root:x:0:0::/root:/bin/sh\nsailor:x:1000:1000::/tmp:/bin/sh\n")
     (root / "etc" / "group").write_text("root:x:0:\nsailor:x:1000:\n")
     return root
 
 
-def _applets(busybox: str, directory: Path) -> None:
+def _link(applets: list[str], directory: Path) -> None:
     """All names are one symbolic link: ext4 takes long over hundreds of inodes where hundreds were freed lately."""
-    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    first, *others = sorted(set(applets) - {"busybox"})
+    first, *others = applets
     (directory / first).symlink_to("busybox")
     for applet in others:
         os.link(directory / first, directory / applet, follow_symlinks=False)
+
+
+@functools.cache
+def _about(busybox: str) -> tuple[list[str], list[str]]:
+    """The libraries that it needs, and all else that it can be called."""
+    libraries, missing = Linker().closure(busybox)
+    assert not missing, f"{busybox} needs libraries that were not found: {missing}"
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    return list(libraries), sorted({*applets} - {"busybox"})

@@ -204,8 +204,8 @@ class Groups:
         return [f"{place}/{self._parent}" for place in [*self.places, *([self.unified] if self.unified else [])]]
 
     def remove_others(self, running: Collection[str]) -> None:
-        with self._counting:
-            self._wanted.update(running)
+        with self._counting:  # those that ended by themselves meanwhile had their groups removed by their monitors
+            self._wanted = set(running)
         for container in self.known() - set(running):
             self.remove(container)
         with self._counting:

@@ -45,7 +45,7 @@ def spawn(order: dict[str, Any], tasks: list[int], stdio: tuple[int, int, int], 
 def warm(order: dict[str, Any]) -> None:
     """Touch ahead what is touched for a process: see ``sampan.monitor.starter``."""
     if steps.shared.enter:
-        _steps(order, [0] * 9, (0, 0, 0)).lay_out()
+        _steps(order, [0] * 9, (0, 0, 0)).rehearse()
         process.clone_args(0)
 
 

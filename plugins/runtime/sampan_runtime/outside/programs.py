@@ -81,7 +81,7 @@ def warm(argv: Sequence[str | bytes]) -> None:
     """Touch ahead what is touched for a program."""
     _default_signals()
     if steps.shared.enter:
-        _steps(argv, (0, 0, 0)).lay_out()
+        _steps(argv, (0, 0, 0)).rehearse()
 
 
 def end_of(pid: int, patience: float) -> int:
