@@ -105,11 +105,15 @@ def test_a_good_one_works_afterwards(engine: Engine, tmp_path: Path) -> None:
 
 
 def test_what_is_odd_but_no_harm(engine: Engine, tmp_path: Path) -> None:
-    """Names that are not UTF-8, entries that come twice, absolute names, attributes that would steer the overlay."""
+    """Names that are not UTF-8, or as long as can be, entries that come twice, absolute names, attributes that would
+    steer the overlay."""
     pax = {"SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.kept": "yes"}
     odd = Archive(format=tarfile.PAX_FORMAT).file("/abs", b"1").file("twice", b"1").file("twice", b"2")
     odd.file("suid", b"x", mode=0o4755).device("null", 1, 3).fifo("pipe").file("plain", b"", pax_headers=pax)
-    (tmp_path / "odd").write_bytes(odd.symlink("out", "/etc").file("n\udcff", b"x").bytes())
+    longest = "/".join(["n" * 255] * 16)
+    assert len(longest) == 4095
+    odd.symlink("out", "/etc").file("n\udcff", b"x").file(longest, b"far")
+    (tmp_path / "odd").write_bytes(odd.bytes())
     engine.docker("import", str(tmp_path / "odd"), "odd:1").ok()
     engine.docker("create", "--name", "odd", "odd:1", "x").ok()
     engine.docker("export", "-o", str(tmp_path / "out.tar"), "odd").ok()
@@ -118,6 +122,7 @@ def test_what_is_odd_but_no_harm(engine: Engine, tmp_path: Path) -> None:
         assert tar.getmember("suid").mode == 0o4755
         assert tar.getmember("null").ischr()
         assert "n\udcff" in tar.getnames()
+        assert tar.extractfile(longest).read() == b"far"  # type: ignore[union-attr]
         assert tar.getmember("plain").pax_headers.get("SCHILY.xattr.user.kept") == "yes"
         assert "SCHILY.xattr.trusted.overlay.redirect" not in tar.getmember("plain").pax_headers
     engine.docker("rm", "odd")
