@@ -226,6 +226,6 @@ def test_events(engine: Engine, docker_cli: str, plain: Registry) -> None:
     name = plain.name("news:1")
     pushed(engine, engine.docker, name)
     engine.docker("pull", name).ok()
-    told = [each for each in engine.events("type=image") if each["id"] == name]
+    told = [each for each in engine.events("type=image") if each.get("id") == name]
     assert [each["Action"] for each in told] == ["push", "pull"]
     assert {each["Actor"]["Attributes"]["name"] for each in told} == {plain.name("news")}

@@ -267,7 +267,8 @@ def test_errors_of_pulls_are_dockers() -> None:
     unknown = of_pull(fault(404, "MANIFEST_UNKNOWN"), name)
     assert isinstance(unknown, NotFound)
     assert unknown.message == "manifest for host.example/a:1 not found: manifest unknown: why"
-    assert of_pull(fault(404, "NAME_UNKNOWN"), name).message.startswith("repository host.example/a:1 not found: name")
+    nobody = of_pull(fault(404, "NAME_UNKNOWN"), name).message
+    assert nobody.startswith("repository host.example/a not found: does not exist or no pull access: name unknown")
     for each in (fault(401, "UNAUTHORIZED"), fault(403, "DENIED")):
         denied = of_pull(each, name)
         assert isinstance(denied, NotFound)

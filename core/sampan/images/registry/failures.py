@@ -70,13 +70,15 @@ def shown(text: str) -> str:
 
 
 def of_pull(error: SampanError, name: Reference) -> SampanError:
-    """An error of a pull as dockerd tells it: docker-py, for one, knows "repository does not exist"."""
+    """An error of a pull as dockerd tells it: docker-py, for one, knows "repository does not exist" and
+    "does not exist or no pull access"."""
     if not isinstance(error, Answered):
         return error
     if "MANIFEST_UNKNOWN" in error.codes or (error.absent and not error.codes):
         return NotFound(f"manifest for {name.familiar()} not found: {error.message}")
     if "NAME_UNKNOWN" in error.codes:
-        return NotFound(f"repository {name.familiar()} not found: {error.message}")
+        where = f"repository {name.familiar_name} not found"
+        return NotFound(f"{where}: does not exist or no pull access: {error.message}")
     if error.denied:
         return NotFound(
             f"pull access denied for {name.familiar_name}, repository does not exist or may require 'docker login': "
