@@ -21,7 +21,7 @@ from sampan.errors import Conflict, Invalid, NotFound, SampanError, Unavailable
 from sampan.images.compression import HEAD, recognise
 from sampan.images.compression import NONE as PLAIN
 from sampan.images.confined.growing import Growth
-from sampan.images.confined.workers import Unpacked, Workers
+from sampan.images.confined.workers import Second, Unpacked, Workers
 from sampan.images.content import ContentStore, hex_of
 from sampan.images.drafts import NONE, Drafts
 from sampan.linux.idmaps import SAME, IdMap
@@ -186,7 +186,7 @@ class Layers:
             hashed=hashed,
             ids=self._ids,
             growth=growth,
-            helped=_is_worth_help(blob.fileno(), growth is not None),
+            second=_second(blob.fileno(), growth),
         )
 
     def _give(self, directory: Path) -> None:
@@ -204,11 +204,14 @@ class Layers:
             raise Unavailable(f"the blob {layer.digest} of layer {layer.diff_id} is missing: load it again") from None
 
 
-def _is_worth_help(blob: int, growing: bool) -> bool:
-    """Two processes can share the work only if nothing must be decompressed first."""
+def _second(blob: int, growth: Growth | None) -> Second:
+    """How two processes share the work, if there are processors for two and enough to do."""
+    if growth:
+        growth.wait(HEAD)
     head = os.pread(blob, HEAD, 0)
-    large = growing or os.fstat(blob).st_size >= LARGE
-    return large and len(head) == HEAD and recognise(head) == PLAIN and len(os.sched_getaffinity(0)) > 1
+    if len(os.sched_getaffinity(0)) < 2 or not (growth or os.fstat(blob).st_size >= LARGE):
+        return None
+    return "fills" if recognise(head) == PLAIN else "inflates"
 
 
 def _of_layer(layer: Layer, error: SampanError) -> SampanError:

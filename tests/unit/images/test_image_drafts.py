@@ -15,7 +15,7 @@ import pytest
 from sampan.drivers.types import StorageFeatures
 from sampan.errors import Conflict, Invalid, NotFound, Unavailable
 from sampan.images.confined.growing import Growing, Growth
-from sampan.images.confined.workers import Unpacked
+from sampan.images.confined.workers import Second, Unpacked
 from sampan.images.content import digest_of
 from sampan.images.layers import chain_ids
 from unit.images.image_archives import Files, layout, old_docker, tar_of
@@ -70,7 +70,8 @@ def until(condition: Callable[[], bool]) -> None:
 class Arriving:
     """A blob that a test writes piece by piece, and its unpacking in another thread."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, second: Second = None) -> None:
+        self._second = second
         self.growth = Growth()
         self.results: list[Unpacked | Exception] = []
         self.directory = place / "layer"
@@ -93,20 +94,28 @@ class Arriving:
     def _unpack(self, path: Path) -> None:
         try:
             with path.open("rb", buffering=0) as blob:
-                done = WORKERS.unpack(blob.fileno(), self.directory, "overlay", hashed=False, growth=self.growth)
+                growth, second = self.growth, self._second
+                done = WORKERS.unpack(
+                    blob.fileno(), self.directory, "overlay", hashed=False, growth=growth, second=second
+                )
             self.results.append(done)
         except Exception as error:
             self.results.append(error)
 
 
 @pytest.fixture
-def arriving(tmp_path: Path) -> Iterator[Arriving]:
-    made = Arriving(tmp_path)
+def arriving(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Arriving]:
+    made = Arriving(tmp_path, getattr(request, "param", None))
     yield made
     made.growth.give_up()
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    ("arriving", "pack"),
+    [(None, bytes), ("fills", bytes), (None, gzip.compress), ("inflates", gzip.compress)],
+    indirect=["arriving"],
+    ids=["plain", "plain by two", "gzip", "gzip by two"],
+)
 def test_what_is_there_is_unpacked_before_the_rest_has_come(arriving: Arriving, pack: Callable[[bytes], bytes]) -> None:
     tar = tar_of({"first": b"1", "large": LARGE * 15, "gone": b"x"})
     blob = pack(tar)
@@ -135,6 +144,26 @@ def test_what_is_given_up_is_not_waited_for(arriving: Arriving) -> None:
     result = arriving.over()
     assert isinstance(result, Unavailable)
     assert "given up" in result.message
+
+
+@pytest.mark.parametrize("arriving", ["inflates"], indirect=True)
+@pytest.mark.parametrize(
+    ("tar", "harm", "sentence"),
+    [
+        (LOWER, lambda blob: blob[:-4000], "truncated"),
+        (LOWER, lambda blob: blob[:3000] + bytes(3000) + blob[6000:], "the gzip data is damaged"),
+        (tar_of({"a": b"x", "../b": b"x", "large": LARGE}), bytes, "outside of the image"),
+    ],
+    ids=["short", "damaged", "hostile"],
+)
+def test_of_two_that_fail_the_cause_is_told(
+    arriving: Arriving, tar: bytes, harm: Callable[[bytes], bytes], sentence: str
+) -> None:
+    arriving.write(harm(gzip.compress(tar, 0 if "damaged" in sentence else 1)))
+    arriving.growth.end()
+    result = arriving.over()
+    assert isinstance(result, Invalid)
+    assert sentence in result.message
 
 
 def test_while_nothing_comes_the_reader_shows_that_it_lives(tmp_path: Path) -> None:

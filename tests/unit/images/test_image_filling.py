@@ -55,7 +55,7 @@ def test_help_changes_nothing(tmp_path: Path, whiteouts: Any) -> None:
         directory = tmp_path / str(helped)
         directory.mkdir()
         with given(data) as blob:
-            done = WORKERS.unpack(blob, directory, whiteouts, hashed=helped, helped=helped)
+            done = WORKERS.unpack(blob, directory, whiteouts, hashed=helped, second="fills" if helped else None)
         trees.append(tree(directory))
         assert os.getxattr(directory / "noted", "user.note") == b"kept"
     assert trees[0] == trees[1]
@@ -70,7 +70,7 @@ def test_who_is_helped_refuses_the_same(tmp_path: Path) -> None:
     cut = of_everything().bytes()[:-200_000]
     for data, sentence in ((hostile, "outside of the image"), (cut, "truncated")):
         with given(data) as blob, pytest.raises(Invalid, match=sentence):
-            WORKERS.unpack(blob, tmp_path, "overlay", helped=True)
+            WORKERS.unpack(blob, tmp_path, "overlay", second="fills")
 
 
 # ── the two of them ────────────────────────────────────────────────────────────────────────────────────────────────

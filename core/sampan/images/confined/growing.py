@@ -22,8 +22,9 @@ class Growth:
     """The writer's end. ``fileno()`` is for the reader. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._counter = os.eventfd(0, os.EFD_CLOEXEC)
+        self._size = 0
         self._over = False
         self.given_up = False
 
@@ -45,6 +46,12 @@ class Growth:
                 return
             self.given_up = True
             os.eventfd_write(self._counter, _GIVEN_UP)
+            self._lock.notify_all()
+
+    def wait(self, count: int) -> None:
+        """Until there are so many bytes, or no more will come."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._size >= count or self._over or self.given_up)
 
     def close(self) -> None:
         with self._lock:
@@ -56,7 +63,9 @@ class Growth:
         with self._lock:
             if count and not (self._over or self.given_up) and self._counter >= 0:
                 self._over = over
+                self._size += 0 if over else count
                 os.eventfd_write(self._counter, count)
+                self._lock.notify_all()
 
 
 class Growing(io.RawIOBase):
@@ -111,3 +120,23 @@ class Growing(io.RawIOBase):
         if count & _END:
             self.ended = True
         self._there += count & (_END - 1)
+
+
+class Piped(io.RawIOBase):
+    """The reading end of a pipe; ``alive`` is called about once a second while nothing comes."""
+
+    def __init__(self, fd: int, alive: Callable[[], object]) -> None:
+        self._fd = fd
+        self._alive = alive
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0:
+            return self.readall()
+        while not self._poll.poll(_BEAT):
+            self._alive()
+        return os.read(self._fd, size)

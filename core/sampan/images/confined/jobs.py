@@ -6,15 +6,18 @@ Answers are short messages: ``a`` alive, ``o`` and a path that is to be made opa
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
+import socket
+from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 from sampan.errors import Exhausted, Internal, Invalid, SampanError, Unavailable
 from sampan.images.compression import NONE, Digesting, decompressed
 from sampan.images.confined.confinement import MEMORY
-from sampan.images.confined.growing import Growing
+from sampan.images.confined.growing import Growing, Piped
 from sampan.images.confined.limits import Limits, Watched
 from sampan.images.filling import Filler, Hand, serve
 from sampan.images.unpack import unpack_at
@@ -60,15 +63,21 @@ def _fail(answer: Any, kind: str, message: str) -> None:
 
 
 def _unpack(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
-    """``fds``: the blob, the root of the layer, how the blob grows if it does, and where a helper is if there is one.
-    The digest is that of the uncompressed stream, all of it."""
+    """``fds``: the blob, or a pipe with what is in it; the root of the layer; how the blob grows if it does; where a
+    helper is if there is one. The digest is that of the uncompressed stream, all of it."""
     blob, root, *more = fds
     link = messages.connect(more.pop()) if order["helped"] else None
     limits = Limits(*order["limits"])
-    plain = _plain(blob, more, answer)
-    watched, compression, digesting = _opened(blob, plain, root, limits, answer, hashed=order["hashed"])
-    helped = link is not None and compression == NONE
-    hand = Hand(link, Filler(blob), lambda: getattr(plain, "ended", True)) if helped else None
+    alive = _living(answer)
+    digesting = None
+    if order["piped"]:
+        watched = Watched(cast(BinaryIO, Piped(blob, alive)), limits, None, root, alive)
+    else:
+        plain = _plain(blob, more, alive)
+        watched, compression, digesting = _opened(blob, plain, root, limits, alive, hashed=order["hashed"])
+    hand = None
+    if link is not None and compression == NONE:
+        hand = Hand(link, Filler(blob), lambda: getattr(plain, "ended", True))
     ids = IdMap(*(tuple(Range(*each) for each in side) for side in order["ids"]))
 
     def opaque(fd: int) -> None:
@@ -89,12 +98,12 @@ def _help(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
 
 
 def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, Any]:
-    """``fds``: something compressed, and where to write what is in it."""
-    source, out = fds
+    """``fds``: something compressed, where to write what is in it, and how it grows if it does."""
+    source, out, *growth = fds
     limits = Limits(*order["limits"])
-    watched, compression, digesting = _opened(
-        source, _plain(source, [], answer), out if order["kept"] else None, limits, answer, hashed=True
-    )
+    alive = _living(answer)
+    disk = out if order["kept"] else None
+    watched, compression, digesting = _opened(source, _plain(source, growth, alive), disk, limits, alive, hashed=True)
     try:
         while data := watched.read(CHUNK):
             view = memoryview(data)
@@ -105,15 +114,25 @@ def _inflate(order: dict[str, Any], fds: list[int], answer: Any) -> dict[str, An
     return {"size": watched.size, "digest": digesting.digest if digesting else "", "compression": compression}
 
 
-def _plain(source: int, growth: list[int], answer: Any) -> BinaryIO:
+def _living(answer: Any) -> Callable[[], None]:
+    """Signs of life. Nobody may be listening at the moment, and then they are left out."""
+
+    def alive() -> None:
+        with contextlib.suppress(BlockingIOError):
+            answer.send(b"a", socket.MSG_DONTWAIT)
+
+    return alive
+
+
+def _plain(source: int, growth: list[int], alive: Callable[[], None]) -> BinaryIO:
     """It as it is. ``growth``: how it grows, if it does."""
     if growth:
-        return cast(BinaryIO, Growing(source, growth[0], lambda: answer.send(b"a")))
+        return cast(BinaryIO, Growing(source, growth[0], alive))
     return open(source, "rb", buffering=0, closefd=False)
 
 
 def _opened(
-    source: int, plain: BinaryIO, disk: int | None, limits: Limits, answer: Any, *, hashed: bool
+    source: int, plain: BinaryIO, disk: int | None, limits: Limits, alive: Callable[[], None], *, hashed: bool
 ) -> tuple[Watched, str, Digesting | None]:
     """What is in it, within limits. ``hashed``: also if it is not compressed."""
 
@@ -123,7 +142,7 @@ def _opened(
     compression, stream = decompressed(plain)
     digesting = Digesting(stream) if hashed or compression != NONE else None
     asked = None if compression == NONE else packed
-    watched = Watched(cast(BinaryIO, digesting or stream), limits, asked, disk, lambda: answer.send(b"a"))
+    watched = Watched(cast(BinaryIO, digesting or stream), limits, asked, disk, alive)
     return watched, compression, digesting
 
 

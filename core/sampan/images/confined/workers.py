@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 import sampan
-from sampan.errors import KINDS, Internal, Unavailable
+from sampan.errors import KINDS, Internal, SampanError, Unavailable
 from sampan.images.confined.growing import Growth
 from sampan.images.confined.limits import DEFAULT, MIB, Limits
 from sampan.images.layer_tree import set_opaque
@@ -26,8 +27,14 @@ from sampan.linux.paths import DIRECTORY, NO_LINKS, openat2
 _START = "import sys; sys.path[:0] = {path!r}; from sampan.images.confined import process; process.main({fd}, {path!r})"
 _ATTRIBUTES = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
 _LONGEST = 1 << 16  # bytes of a message
+_PIPE = 1 << 20  # bytes between two processes
 _BEGINS = 30.0  # seconds until a job has begun
 _LONGEST_JOB = 24 * 3600.0  # seconds; the signs of life of a process that was taken over are worth nothing
+
+
+Second = Literal["fills", "inflates", None]
+"""``fills``: files that the first has made; for a large blob that is not compressed and is read from its first byte on.
+``inflates``: a compressed blob, while the first unpacks what is in it."""
 
 
 class Unpacked(NamedTuple):
@@ -73,27 +80,52 @@ class Workers:
         hashed: bool = True,
         ids: IdMap = SAME,
         growth: Growth | None = None,
-        helped: bool = False,
+        second: Second = None,
     ) -> Unpacked:
         """Fill a layer's directory from a blob, compressed or not, from where it is read next.
 
         ``hashed``: what is not compressed is hashed as well, for nobody else did. ``growth``: somebody still writes the
-        blob, and tells so there. ``helped``: by a second process, which is of use if the blob is large, not compressed
-        and read from its first byte on.
+        blob, and tells so there. ``second``: what a second process does meanwhile.
         ``Invalid`` names what is hostile or damaged, or says which limit was passed; ``Exhausted`` if there is no
         room; ``Unavailable`` if the process died or stood still. What was unpacked so far stays.
         """
-        with _jail(directory) as root, self._helper(blob, wanted=helped) as helper:
-            order = {
-                "job": "unpack",
-                "helped": helped,
-                "whiteouts": whiteouts,
-                "hashed": hashed,
-                "ids": [[tuple(each) for each in side] for side in (ids.uids, ids.gids)],
-            }
-            fds = [blob, root, *([growth.fileno()] if growth else ()), *helper]
-            done = self._run(order, fds, lambda path: _make_opaque(root, path))
+        order = {
+            "job": "unpack",
+            "helped": second == "fills",
+            "piped": second == "inflates",
+            "whiteouts": whiteouts,
+            "hashed": hashed,
+            "ids": [[tuple(each) for each in side] for side in (ids.uids, ids.gids)],
+        }
+        grows = [growth.fileno()] if growth else []
+        with _jail(directory) as root:
+            if second == "inflates":
+                return self._unpack_inflated(order, blob, root, grows)
+            with self._helper(blob, wanted=second == "fills") as helper:
+                done = self._run(order, [blob, root, *grows, *helper], lambda path: _make_opaque(root, path))
         return Unpacked(done["size"], done["digest"])
+
+    def _unpack_inflated(self, order: dict[str, Any], blob: int, root: int, grows: list[int]) -> Unpacked:
+        """If both fail, it is because the one that inflates did."""
+        failed: SampanError | None = None
+        reading, writing = os.pipe2(os.O_CLOEXEC)
+        with contextlib.ExitStack() as stack:
+            with contextlib.ExitStack() as ends:
+                ends.callback(os.close, reading)
+                ends.callback(os.close, writing)
+                fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+                inflating = self._begin({"job": "inflate", "kept": False}, [blob, writing, *grows])
+                stack.callback(inflating.close)
+                unpacking = self._begin(order, [reading, root])
+            try:
+                with contextlib.closing(unpacking):
+                    done = self._follow(unpacking, lambda path: _make_opaque(root, path))
+            except SampanError as error:
+                failed = error
+            digest = self._follow(inflating, _no_path)["digest"]
+            if failed:
+                raise failed
+            return Unpacked(done["size"], digest)
 
     @contextlib.contextmanager
     def _helper(self, blob: int, *, wanted: bool) -> Iterator[list[int]]:
