@@ -139,7 +139,7 @@ def test_an_image_of_two_hundred_layers_runs(engine: Engine, tmp_path: Path) -> 
     layers = base + [tar_of({f"l{n}": b"%d" % n}) for n in range(200 - len(base))]
     files: Files = old_docker(*layers, tags=("deep:1",), config=config_of(*layers, config=config["config"]))
     (tmp_path / "deep.tar").write_bytes(tar_of(files))
-    engine.docker("load", "-i", str(tmp_path / "deep.tar")).ok()
+    engine.docker("load", "-i", str(tmp_path / "deep.tar"), timeout=100).ok()
     done = engine.docker("run", "--rm", "deep:1", "sh", "-c", "cat /l0 /l198; ls / | grep -c '^l[0-9]'")
     assert done.stdout.split() == ["0198199"]
     engine.docker("rmi", "deep:1")
