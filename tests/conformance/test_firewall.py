@@ -339,6 +339,24 @@ def test_a_trusted_link_reaches_published_ports_at_the_containers_own_address(
         assert silent(outside, place.address, 81)
 
 
+def test_what_sealed_bridges_need_is_there_only_while_there_are_some(driver: Bridge, make: Make) -> None:
+    """What the host gets passes no chain of ours without need, and all of them as soon as there is a need."""
+    open_one = make()
+    assert "hook input" not in rules()
+    first, second = make(internal=True), make(internal=True)
+    assert "hook input" in rules()
+    driver.remove_network(first.spec)
+    assert "hook input" in rules()
+    nft("flush ruleset")
+    driver._firewall.heal()
+    assert driver._firewall.whole()
+    assert "hook input" in rules()
+    driver.remove_network(second.spec)
+    assert "hook input" not in rules()
+    assert driver._firewall.whole()
+    driver.remove_network(open_one.spec)
+
+
 def test_the_host_reaches_an_internal_bridge_and_nobody_on_it_reaches_the_host(make: Make, world: wires.Host) -> None:
     net = make(internal=True, ipv6=True)
     place = awake(net.join())

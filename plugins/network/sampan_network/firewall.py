@@ -33,6 +33,7 @@ class Firewall:
         self._elements: SetElements | None = None
         self._wanted: dict[tuple[str, str], str] = {}
         self._installed = False
+        self._sealed = False  # has the installed table what sealed bridges need?
 
     def add(self, elements: Iterable[Element]) -> None:
         """All of them, or none; those that are there already stay. ``Conflict`` if a key has another value."""
@@ -105,7 +106,8 @@ class Firewall:
                 listed = self._open().list(f"table {self.table}")
             except NotFound:
                 return False
-            return layout.counted(listed, self._owner) == (Counter(name for name, _ in self._wanted), layout.RULES)
+            rules = layout.rules(self._owner, sealed=self._seals())
+            return layout.counted(listed, self._owner) == (Counter(name for name, _ in self._wanted), rules)
 
     @property
     def signs(self) -> bool:
@@ -128,8 +130,8 @@ class Firewall:
     def _apply(self, elements: list[Element], *, there: bool) -> None:
         if not elements:
             return
-        if not self._installed:
-            self._install()
+        if not self._installed or self._sealed != self._seals():
+            self._install()  # with the first sealed bridge a chain comes, and with the last it goes
             return
         try:
             if len(elements) > MOST:
@@ -143,7 +145,8 @@ class Firewall:
             self._install()
 
     def _install(self, *, afresh: bool = False) -> None:
-        script = "".join(layout.skeleton(self.table, self._owner))
+        sealed = self._seals()
+        script = "".join(layout.skeleton(self.table, self._owner, sealed=sealed))
         script += "".join(self._commands("add", self._known()))
         try:
             if afresh:
@@ -154,7 +157,7 @@ class Firewall:
             if afresh:
                 raise
             self._remake(script)
-        self._installed = True
+        self._installed, self._sealed = True, sealed
 
     def _remake(self, script: str) -> None:
         """In place of another version's table, but for what is the user's. The other driver repairs its share."""
@@ -165,6 +168,9 @@ class Firewall:
         except SampanError:
             log.error("the user's part of the firewall does not fit this version any more and is left out: %s", users)
             self._open().run(f"delete table {self.table}\n{script}")
+
+    def _seals(self) -> bool:
+        return any(layout.is_seal(name) for name, _ in self._wanted)
 
     def _known(self) -> list[Element]:
         return [Element(name, key, value) for (name, key), value in self._wanted.items()]

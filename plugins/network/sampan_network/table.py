@@ -61,6 +61,7 @@ _OF_EACH = {"sealed": "set type ifname", "within": "set type ifname . ifname"}
 SETS = _SHARED | {f"{name}_{owner}": kind for name, kind in _OF_EACH.items() for owner in OWNERS}
 """Their kinds and types, in nft(8)'s words."""
 
+_INPUT = "filter hook input priority filter"
 _TO_CONTAINERS = [
     "dnat ip to ip daddr . meta l4proto . th dport map @ports4",
     "dnat ip6 to ip6 daddr . meta l4proto . th dport map @ports6",
@@ -115,25 +116,30 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
     "leaving": (
         "",
         [
+            "iifname . ip saddr @own4 ct state established accept",
+            "iifname . ip6 saddr @own6 ct state established accept",
             "iifname . oifname @within_bridge accept",
             # Nobody on a bridge speaks for others: the peer of a container that is on two networks, say.
             "iifname . ip saddr != @own4 drop",
             "iifname . ip6 saddr != @own6 drop",
-            "ct state established accept",  # but what is related may be a forged error for somebody on a sealed bridge
             "oifname @bridges goto entering",
             *(f"oifname @sealed_{owner} drop" for owner in OWNERS),
             "accept",
         ],
     ),
     "enclosed": ("", [*(f"iifname . oifname @within_{owner} accept" for owner in OWNERS), "drop"]),
+    "crossing": (
+        "",
+        ["iifname @bridges goto leaving", *(f"iifname @sealed_{owner} goto enclosed" for owner in OWNERS)],
+    ),
     # Most packets belong to flows that were let through before, between a bridge and elsewhere: they pass by as few
-    # sets as can be. That they do is no reason to let them out of a sealed bridge, or in under another's address.
+    # sets as can be. That they do is no reason to let them out of a sealed bridge, or in under another's address; and
+    # what is related to them may be a forged error.
     "forward": (
         "filter hook forward priority filter",
         [
             f"jump {USER}",
-            "iifname @bridges goto leaving",
-            *(f"iifname @sealed_{owner} goto enclosed" for owner in OWNERS),
+            'meta iifkind "bridge" jump crossing',
             "oifname @bridges goto entering",
             *(f"oifname @sealed_{owner} drop" for owner in OWNERS),
         ],
@@ -149,20 +155,17 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
             "drop",
         ],
     ),
-    "host": (
-        "filter hook input priority filter",
-        [f"iifname @sealed_{owner} goto answers" for owner in OWNERS],
-    ),
+    # All that the host gets passes by these, so they are only there while their drivers have something sealed.
+    **{f"host_{owner}": (_INPUT, [f"iifname @sealed_{owner} goto answers"]) for owner in OWNERS},
 }
 """Type, hook and priority of each chain, or ``""`` where others lead to it, and its rules. Those come first."""
-
-RULES = Counter({name: len(rules) for name, (_, rules) in CHAINS.items()})
 
 _BLOCK = re.compile(r"^\t\w+ (\S+) \{$")
 
 
-def skeleton(table: str, owner: str) -> Iterator[str]:
-    """The commands that make the table as it must be, with the owner's sets empty and the user's things untouched."""
+def skeleton(table: str, owner: str, *, sealed: bool) -> Iterator[str]:
+    """The commands that make the table as it must be, with the owner's sets empty and the user's things untouched.
+    ``sealed``: the owner has bridges without a way out."""
     yield f"add table {table}\n"
     yield f"add chain {table} {USER}\n"
     for name, shape in SETS.items():
@@ -171,10 +174,30 @@ def skeleton(table: str, owner: str) -> Iterator[str]:
         if owns(owner, name):
             yield f"flush {kind} {table} {name}\n"
     for name, (hook, rules) in CHAINS.items():
+        if _is_anothers(owner, name):
+            continue
         yield f"add chain {table} {name}{f' {{ type {hook} ; policy accept ; }}' if hook else ''}\n"
         yield f"flush chain {table} {name}\n"
+        if name == f"host_{owner}" and not sealed:
+            yield f"delete chain {table} {name}\n"
+            continue
         for rule in rules:
             yield f"add rule {table} {name} {rule}\n"
+
+
+def is_seal(name: str) -> bool:
+    """Is it a set of bridges without a way out?"""
+    return name.startswith("sealed_")
+
+
+def rules(owner: str, *, sealed: bool) -> Counter[str]:
+    """How many rules there must be in each chain, but for the other driver's."""
+    own = {name for name in CHAINS if not _is_anothers(owner, name) and (sealed or name != f"host_{owner}")}
+    return Counter({name: len(CHAINS[name][1]) for name in own})
+
+
+def _is_anothers(owner: str, chain: str) -> bool:
+    return chain.startswith("host_") and chain != f"host_{owner}"
 
 
 def owns(owner: str, name: str) -> bool:
@@ -206,15 +229,15 @@ def in_use(listed: Iterable[dict[str, Any]]) -> bool:
 
 
 def counted(listed: Iterable[dict[str, Any]], owner: str) -> tuple[Counter[str], Counter[str]]:
-    """How many elements the owner's sets have in a listed table, and how many rules our chains."""
-    elements, rules = Counter[str](), Counter[str]()
+    """How many elements the owner's sets have in a listed table, and how many rules the chains that concern it."""
+    elements, found = Counter[str](), Counter[str]()
     for one in listed:
         for kind, content in one.items():
-            if kind == "rule" and content["chain"] in CHAINS:
-                rules[content["chain"]] += 1
+            if kind == "rule" and content["chain"] in CHAINS and not _is_anothers(owner, content["chain"]):
+                found[content["chain"]] += 1
             elif kind in ("set", "map") and owns(owner, content["name"]):
                 elements[content["name"]] += len(content.get("elem", ()))
-    return +elements, rules
+    return +elements, found
 
 
 def users_part(table: str, text: str) -> str:
