@@ -1,4 +1,4 @@
-"""The one nftables table of an instance: its rules never change, networks and ports come and go as elements.
+"""The one nftables table of an instance: its rules hardly ever change, networks and ports come and go as elements.
 
 ``inet sampan-INSTANCE`` holds chains with a fixed handful of rules and the sets and maps that they look things up in,
 so that the hundredth network or port costs a packet what the first did, and making it one small transaction:
