@@ -131,6 +131,9 @@ def _whole(component: bytes) -> bytes:
 
 def _component(kind: str, word: str) -> tuple[bytes, bytes]:
     if kind in ("ipv4_addr", "ipv6_addr"):
+        first, dash, last = word.partition("-")
+        if dash:
+            return ipaddress.ip_address(first).packed, ipaddress.ip_address(last).packed
         network = ipaddress.ip_network(word)
         return network.network_address.packed, network.broadcast_address.packed
     packed = _COMPONENTS[kind](word)

@@ -31,6 +31,7 @@ ELEMENTS = [
     Element("pairs", '"b-1" . "eth0"'),
     Element("behind4", '"b-1" . 10.5.0.0/16'),
     Element("behind4", '"b-2" . 10.6.0.7'),
+    Element("behind4", '"b-3" . 10.7.0.1-10.7.0.9'),
     Element("behind6", '"b-1" . fd00:5::/64'),
     Element("ranges", "ipv4 . 10.5.0.0/16"),
     Element("open6", "fd00:5::2 . udp . 53"),
@@ -88,7 +89,7 @@ def test_all_of_them_or_none(nft: Nftables, ours: SetElements) -> None:
     before = there(nft)
     free = Element("links", '"b-9"')
     with pytest.raises(Conflict, match=r"192\.0\.2\.2 \. tcp \. 8080, in ports of the firewall table boats"):
-        ours.add([free, ELEMENTS[8]._replace(value="10.5.0.9 . 80")])
+        ours.add([free, ELEMENTS[9]._replace(value="10.5.0.9 . 80")])
     with pytest.raises(NotFound, match="in links of the firewall table boats, failed: No such file"):
         ours.delete([ELEMENTS[0], free])
     with pytest.raises(Invalid, match="is no element of a set of"):
