@@ -266,7 +266,7 @@ class Runc(_Known):
 
 def _refused(error: str) -> SampanError:
     low = error.lower()
-    if "busy" in low:
+    if "busy" in low or "current usage" in low:  # crun passes the kernel's word on, runc has words of its own
         return Conflict(f"a limit cannot be set so low: the container uses more than that now ({error.strip()})")
     if "no such file" in low or "does not exist" in low:
         return NotFound(f"the container has just ended, or was given no such limit ({error.strip()})")
