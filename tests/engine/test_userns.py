@@ -263,16 +263,16 @@ def test_copies_have_the_container_s_ids(remapped: Engine, tmp_path: Path) -> No
 def test_a_file_s_powers_count_in_there(remapped: Engine) -> None:
     """Capabilities and set-user-id bits of files, as they come in, and as an image takes them on."""
     net_raw = struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0)  # linux/capability.h, struct vfs_cap_data
+    program = Path(str(shutil.which("grep"))).read_bytes()
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for name, mode, headers in (
             ("able", 0o755, {"SCHILY.xattr.security.capability": net_raw.decode()}),
             ("suid", 0o4755, {}),
         ):
-            entry = tar.gettarinfo(shutil.which("grep"), name)
-            entry.mode, entry.uid, entry.gid, entry.pax_headers = mode, 0, 0, headers
-            with Path(str(shutil.which("grep"))).open("rb") as program:
-                tar.addfile(entry, program)
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.pax_headers = len(program), mode, headers
+            tar.addfile(entry, io.BytesIO(program))
     running(remapped, "boat")
     remapped.docker("cp", "-", "boat:/mnt", stdin=archive.getvalue()).ok()
     remapped.docker("commit", "boat", "able").ok()

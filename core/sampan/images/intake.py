@@ -49,7 +49,7 @@ class Intake:
             lease.hold(blobs=blobs_of(known), chains=chains_of(known))
             if all(self._content.has(digest) for digest in blobs_of(known)):
                 self._layers.ensure(None, known.layers)
-                return replace(known, references=[], repo_digests=[])
+                return replace(known, references=[], repo_digests=[], removed=False)  # it may be on its way out
         digests = [self._kept(file, lease, drafts) for file in found.layers]
         diff_ids = config["rootfs"].get("diff_ids") or []
         layers = [Layer(diff_id=each, digest=digest) for each, digest in zip(diff_ids, digests, strict=True)]
