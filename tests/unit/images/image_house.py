@@ -152,6 +152,8 @@ class House:
 
     def tree(self, reference: str, storage: str = "first") -> dict[str, bytes]:
         """The files of an image as its topmost layer has them."""
-        layer = self.images.layer_for(self.images.get(reference), storage)
-        top = self.drivers[storage].root / str(layer)
-        return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
+        image = self.images.get(reference)
+        with self.images.holding(image):
+            layer = self.images.layer_for(image, storage)
+            top = self.drivers[storage].root / str(layer)
+            return {str(path.relative_to(top)): path.read_bytes() for path in top.rglob("*") if path.is_file()}
