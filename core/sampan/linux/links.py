@@ -21,6 +21,7 @@ from sampan.linux.netlink import (
     Netlink,
     attribute,
     attributes,
+    first_attribute,
     nested,
     number,
     text,
@@ -273,15 +274,15 @@ def addresses(netlink: Netlink) -> dict[int, list[str]]:
     return found
 
 
-def routes(netlink: Netlink) -> list[Network]:
-    """What the host can reach other than by default: the destinations of its main table (all families)."""
+def routes(netlink: Netlink, version: int) -> list[Network]:
+    """What the host can reach other than by default: the destinations of its main table for IP version 4 or 6."""
     found: list[Network] = []
-    wanted = _RTMSG.pack(0, 0, 0, 0, _RT_TABLE_MAIN, 0, 0, _RTN_UNICAST, 0)
+    wanted = _RTMSG.pack(_family(version), 0, 0, 0, _RT_TABLE_MAIN, 0, 0, _RTN_UNICAST, 0)
     for body in netlink.ask(Message(_GETROUTE, NLM_F_DUMP, wanted, "listing routes")):
         _, length, _, _, table, _, _, kind, _ = _RTMSG.unpack_from(body)
         if table != _RT_TABLE_MAIN or kind != _RTN_UNICAST or not length:
             continue  # most are: a look into them all would take longer than the listing
-        if destination := attributes(body, _RTMSG.size).get(_RTA_DST):
+        if destination := first_attribute(body, _RTMSG.size, _RTA_DST):
             found.append(_destination(destination, length))
     return found
 

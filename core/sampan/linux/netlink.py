@@ -216,6 +216,16 @@ def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
     return found
 
 
+def first_attribute(data: bytes, offset: int, wanted: int) -> bytes:
+    """The first attribute of a kind, ``b""`` if there is none: for long lists, of whose entries one thing matters."""
+    while offset + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if kind == wanted or length < _ATTRIBUTE.size:
+            return data[offset + _ATTRIBUTE.size : offset + length]
+        offset += -(-length // 4) * 4
+    return b""
+
+
 def _encode(message: Message, flags: int, sequence: int) -> bytes:
     length = _HEADER.size + len(message.body)
     header = _HEADER.pack(length, message.type, message.flags | flags, sequence, 0)

@@ -84,7 +84,7 @@ class Maker:
         return tuple(sorted(given, key=lambda one: ":" in one.subnet))
 
     def _pick(self, version: int, besides: tuple[Subnet, ...] | list[Subnet]) -> Subnet:
-        taken = [*self._records.ranges(), *subnets.host_routes(), *(subnets.parsed(one) for one in besides)]
+        taken = [*self._records.ranges(), *subnets.host_routes(version), *(subnets.parsed(one) for one in besides)]
         return subnets.choose(self._config.default_address_pools, version, taken)
 
 

@@ -37,10 +37,10 @@ def _parsed(subnet: str) -> IPNetwork:
     return ipaddress.ip_network(subnet)
 
 
-def host_routes() -> list[IPNetwork]:
-    """What the host reaches by routes of its own: networks there would cut it off."""
+def host_routes(version: int) -> list[IPNetwork]:
+    """What the host reaches by routes of its own, with IP version 4 or 6: networks there would cut it off."""
     with Netlink(choosy=True) as netlink:
-        return links.routes(netlink)
+        return links.routes(netlink, version)
 
 
 def read(config: Sequence[Mapping[str, Any]]) -> tuple[Subnet, ...]:
