@@ -140,6 +140,20 @@ def test_a_network_of_ipv6_alone(engine: Engine, clean: None) -> None:
     engine.wait_until(lambda: reaches(engine, "ada", f"[{there['GlobalIPv6Address']}]"), "IPv6 arrives")
 
 
+@pytest.mark.parametrize("version", [4, 6])
+def test_no_network_is_where_the_host_has_a_route(version: int) -> None:
+    flags = ["--ipv6", "--ipv4=false"] if version == 6 else []
+    pools = {"default_address_pools": [{"base": "10.91.0.0/23", "size": 24}, {"base": "fd91::/63", "size": 64}]}
+    free, taken = {4: ("10.91.1.0/24", "10.91.0.0/28"), 6: ("fd91:0:0:1::/64", "fd91::7:0/112")}[version]
+    with Engine(network=pools) as other:
+        other.run("ip", "route", "add", taken, "dev", "lo")
+        other.docker("network", "create", *flags, "beside").ok()
+        assert network(other, "beside")["IPAM"]["Config"][0]["Subnet"] == free
+        said = other.docker("network", "create", *flags, "nowhere")
+        assert said.code == 1
+        assert "non-overlapping" in said.stderr
+
+
 def test_a_network_in_use_stays(engine: Engine, clean: None) -> None:
     ident = engine.docker("network", "create", "used").out
     serve(engine, "ada", "--network", "used")
