@@ -85,6 +85,7 @@ def test_what_is_asked_for_is_there(engine: Engine, shell: str) -> None:
     assert found == ["256:4096", "1:7", "7", "0", "read-only", "33"]
 
 
+@pytest.mark.needs("own_init")  # of others, fewer processes wait
 def test_who_waits_is_not_counted_as_left_behind_and_who_watches_is(engine: Engine, shell: str) -> None:
     """Of the harness: however many happened to wait when it looked first."""
 

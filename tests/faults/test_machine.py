@@ -75,9 +75,11 @@ def power_off(engine: Engine) -> None:
 
 
 def emptied(path: Path) -> bool:
-    """A group is busy for a moment after its last process has gone."""
+    """A group is busy for a moment after its last process has gone, and an ``lxc-start`` makes one more to end in."""
     with contextlib.suppress(OSError):
-        path.rmdir()
+        for below in (*path.iterdir(), path):
+            if below.is_dir():
+                below.rmdir()
     return not path.exists()
 
 
