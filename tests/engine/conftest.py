@@ -1,12 +1,13 @@
-"""The same test through both command lines."""
+"""The same test through both command lines; and a registry that does what it is told to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from harness import Engine, Result
+from harness.wild_registry import Wild
 
 Cli = Callable[..., Result]
 
@@ -24,3 +25,18 @@ def cli(request: pytest.FixtureRequest, engine: Engine) -> Cli:
 def shell(engine: Engine) -> str:
     """The name of an image with a shell in it."""
     return engine.image()
+
+
+@pytest.fixture(scope="module")
+def served(engine: Engine) -> Iterator[Wild]:
+    with Wild(engine) as registry:
+        yield registry
+
+
+@pytest.fixture
+def registry(engine: Engine, served: Wild) -> Iterator[Wild]:
+    """Empty and well-behaved; the engine's images are gone afterwards."""
+    served.forget()
+    yield served
+    for image in engine.api("GET", "/images/json")[1]:
+        engine.api("DELETE", f"/images/{image['Id']}?force=true")

@@ -28,22 +28,6 @@ def engine(docker_cli: str) -> Iterator[Engine]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def served(engine: Engine) -> Iterator[Wild]:
-    with Wild(engine) as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(engine: Engine, served: Wild) -> Iterator[Wild]:
-    served.behave()
-    served.asked.clear()
-    served.manifests.clear()
-    yield served
-    for image in engine.api("GET", "/images/json")[1]:
-        engine.api("DELETE", f"/images/{image['Id']}?force=true")
-
-
 def test_search(cli: Cli, registry: Wild) -> None:
     registry.on("GET /v1/search", lambda request: request.json(200, {"num_results": 3, "results": SHIPS}))
     shown = ["--format", "{{.Name}}|{{.StarCount}}|{{.IsOfficial}}"]

@@ -33,23 +33,6 @@ def engine(docker_cli: str) -> Iterator[Engine]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def served(engine: Engine) -> Iterator[Wild]:
-    with Wild(engine) as registry:
-        yield registry
-
-
-@pytest.fixture
-def registry(engine: Engine, served: Wild) -> Iterator[Wild]:
-    served.behave()
-    served.blobs.clear()
-    served.manifests.clear()
-    served.uploads.clear()
-    yield served
-    for image in engine.api("GET", "/images/json")[1]:
-        engine.api("DELETE", f"/images/{image['Id']}?force=true")
-
-
 def pull(engine: Engine, registry: Wild, *words: str) -> Result:
     """By whichever client's turn it is."""
     return (engine.docker if next(TURNS) else engine.sampan)("pull", *words, registry.name("a:1"))

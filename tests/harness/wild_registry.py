@@ -123,6 +123,12 @@ class Wild:
         """``pattern`` is searched for in ``METHOD /path?query``. The last one that was said comes first."""
         self._handlers.insert(0, (re.compile(pattern), handler))
 
+    def forget(self) -> None:
+        """Have nothing, and :meth:`behave`."""
+        self.behave()
+        for known in (self.blobs, self.manifests, self.uploads):
+            known.clear()
+
     def behave(self) -> None:
         """Forget all that was told by ``on``, and what was counted."""
         self._handlers.clear()

@@ -61,21 +61,18 @@ def read(config: Sequence[Mapping[str, Any]]) -> tuple[Subnet, ...]:
             entry.get("Gateway") or entry.get("IPRange") or entry.get("AuxiliaryAddresses")
         ):
             raise Invalid(f"{_CONFIG}invalid subnet: a gateway, ip-range or auxiliary address needs a subnet, too")
-    ranges = [parsed(subnet) for subnet in subnets]
-    for index, one in enumerate(ranges):
-        if any(_overlap(one, other) for other in ranges[:index]):
-            raise Invalid(f"{_CONFIG}invalid subnet {one}: it overlaps another subnet of the same network")
+    for index, one in enumerate(subnets):
+        if any(_overlap(one.subnet, other.subnet) for other in subnets[:index]):
+            raise Invalid(f"{_CONFIG}invalid subnet {one.subnet}: it overlaps another subnet of the same network")
     return tuple(sorted(subnets, key=lambda subnet: ":" in subnet.subnet))
 
 
 def check_free(subnets: Iterable[Subnet], taken: Mapping[str, Iterable[Subnet]]) -> None:
     """``Forbidden``, in Docker's words, if a subnet overlaps one of another network (``taken``: by its name)."""
     for subnet in subnets:
-        version, first, last = _span(subnet.subnet)
         for name, others in taken.items():
             for other in others:
-                theirs, begin, end = _span(other.subnet)
-                if theirs == version and begin <= last and first <= end:
+                if _overlap(subnet.subnet, other.subnet):
                     what = f"subnet {subnet.subnet} overlaps {other.subnet} of network {name}"
                     raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {what}")
 
@@ -188,5 +185,7 @@ def _inside(subnet: IPNetwork, what: str, value: object, name: str = "") -> str:
     return str(address)
 
 
-def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
-    return one.version == other.version and one.overlaps(other)
+def _overlap(one: str, other: str) -> bool:
+    version, first, last = _span(one)
+    theirs, begin, end = _span(other)
+    return theirs == version and begin <= last and first <= end
