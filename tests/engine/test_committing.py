@@ -51,3 +51,15 @@ def test_what_is_wrong_leaves_nothing(engine: Engine, cli: Cli, shell: str, noth
         assert done.code == 1
         assert told in done.stderr
     cli("rm", name).ok()
+
+
+def test_device_nodes_are_kept_and_still_work_in_the_container(engine: Engine, cli: Cli, shell: str, tag: str) -> None:
+    """While its files are read, no device in it can be opened: that ends with the reading."""
+    name = f"boat-{uuid.uuid4().hex[:8]}"
+    script = "test -e /zero2 || mknod /zero2 c 1 5; head -c 3 /zero2 | wc -c"
+    assert cli("run", "--name", name, shell, "sh", "-c", script).out == "3"
+    cli("commit", name, tag).ok()
+    assert cli("start", "-a", name).out == "3"
+    assert cli("run", "--rm", tag, "sh", "-c", script).out == "3"
+    cli("rm", name).ok()
+    cli("rmi", tag).ok()

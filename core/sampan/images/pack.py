@@ -21,6 +21,7 @@ from sampan.linux.paths import DIRECTORY, NO_LINKS, openat2
 from sampan.linux.trees import walk
 
 _CHUNK = 1 << 20
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _XATTRS = ("user.", "security.capability", "system.posix_acl_access")
 
 
@@ -90,8 +91,11 @@ class _Packer:
             except OSError:
                 continue  # vanished, or no directory any more
             try:
+                harmless = bool(os.fstatvfs(directory).f_flag & os.ST_NODEV)
                 for path, deleted in names:
-                    self.add(directory, path, path.rpartition(b"/")[2], deleted)
+                    name = path.rpartition(b"/")[2]
+                    if deleted or not harmless or not self._opened(directory, path, name):
+                        self.add(directory, path, name, deleted)
             finally:
                 os.close(directory)
         self.end()
@@ -114,7 +118,7 @@ class _Packer:
             status = os.fstat(found)
             kind = stat.S_IFMT(status.st_mode)
             if kind == stat.S_IFREG:
-                self._file(found, path, status)
+                self._found(found, path, status)
             elif kind == stat.S_IFDIR:
                 self._plain(path + b"/", tar.DIRECTORY, status, _xattrs(b"/proc/self/fd/%d/%s" % (directory, name)))
             elif kind != stat.S_IFSOCK and not self._linked(path, status):
@@ -122,19 +126,37 @@ class _Packer:
         finally:
             os.close(found)
 
-    def _file(self, found: int, path: bytes, status: os.stat_result) -> None:
-        """A regular file, which is opened once it is known to be one: opening a device may do something."""
-        if self._linked(path, status):
-            return
+    def _opened(self, directory: int, path: bytes, name: bytes) -> bool:
+        """Was it a regular file, and is it written? For a mount on which opening a device does nothing: then nearly
+        everything can be opened to see what it is."""
         try:
-            fd = os.open(b"/proc/self/fd/%d" % found, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            fd = os.open(name, _READ | os.O_NOFOLLOW, dir_fd=directory)
+        except OSError:
+            return False
+        try:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode):
+                return False
+            self._file(fd, path, status)
+            return True
+        finally:
+            os.close(fd)
+
+    def _found(self, found: int, path: bytes, status: os.stat_result) -> None:
+        """A regular file, which is opened once it is known to be one: opening a device may do something."""
+        try:
+            fd = os.open(b"/proc/self/fd/%d" % found, _READ)
         except OSError:
             return
         try:
-            self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
-            self._content(fd, status.st_size)
+            self._file(fd, path, status)
         finally:
             os.close(fd)
+
+    def _file(self, fd: int, path: bytes, status: os.stat_result) -> None:
+        if not self._linked(path, status):
+            self._plain(path, tar.FILE, status, _xattrs(fd), size=status.st_size)
+            self._content(fd, status.st_size)
 
     def _content(self, fd: int, size: int) -> None:
         """Exactly ``size`` bytes: a file that shrinks meanwhile is filled up with zeros."""
@@ -189,7 +211,7 @@ class _Packer:
             mtime=status.st_mtime_ns // 1_000_000_000,
             link=link,
             device=device,
-            xattrs={key: ownership.from_disk(key, value, self._ids) for key, value in xattrs.items()},
+            xattrs=xattrs and {key: ownership.from_disk(key, value, self._ids) for key, value in xattrs.items()},
         )
 
 
@@ -233,6 +255,8 @@ def _xattrs(where: bytes | int) -> dict[str, bytes]:
     follow = isinstance(where, int)
     try:
         names = os.listxattr(where, follow_symlinks=follow)
+        if not names:
+            return {}
         kept = [
             name
             for name in names

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
 
 from sampan.images.tar_reader import BLOCK, PAX
 
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+_HEADER = struct.Struct("100s24s12s12s8sc100s72s16s155s12x")
+_MAGIC = b"ustar\00000"
 _END = bytes(2 * BLOCK)
 _NAME, _PREFIX = 100, 155
 _OCTAL_7, _OCTAL_11 = 0o7777777, 0o77777777777
@@ -90,31 +92,33 @@ def _block(
     link: bytes,
     device: tuple[int, int],
 ) -> bytes:
-    fields = [
+    block = _HEADER.pack(
         name,
-        b"%07o" % mode,
-        b"%07o" % min(uid, _OCTAL_7),
-        b"%07o" % min(gid, _OCTAL_7),
+        _owner(mode, uid, gid),
         b"%011o" % size,
         b"%011o" % min(max(mtime, 0), _OCTAL_11),
         b"        ",
         kind,
         link[:_NAME],
-        b"ustar\00000",
-        b"",
-        b"",
-        b"%07o" % device[0],
-        b"%07o" % device[1],
+        _MAGIC,
+        b"%07o\0%07o" % device,
         prefix,
-    ]
-    block = _HEADER.pack(*fields)
+    )
     return b"%b%06o\0 %b" % (block[:148], _sum(block), block[156:])
 
 
+@lru_cache
+def _owner(mode: int, uid: int, gid: int) -> bytes:
+    """An archive has few different ones."""
+    return b"%07o\0%07o\0%07o" % (mode, min(uid, _OCTAL_7), min(gid, _OCTAL_7))
+
+
 def _sum(block: bytes) -> int:
-    """Of its bytes, which are too many for ``sum`` to be quick. Adler-32's lower half is that of up to 257 bytes and 1
-    (RFC 1950, section 9)."""
-    return sum(zlib.adler32(block[at : at + 256]) & 0xFFFF for at in (0, 256)) - 2
+    """Of its bytes, which are too many for ``sum`` to be quick. Adler-32's lower half is the sum of them and 1, modulo
+    65521 (RFC 1950, section 9), which 512 times 127 do not reach."""
+    if block.isascii():
+        return (zlib.adler32(block) & 0xFFFF) - 1
+    return sum(block)
 
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:

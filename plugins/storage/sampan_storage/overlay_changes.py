@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from itertools import starmap
 
 from sampan.drivers.types import Change, ChangeKind
 from sampan.linux.paths import NO_LINKS, openat2
@@ -29,7 +30,7 @@ def overlay_changes(upper: int, lower: int) -> Iterator[Change]:
         try:
             below = openat2(lower, pair.path, _LIST, resolve=NO_LINKS) if pair.merged else None
             try:
-                pending += _compare(pair, above, below, found)
+                pending += _all_new(pair, above, found) if below is None else _compare(pair, above, below, found)
             finally:
                 if below is not None:
                     os.close(below)
@@ -71,10 +72,26 @@ class _Found:
         for path in self._unsure:
             if path in self._above:
                 self._changes[path] = ChangeKind.MODIFIED
-        return iter(sorted(Change("/" + os.fsdecode(path), kind) for path, kind in self._changes.items()))
+        by_path = sorted(("/" + os.fsdecode(path), kind) for path, kind in self._changes.items())
+        return starmap(Change, by_path)
 
 
-def _compare(pair: _Pair, above: int, below: int | None, found: _Found) -> list[_Pair]:
+def _all_new(pair: _Pair, above: int, found: _Found) -> list[_Pair]:
+    """Where there was no directory before, the kinds of entries suffice, which come with their names."""
+    deeper = []
+    with os.scandir(above) as entries:
+        for entry in entries:
+            name = os.fsencode(entry.name)
+            path = pair.child(name)
+            if entry.is_dir(follow_symlinks=False):
+                deeper.append(_Pair(path, merged=False, covered=pair.covered))
+            elif not (entry.is_file(follow_symlinks=False) or entry.is_symlink()) and _lstat(name, above) is None:
+                continue  # a whiteout, or gone by now
+            found.add(path, ChangeKind.ADDED)
+    return deeper
+
+
+def _compare(pair: _Pair, above: int, below: int, found: _Found) -> list[_Pair]:
     covered = pair.covered or _is_opaque(above)
     names = [os.fsencode(name) for name in os.listdir(above)]
     deeper = []
@@ -97,16 +114,14 @@ def _compare(pair: _Pair, above: int, below: int | None, found: _Found) -> list[
             found.add_if_touched(path)
         else:
             found.add(path, ChangeKind.MODIFIED)
-    if covered and below is not None:
-        for name in set(map(os.fsencode, os.listdir(below))) - set(names):  # noqa: PTH208 - a descriptor
+    if covered:
+        for name in set(map(os.fsencode, os.listdir(below))) - set(names):
             if _lstat(name, below) is not None:
                 found.add(pair.child(name), ChangeKind.DELETED)
     return deeper
 
 
-def _lstat(name: bytes, directory: int | None) -> os.stat_result | None:
-    if directory is None:
-        return None
+def _lstat(name: bytes, directory: int) -> os.stat_result | None:
     try:
         status = os.lstat(name, dir_fd=directory)
     except FileNotFoundError:

@@ -91,7 +91,7 @@ class Views:
         try:
             root = self._parts.storage(record).mount(record.root)
             try:
-                view = View(root) if bare else _dressed(self._parts, record, root)
+                view = View(_harmless(root)) if bare else _dressed(self._parts, record, root)
             except BaseException:
                 os.close(root)
                 raise
@@ -118,11 +118,18 @@ def _running(record: Container, bare: bool) -> View:
     namespace = views.namespace_of(record.state.pid, record.state.monitor)
     try:
         if bare:
-            return View(views.bare_root_of(namespace))
+            return View(_harmless(views.bare_root_of(namespace)))
         root = views.root_of(namespace)
     finally:
         os.close(namespace)
     return View(root, apart=_devices_apart(record, root))
+
+
+def _harmless(root: int) -> int:
+    """The mount ``root``, on which no device can be opened any more, if it is one that nobody else stands on."""
+    with contextlib.suppress(OSError):
+        mounts.set_attributes(root, mounts.MOUNT_ATTR_NODEV)
+    return root
 
 
 def _devices_apart(record: Container, root: int) -> set[int]:
