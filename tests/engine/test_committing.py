@@ -43,7 +43,7 @@ def test_what_is_wrong_leaves_nothing(engine: Engine, cli: Cli, shell: str, noth
     name = f"boat-{uuid.uuid4().hex[:8]}"
     cli("create", "--name", name, shell, "true").ok()
     for words, told in [
-        (["-c", "FROM x", name], "FROM is not a valid change command"),
+        (["-c", "FROM x", name], "from is not a valid change command"),
         ([name, "UPPER"], "must be lowercase"),
         (["nobody"], "No such container: nobody"),
     ]:

@@ -99,6 +99,16 @@ def test_patterns_and_moments_that_are_none(engine: Engine, cli: Cli, made: str)
     assert "Deleted" in cli("image", "prune", "-af", "--filter", "label=crew=seven").out
 
 
+def test_prune_takes_the_names_of_what_others_stand_on(engine: Engine, cli: Cli, made: str) -> None:
+    container = engine.docker("create", made, "true").out
+    engine.docker("commit", "-c", "LABEL crew=eight", container, "top:1").ok()
+    engine.docker("rm", container).ok()
+    assert f"untagged: {made}" in cli("image", "prune", "-af", "--filter", "label=crew=seven").out.lower()
+    assert names(engine, cli, "-a") == {"shell:latest", "top:1", "<none>:<none>"}
+    cli("rmi", "top:1").ok()
+    assert names(engine, cli, "-a") == {"shell:latest"}
+
+
 def test_sizes_shared_and_unique(engine: Engine, made: str) -> None:
     listed = {name: one for one in engine.api("GET", "/images/json?shared-size=1")[1] for name in one["RepoTags"]}
     base, top = listed["shell:latest"], listed[made]

@@ -106,14 +106,18 @@ class Filters:
             return True
         if len(values) == 1 and values[0].lower() in ("0", "false", "f"):
             return False
-        raise Invalid(f"invalid filter '{name}={values[0]}': true or false is expected")
+        raise Invalid(f"invalid filter '{name}=[{' '.join(values)[:80]}]': true or false is expected")
 
     def until(self) -> int | None:
         """The moment of the filter ``until``, in nanoseconds since 1970: a time, or so long ago; None without it."""
         values = self.get("until")
         if len(values) > 1:
             raise Invalid("more than one until filter specified")
-        return moment(values[0], "until") if values else None
+        try:
+            return moment(values[0], "until") if values else None
+        except Invalid:
+            what = f'failed to parse value as time or duration: "{values[0][:60]}"'
+            raise Invalid(f"{what} is neither like 24h nor like 2030-01-31T12:00:00Z") from None
 
     def labels(self, have: dict[str, str] | None) -> bool:
         """Do these labels have every ``label`` (``key`` or ``key=value``) and none of those under ``label!``?"""

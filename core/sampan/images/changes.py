@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-import shlex
 from collections.abc import Callable
 from typing import Any
 
 from sampan.errors import Invalid
+from sampan.images import expansion
 
 Config = dict[str, Any]
 
 SHELL = ["/bin/sh", "-c"]
+_NEEDS = {"USER": "exactly one argument", "WORKDIR": "exactly one argument", "STOPSIGNAL": "exactly one argument"}
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.IGNORECASE)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ns|us|µs|ms|s|m|h)")
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
@@ -29,30 +30,35 @@ def apply(config: Config, changes: list[str]) -> Config:
     ``Invalid`` names an instruction that is unknown, not allowed here, or malformed.
     """
     changed = json.loads(json.dumps(config))
+    said: set[str] = set()
     for change in changes:
         for line in re.sub(r"\\\n", "", change).splitlines():
             if line.strip() and not line.lstrip().startswith("#"):
-                _one(changed, line.strip())
+                try:
+                    _one(changed, line.strip(), said)
+                except RecursionError:
+                    raise Invalid(f'"{line[:80]}" goes too deep into itself') from None
     return dict(changed)
 
 
-def _one(config: Config, line: str) -> None:
-    word, _, rest = line.partition(" ")
-    instruction = _INSTRUCTIONS.get(word.upper())
+def _one(config: Config, line: str, said: set[str]) -> None:
+    word, *more = line.split(maxsplit=1)
+    name, rest = word.upper(), "".join(more)
+    instruction = _INSTRUCTIONS.get(name)
     if instruction is None:
         known = ", ".join(sorted(_INSTRUCTIONS))
-        raise Invalid(f'{word} is not a valid change command: "{line}" must begin with one of {known}')
-    if not rest.strip():
-        raise Invalid(f'{word.upper()} requires an argument: "{line}"')
-    instruction(config, rest.strip())
+        raise Invalid(f'{word.lower()} is not a valid change command: "{line}" must begin with one of {known}')
+    if not rest and name not in ("CMD", "ENTRYPOINT"):
+        raise Invalid(f"{name} requires {_NEEDS.get(name, 'at least one argument')}")
+    instruction(config, rest)
+    if name == "ENTRYPOINT" and "CMD" not in said:  # another program's arguments
+        config.pop("Cmd", None)
+    said.add(name)
 
 
-def words(text: str, line: str) -> list[str]:
-    """Split like a shell, quotes and backslashes included. ``Invalid`` if a quote is left open."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise Invalid(f'"{line}" cannot be read: {error}') from None
+def _variables(config: Config) -> dict[str, str]:
+    """What ``$NAME`` means at this point."""
+    return dict(each.split("=", 1) for each in config.get("Env") or [] if "=" in each)
 
 
 def _array(text: str) -> list[str] | None:
@@ -61,11 +67,15 @@ def _array(text: str) -> list[str] | None:
         value = json.loads(text)
     except ValueError:
         return None
-    return value if isinstance(value, list) and all(isinstance(each, str) for each in value) else None
+    if not isinstance(value, list):
+        return None
+    if not all(isinstance(each, str) for each in value):
+        raise Invalid(f"when using JSON array syntax, arrays must be comprised of strings only: {text}")
+    return value
 
 
 def _command(config: Config, text: str) -> list[str]:
-    array = _array(text)
+    array = _array(text) if text else []
     return array if array is not None else [*(config.get("Shell") or SHELL), text]
 
 
@@ -75,7 +85,6 @@ def _cmd(config: Config, text: str) -> None:
 
 def _entrypoint(config: Config, text: str) -> None:
     config["Entrypoint"] = _command(config, text)
-    config.pop("Cmd", None)
 
 
 def _shell(config: Config, text: str) -> None:
@@ -85,22 +94,28 @@ def _shell(config: Config, text: str) -> None:
     config["Shell"] = array
 
 
-def _pairs(text: str, instruction: str) -> list[tuple[str, str]]:
+def _pairs(config: Config, text: str, instruction: str) -> list[tuple[str, str]]:
     """``a=1 b="2 3"``, or the old form ``a everything else``."""
-    first, _, rest = text.partition(" ")
-    if "=" not in first:
-        if not rest.strip():
+    variables = _variables(config)
+    words = expansion.words(text, variables)
+    if "=" not in words[0]:
+        if len(words) == 1:
             raise Invalid(f'{instruction} must have two arguments: {instruction} NAME=VALUE, not "{text}"')
-        return [(first, rest.strip())]
-    pairs = [word.partition("=") for word in words(text, f"{instruction} {text}")]
-    if any(not equals or not name for name, equals, _ in pairs):
-        raise Invalid(f"{instruction} takes NAME=VALUE, every one with its equals sign: {instruction} {text}")
-    return [(name, value) for name, _, value in pairs]
+        return [(words[0], expansion.word(text.split(maxsplit=1)[1], variables))]
+    pairs = []
+    for each in words:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise Invalid(f'Syntax error - can\'t find = in "{each}". Must be of the form: name=value')
+        if not name:
+            raise Invalid(f"{instruction} names can not be blank: {instruction} {text}")
+        pairs.append((name, value))
+    return pairs
 
 
 def _env(config: Config, text: str) -> None:
     environment = list(config.get("Env") or [])
-    for name, value in _pairs(text, "ENV"):
+    for name, value in _pairs(config, text, "ENV"):
         kept = [each for each in environment if each.partition("=")[0] != name]
         at = len(kept) if len(kept) == len(environment) else _index(environment, name)
         environment = [*kept[:at], f"{name}={value}", *kept[at:]]
@@ -112,12 +127,12 @@ def _index(environment: list[str], name: str) -> int:
 
 
 def _label(config: Config, text: str) -> None:
-    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(text, "LABEL"))}
+    config["Labels"] = {**(config.get("Labels") or {}), **dict(_pairs(config, text, "LABEL"))}
 
 
 def _expose(config: Config, text: str) -> None:
     ports = dict(config.get("ExposedPorts") or {})
-    for word in text.split():
+    for word in expansion.word(text, _variables(config)).split():
         match = _PORT.fullmatch(word)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if match is None or not 1 <= first <= last <= 65535:
@@ -128,24 +143,25 @@ def _expose(config: Config, text: str) -> None:
 
 
 def _user(config: Config, text: str) -> None:
-    config["User"] = text
+    config["User"] = expansion.word(text, _variables(config))
 
 
 def _workdir(config: Config, text: str) -> None:
-    config["WorkingDir"] = posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "/", text))
+    path = expansion.word(text, _variables(config))
+    config["WorkingDir"] = posixpath.normpath(posixpath.join("/", config.get("WorkingDir") or "/", path))
 
 
 def _volume(config: Config, text: str) -> None:
     paths = _array(text)
-    if paths is None:
-        paths = words(text, f"VOLUME {text}")
+    variables = _variables(config)
+    paths = expansion.words(text, variables) if paths is None else [expansion.word(path, variables) for path in paths]
     if any(not path.strip() for path in paths):
         raise Invalid("VOLUME specified can not be an empty string")
     config["Volumes"] = {**(config.get("Volumes") or {}), **{path: {} for path in paths}}
 
 
 def _stop_signal(config: Config, text: str) -> None:
-    config["StopSignal"] = text
+    config["StopSignal"] = expansion.word(text, _variables(config))
 
 
 def _on_build(config: Config, text: str) -> None:
@@ -174,16 +190,27 @@ def _healthcheck(config: Config, text: str) -> None:
             raise Invalid(
                 f"Unknown flag: {flag}: HEALTHCHECK takes {', '.join(f'--{each}=' for each in _HEALTH_FLAGS)}"
             )
-        health[_HEALTH_FLAGS[name]] = _retries(value) if name == "retries" else duration(value)
+        health[_HEALTH_FLAGS[name]] = _retries(value) if name == "retries" else _interval(name, value)
         rest = rest.lstrip()
     kind, _, command = rest.partition(" ")
     if kind.upper() == "NONE" and not command and not health:
         config["Healthcheck"] = {"Test": ["NONE"]}
         return
-    if kind.upper() != "CMD" or not command.strip():
+    if kind.upper() == "NONE":
+        raise Invalid("HEALTHCHECK NONE takes no arguments")
+    if kind.upper() == "CMD" and not command.strip():
+        raise Invalid("Missing command after HEALTHCHECK CMD")
+    if kind.upper() != "CMD":
         raise Invalid(f'Unknown type "{kind}" in HEALTHCHECK: it takes NONE, or [--flags] CMD COMMAND')
     array = _array(command.strip())
     config["Healthcheck"] = {"Test": ["CMD-SHELL", command.strip()] if array is None else ["CMD", *array], **health}
+
+
+def _interval(name: str, text: str) -> int:
+    found = duration(text)
+    if 0 < found < _NANOSECONDS["ms"]:
+        raise Invalid(f'Interval "{name}" cannot be less than 1ms: {text}')
+    return found
 
 
 def _retries(text: str) -> int:

@@ -129,8 +129,10 @@ class Images:
         """The images of a repository here with their tags: the one that is named, or all of them."""
         tags = [(image, each) for image in self.list() for each in name.among(image.references)]
         found = [(image, references.parse(each).tag) for image, each in tags if not name.tag or each == str(name)]
-        if not found:
+        if not tags:
             raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
+        if not found:
+            raise NotFound(f"tag does not exist: {name.familiar()}")
         return sorted(found, key=lambda each: each[1])
 
     # ── looking ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -246,7 +248,7 @@ class Images:
         def fill(ingest: Ingest) -> None:
             self.registries.fetch(source, ingest.write) if isinstance(source, Remote) else ingest.copy(source)
 
-        names = [_target(reference)] if reference else []
+        names = [_target(reference, "cannot import digest reference")] if reference else []
         config = instructions.apply({}, list(changes))
         machine = _machine(platform)
         created = configuration.now()
@@ -400,11 +402,11 @@ class Images:
         self._events.publish("image", action, image.id, {**labels, "name": name or image.id})
 
 
-def _target(text: str) -> str:
-    """A new name, normalised. ``Invalid`` if it has a digest, or would read as one."""
+def _target(text: str, refusal: str = "refusing to create a tag with a digest reference") -> str:
+    """A new name, normalised. ``Invalid``, with ``refusal`` if it has a digest, also if it would read as one."""
     name = references.parse(text)
     if name.digest:
-        raise Invalid("refusing to create a tag with a digest reference")
+        raise Invalid(refusal)
     if name.familiar_name == "sha256":
         raise Invalid("refusing to create an ambiguous tag using digest algorithm as name")
     return str(name.tagged())

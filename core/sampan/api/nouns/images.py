@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 from sampan.api import ages, patterns, platform
@@ -93,10 +94,10 @@ def prune(call: Call) -> Any:
     for image in views.without_steps(everyone):
         if image.id in used or (dangling_only and image.references) or not _wanted(image, filters):
             continue
-        try:
-            removed += images.remove(image.id, force=True, prune=True)
-        except (Conflict, NotFound):  # it came into use, or went, meanwhile
-            continue
+        for name in map(familiar, image.references) if image.references else [image.id]:
+            # By name, one that others stand on loses its names and stays until they are gone.
+            with suppress(Conflict, NotFound):  # it came into use, or went, meanwhile
+                removed += images.remove(name, force=name == image.id, prune=True)
     space = max(before - views.layers_size(images.list()), 0) + images.sweep()
     call.engine.events.publish("image", "prune", "", {"reclaimed": str(space)})
     return {"ImagesDeleted": removed or None, "SpaceReclaimed": space}

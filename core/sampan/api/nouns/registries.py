@@ -42,12 +42,14 @@ def push(call: Call) -> Stream:
     name, _ = _named(call.name, call.query.text("tag"))
     if name.digest:
         raise Invalid("cannot push a digest reference")
-    images, who = call.engine.images.to_push(name), _who(call, must=True)
-    for image, _ in images:
-        platform.check(image, call.query.text("platform"), name.familiar())
+    images, who = call.engine.images, _who(call, must=True)
+    if wanted := call.query.text("platform"):
+        for image, _ in images.to_push(name):
+            platform.check(image, wanted, name.familiar())
 
     def work(progress: Progress, leaving: Leaving) -> None:
-        call.engine.images.registries.push(name, images, who, progress, leaving)
+        progress({"status": f"The push refers to repository [{name.name}]"})
+        images.registries.push(name, images.to_push(name), who, progress, leaving)
 
     return Stream(told(call, work), guarded=True)
 

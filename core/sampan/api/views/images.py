@@ -14,11 +14,12 @@ from sampan.types import Image
 
 
 def tags(image: Image) -> list[str]:
-    return sorted(references.familiar(name) for name in image.references if "@" not in name)
+    """In dockerd's order, which is that of whole names: Docker Hub's come before others."""
+    return [references.familiar(name) for name in sorted(image.references) if "@" not in name]
 
 
 def digests(image: Image) -> list[str]:
-    return sorted(references.familiar(name) for name in image.repo_digests)
+    return [references.familiar(name) for name in sorted(image.repo_digests)]
 
 
 def summary(image: Image, containers: int, version: tuple[int, int]) -> dict[str, Any]:

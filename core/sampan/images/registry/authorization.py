@@ -63,6 +63,8 @@ class Authorization:
         self._header = f"Bearer {credentials.registry_token}" if credentials.registry_token else ""
         self._until = 0.0
         self.identity_token = ""
+        self.lacks_password = False
+        """A name and a password were asked for, and there are none."""
 
     async def header(self) -> dict[str, str]:
         """To be sent along."""
@@ -82,6 +84,7 @@ class Authorization:
         if "basic" in wanted and self._credentials.username:
             self._header = _basic(self._credentials)
             return True
+        self.lacks_password = "basic" in wanted
         return False
 
     async def _fetch(self, challenge: Challenge) -> None:

@@ -57,8 +57,7 @@ class Pull:
         """Pull what a tag or digest names; is it new here? Until all of it is here and checked, nothing can be seen of
         it."""
         document = await self._source.manifest(name.digest or name.tag)
-        said = name.digest or name.tag
-        self._board.say(f"Pulling from {name.path}", said)
+        self._board.say(f"Pulling from {name.path}", str(name) if name.digest else name.tag)
         found, manifest = await self._for_platform(document)
         async with held(self._store.leases.lease()) as lease:
             lease.hold(blobs=[found.digest, manifest.config.digest, *(layer.digest for layer in manifest.layers)])
@@ -97,8 +96,6 @@ class Pull:
         lease.hold(blobs=blobs_of(image), chains=chains_of(image))
         if not all(self._store.content.has(digest) for digest in blobs_of(image)):
             return None
-        for layer in manifest.layers:
-            Line(self._board, layer.short).say("Already exists")
         await in_thread(self._store.layers.ensure, None, image.layers)
         return image
 

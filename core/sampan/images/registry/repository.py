@@ -20,7 +20,7 @@ from sampan.images.registry.authorization import Authorization, limited
 from sampan.images.registry.credentials import NONE, Credentials
 from sampan.images.registry.documents import ACCEPTED, Descriptor, Document
 from sampan.images.registry.endpoints import Endpoint
-from sampan.images.registry.failures import Temporary, Unreachable, answered
+from sampan.images.registry.failures import Answered, Temporary, Unreachable, answered
 from sampan.images.registry.http import Body, Http
 from sampan.images.registry.persistence import persistently, retry_after
 
@@ -184,6 +184,8 @@ class Repository:
             body = await limited(response, ERROR_LIMIT, "an error")
         except SampanError:
             body = b""
+        if response.status == 401 and self._authorization.lacks_password:
+            return Answered("no basic auth credentials", 401, frozenset({"UNAUTHORIZED"}))
         if response.status == 401 and not body:
             body = _UNKNOWN
         error = answered(response.status, body, f'{method.capitalize()} "{response.url.with_query(None)}"')

@@ -67,7 +67,6 @@ class Registries:
     async def _push(
         self, name: Reference, images: list[tuple[Image, str]], credentials: Credentials, board: Board
     ) -> None:
-        board.say(f"The push refers to repository [{name.name}]")
         async with self._reached(name, credentials, actions="pull,push") as target:
             push = Push(self._source, self._uploads, target, board)
             try:
