@@ -87,6 +87,7 @@ class Engine:
         self.execs = self.containers.execs
         self.images.in_use = self.containers.made_from
         self.networks.save = parts.save
+        self.networks.land = self.monitors.land
         self.monitors.open()
         undo.callback(self.monitors.close)
 
@@ -146,7 +147,7 @@ class Engine:
             containers = [root for each in known if each.storage_driver == name for root in self.containers.roots(each)]
             self.drivers.restored("storage", name, partial(storage.restore, layers, containers))
         self.volumes.open(self.containers.volumes(), [each.id for each in found.running])
-        self.networks.open(found.running)
+        self.networks.open(found.running, self.monitors.take_landings())
         for name, runtime in self.drivers.loaded("runtime").items():
             running = [each.id for each in found.running if each.runtime == name]
             try:

@@ -155,7 +155,7 @@ def test_the_way_out_and_the_ports_move_to_the_better_network_and_back(engine: E
     engine.docker("network", "connect", EARLY, boat).ok()  # "a-shore" is before "bridge"
     assert ways(engine, boat) == ["eth1"]
     engine.wait_until(lambda: published(engine), "the port answers")
-    assert settings(engine, boat)["Ports"]["80/tcp"] == [{"HostIp": "0.0.0.0", "HostPort": "8089"}]
+    assert settings(engine, boat)["Ports"]["80/tcp"] == [{"HostIp": ip, "HostPort": "8089"} for ip in ("0.0.0.0", "::")]
     inside(engine, boat, "busybox", "ping", "-c", "1", "-W", "2", OUTSIDE)
     engine.docker("network", "disconnect", "bridge", boat).ok()
     assert links(engine, boat) == ["eth1", "lo"]

@@ -30,7 +30,7 @@ def test_every_plank_says_what_it_made(engine: Engine, docker_cli: str, shell: s
     assert kinds["overlay"]["Driver"] == "overlayfs"
     assert kinds["netns"]["Object"].endswith(state["Id"])
     assert kinds["veth"]["Driver"] == "bridge"
-    assert kinds["port"]["Object"] == "0.0.0.0:8080 to 80/tcp"
+    assert kinds["port"]["Object"] == "0.0.0.0:8080 to 80/tcp [::]:8080 to 80/tcp"
     assert "8080" in kinds["nft element"]["Object"]
     started = next(step for step in steps if step["What"] == "have a monitor start the init")
     assert started["Object"] == str(state["State"]["Pid"])

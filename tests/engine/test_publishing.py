@@ -66,8 +66,12 @@ def test_every_form(engine: Engine, run: Run) -> None:
         *("80/tcp -> 0.0.0.0:8080", "80/tcp -> 0.0.0.0:8000", "80/tcp -> 127.0.0.1:8200"),
         *("81/tcp -> 0.0.0.0:8001", "82/tcp -> 0.0.0.0:8002", "53/udp -> 0.0.0.0:8300", "80/sctp -> 0.0.0.0:8400"),
         *("90/tcp -> 192.0.2.2:8500", "91/tcp -> 192.0.2.2:8501"),
+        *("80/tcp -> [::]:8080", "80/tcp -> [::]:8000", "81/tcp -> [::]:8001", "82/tcp -> [::]:8002"),
+        "53/udp -> [::]:8300",
     }
-    assert "0.0.0.0:8080->80/tcp" in engine.docker("ps", "--format", "{{.Ports}}").out
+    assert {"0.0.0.0:8080->80/tcp", "[::]:8080->80/tcp"} < set(
+        engine.docker("ps", "--format", "{{.Ports}}").out.split(", ")
+    )
     [told] = json.loads(engine.docker("inspect", "boat").out)
     assert {"HostIp": "0.0.0.0", "HostPort": "8080"} in told["NetworkSettings"]["Ports"]["80/tcp"]
     host, outside = spots.host(engine), spots.outside(engine)
@@ -96,9 +100,9 @@ def test_any_port_one_of_a_range_and_all_that_are_exposed(engine: Engine, run: R
     assert full.code == 125
     assert "allocated" in full.stderr
     for name, spot in (("boat", boat), ("ferry", ferry)):
-        [line] = [line for line in ports(engine, name) if line.startswith("80/tcp")]
+        [port] = {line.rpartition(":")[2] for line in ports(engine, name) if line.startswith("80/tcp")}
         with Server(spot, 80):
-            assert ask(spots.outside(engine), INSIDE, int(line.rpartition(":")[2])) == OUTSIDE
+            assert ask(spots.outside(engine), INSIDE, int(port)) == OUTSIDE
 
 
 def test_ipv6(engine: Engine, run: Run, sixth: str) -> None:
@@ -120,12 +124,41 @@ def test_ipv6(engine: Engine, run: Run, sixth: str) -> None:
         assert silent(outside, INSIDE, 8082)
 
 
-def test_what_takes_a_proxy_is_refused_or_not_shown(engine: Engine, run: Run) -> None:
-    run("boat", "-p", "8080:80")
-    assert ports(engine, "boat") == {"80/tcp -> 0.0.0.0:8080"}
-    refused = engine.docker("run", "--rm", "-p", "[::1]:8081:80", engine.image(), "true")
-    assert refused.code == 125
-    assert "no IPv6 address" in refused.stderr
+def test_a_container_without_ipv6_is_reached_by_it_all_the_same(engine: Engine, run: Run, sixth: str) -> None:
+    boat = run("boat", "-p", "8080:80", "-p", "[::1]:8081:80", "-p", f"[{INSIDE_6}]:8082:80", "-p", "8083:80/udp")
+    host, outside = spots.host(engine), spots.outside(engine)
+    with Server(boat, 80):
+        told = json.loads(engine.docker("inspect", "-f", "{{json .NetworkSettings}}", "boat").out)
+        assert ask(host, "::1", 8080) == told["Gateway"], "as Docker's proxy shows clients"
+        assert ask(host, "::1", 8081)
+        assert ask(outside, INSIDE_6, 8080)
+        assert ask(outside, INSIDE_6, 8082)
+        assert silent(outside, INSIDE_6, 8081)
+        assert ask(outside, INSIDE_6, 8083, protocol="udp")
+        engine.kill()
+        assert ask(host, "::1", 8080), "it takes no daemon"
+        engine.start()
+        assert ask(outside, INSIDE_6, 8083, protocol="udp")
+        engine.sampan("update", "--publish-add", "8084:80", "--publish-rm", "8080:80", "boat").ok()
+        assert ask(outside, INSIDE_6, 8084)
+        assert silent(outside, INSIDE_6, 8080)
+        engine.docker("network", "connect", "--gw-priority", "1", sixth, "boat").ok()
+        assert silent(host, "::1", 8084), "it has IPv6 there, and listens to IPv4 only"
+        engine.docker("network", "disconnect", sixth, "boat").ok()
+        assert ask(host, "::1", 8084)
+    assert engine.sampan("doctor", "port", "boat:80").code == 1, "nobody listens any more"
+    run("late", "-p", "8080:80")
+    engine.docker("restart", "-t", "0", "boat").ok()
+    assert "80/tcp -> [::]:8084" in ports(engine, "boat")
+
+
+def test_on_a_host_that_has_ipv6_switched_off_nothing_is_published_there(engine: Engine, run: Run) -> None:
+    netns.inside(engine.net.inside, lambda: sysctl.write("net/ipv6/conf/lo/disable_ipv6", "1"))
+    try:
+        run("boat", "-p", "8080:80")
+        assert ports(engine, "boat") == {"80/tcp -> 0.0.0.0:8080"}
+    finally:
+        netns.inside(engine.net.inside, lambda: sysctl.write("net/ipv6/conf/lo/disable_ipv6", "0"))
 
 
 def test_neighbours_and_strangers_reach_it_at_the_hosts_address(engine: Engine, run: Run) -> None:
@@ -175,11 +208,9 @@ def test_a_port_of_a_process_of_the_host_is_refused_and_nothing_is_left(engine: 
         assert foreign.stdout.readline() == b"listening\n"
         flag = "[::]:8080:80" if address == "::" else "8080:80"
         refused = engine.docker("run", "--rm", "-p", flag, engine.image(), "true")
-        if address != "::":  # one that wants IPv6 only finds that the container has none before
-            assert refused.code == 125
-            assert "failed to bind host port 0.0.0.0:8080/tcp: address already in use" in refused.stderr
-        else:
-            assert refused.code == 125
+        assert refused.code == 125
+        place = f"{'[::]' if address == '::' else '0.0.0.0'}:8080"
+        assert f"failed to bind host port {place}/tcp: address already in use" in refused.stderr
     finally:
         foreign.communicate()
     engine.assert_as_before(before)

@@ -143,6 +143,19 @@ class Fragile(Engine):
                 rule = rf"{protocol} \. {binding['HostPort']} : (\S+) \. {number}\b"
                 [target, *_] = re.findall(rule, rules) or [""]
                 assert target in {address.partition("/")[0] for address in addresses}, f"{key} is not published"
+        sixth = {
+            int(one["HostPort"]) for some in settings["Ports"].values() for one in some or () if one["HostIp"] == "::"
+        }
+        wanted_6 = set() if any(":" in address for address in addresses) else sixth
+        assert self.landings(told["Id"]) == wanted_6, "what its monitor watches"
+
+    def landings(self, ident: str) -> set[int]:
+        """The TCP ports of IPv6 on which clients of a container come to its monitor."""
+        monitor = json.loads((self.root / "exec" / "bundles" / ident / "status").read_text())["monitor"]
+        links = (str(each.readlink()) for each in Path(f"/proc/{monitor}/fd").iterdir())
+        inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+        lines = (line.split() for line in self.run("cat", "/proc/net/tcp6").out.splitlines()[1:])
+        return {int(line[1].rpartition(":")[2], 16) for line in lines if line[9] in inodes and line[3] == "0A"}
 
     def settled(self, ident: str) -> tuple[dict[str, Any], list[int]]:
         """What is said of a container, and its processes; a death of just now takes the news of it a moment."""

@@ -28,6 +28,7 @@ import msgspec
 import sampan
 from sampan.errors import Conflict, Internal, NotFound, StartFailed, Unavailable
 from sampan.linux import messages, mounts
+from sampan.networks.ferries import Landing
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     ``key`` is the container's or exec's id. ``module`` and ``order`` come from the runtime driver. ``root`` is the
     storage driver's descriptor, which stays the caller's. ``log`` is ``{"path", "max_size" (bytes), "max_file"}``.
     ``size`` is the terminal's first rows and columns. ``directory`` is where the monitor keeps its status and can be
-    found by a later daemon; None for an exec.
+    found by a later daemon; None for an exec. ``landings`` are sockets and where what comes to them is carried to.
     """
 
     key: str
@@ -68,6 +69,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     streams: Sequence[Stream] = ()
     size: tuple[int, int] | None = None
     directory: Path | None = None
+    landings: Sequence[Landing] = ()
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -123,6 +125,7 @@ class Monitors:
         self._process: subprocess.Popen[bytes] | None = None
         self._controls: dict[str, socket.socket] = {}
         self._monitors: dict[str, int] = {}
+        self._landings: dict[str, list[Landing]] = {}
         self._keys: dict[int, str] = {}
         self._poll = select.epoll()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -179,6 +182,9 @@ class Monitors:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         given = [] if launch.root is None else [launch.root]
         given += [stream.theirs.fileno() for stream in launch.streams]
+        box = messages.box(_boxed(launch.landings)) if launch.landings else None
+        if box:
+            given.append(box.fileno())
         try:
             order = messages.keep({**launch.order, "size": launch.size})
             try:
@@ -190,6 +196,8 @@ class Monitors:
             raise
         finally:
             theirs.close()
+            if box:
+                box.close()
             for stream in launch.streams:
                 stream.theirs.close()
         return functools.partial(self._await_start, launch.key, ours, timeout)
@@ -204,15 +212,16 @@ class Monitors:
         try:
             control.settimeout(5)
             control.connect(f"/proc/self/fd/{fd}/{_SOCKET}")
-            hello, _ = messages.receive(control)
+            hello, box = messages.receive(control)
         except OSError:
-            hello = None
+            hello, box = None, []
         finally:
             os.close(fd)
         if hello is None:
             control.close()
             return self._from_status(directory)
         started = Started(*hello[1:])
+        self._landings[key] = [landing for each in box for landing in _unboxed(each)]
         self._register(key, control, started.monitor)
         return started
 
@@ -234,6 +243,24 @@ class Monitors:
     def resize(self, key: str, rows: int, columns: int) -> None:
         """Set the size of a process's terminal. ``NotFound`` if the process has ended."""
         self._tell(key, ("resize", rows, columns))
+
+    def land(self, key: str, landings: Sequence[Landing], *, timeout: float = 5.0) -> None:
+        """Have its monitor watch just these landings. ``NotFound`` if the process has ended."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours, theirs:
+            messages.fill(ours, _boxed(landings))
+            self._tell(key, ("landings",), [theirs.fileno()])
+            theirs.close()
+            ours.settimeout(timeout)
+            try:
+                ours.recv(1)
+            except TimeoutError:
+                raise Unavailable(f"the monitor of {key[:12]} does not answer") from None
+
+    def take_landings(self) -> dict[str, list[Landing]]:
+        """What the monitors that were adopted watch already, by key; the descriptors are the caller's from now on."""
+        taken, self._landings = self._landings, {}
+        return taken
 
     def lives(self, key: str) -> bool:
         """Whether its monitor is there. One that was killed is not as soon as anyone may have seen its streams end: the
@@ -413,6 +440,18 @@ def _path_of(module: str) -> list[str]:
     return module_path([module])
 
 
+def _boxed(landings: Iterable[Landing]) -> list[tuple[Any, int]]:
+    return [((each.route, each.place), each.fd) for each in landings]
+
+
+def _unboxed(box: int) -> list[Landing]:
+    end = socket.socket(fileno=box)
+    end.settimeout(5)
+    with end:
+        told, fds = messages.unboxed(end)
+    return [Landing(route, place, fd) for (route, place), fd in zip(told, fds, strict=True)]
+
+
 def _message(launch: Launch) -> dict[str, Any]:
     if launch.kind == "start" and launch.root is None:
         raise Conflict("a container is started with a root file system")
@@ -428,5 +467,6 @@ def _message(launch: Launch) -> dict[str, Any]:
         "log": launch.log,
         "streams": [stream.wants for stream in launch.streams],
         "size": launch.size,
+        "landings": bool(launch.landings),
         "directory": None if launch.directory is None else os.fsencode(launch.directory),
     }

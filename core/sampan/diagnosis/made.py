@@ -11,6 +11,7 @@ from sampan.containers.parts import Parts
 from sampan.diagnosis.marks import fine, note, wrong
 from sampan.drivers.types import Finding
 from sampan.errors import SampanError
+from sampan.networks import ferries
 from sampan.types import Container, Endpoint
 
 PATIENCE = 10.0  # seconds that one network's driver gets to look at one thing
@@ -39,7 +40,8 @@ def endpoint(parts: Parts, record: Container, name: str, end: Endpoint) -> list[
 
     def ask() -> Sequence[Finding]:
         network = parts.networks.get(end.network)
-        return parts.drivers.network(network.spec.driver).examine(network.spec, end.spec, end.ports)
+        ports = ferries.driven(end.spec, end.ports) if end.spec else end.ports
+        return parts.drivers.network(network.spec.driver).examine(network.spec, end.spec, ports)
 
     return examined(ask, f"{record.name} on {name}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sampan.diagnosis.marks import fine, note, wrong
 from sampan.drivers.types import Finding, PortBinding
@@ -24,6 +24,16 @@ def told(binding: PortBinding) -> str:
     if not _everywhere(binding) or not binding.host_port:
         return place(binding)
     return f"port {binding.host_port} of every {'IPv6' if ':' in binding.host_ip else 'IPv4'} address of this host"
+
+
+def all_told(bindings: Sequence[PortBinding]) -> list[str]:
+    """A port that is there in both versions of IP is told once."""
+    everywhere = {(one.host_port, ":" in one.host_ip) for one in bindings if _everywhere(one) and one.host_port}
+    found = []
+    for one in bindings:
+        both = _everywhere(one) and {(one.host_port, False), (one.host_port, True)} <= everywhere
+        found.append(f"port {one.host_port} of every address of this host" if both else told(one))
+    return list(dict.fromkeys(found))
 
 
 def is_loopback(binding: PortBinding) -> bool:
@@ -51,9 +61,9 @@ def shadows(binding: PortBinding) -> Iterator[Finding]:
     for one in listeners(binding.protocol):
         if one.port != binding.host_port or not _overlap(binding, one):
             continue
-        known = owner(one.inode)
-        if known and known[0] == os.getpid():
+        if owner(one.inode, [os.getpid()]):  # a container's monitor may have it, too (sampan.networks.ferries)
             continue
+        known = owner(one.inode)
         program = f"{known[1]} (process {known[0]})" if known else "a program"
         listens = f"{program} of this host listens on {_told(one)}, too"
         if (":" in one.address) != six:

@@ -200,7 +200,7 @@ def _nowhere(parts: Parts, way: _Way) -> Finding:
 
 def _where(parts: Parts, way: _Way) -> str:
     if way.bindings:
-        places = [outside.told(one) for one in way.bindings]
+        places = outside.all_told(way.bindings)
         return f"at {' and '.join(places)}"
     _, end, _ = _way_in(parts, way)
     addresses = [text.partition("/")[0] for text in end.spec.addresses] if end and end.spec else []

@@ -115,6 +115,7 @@ class NetworkDriver(ABC):
         """Make the ports reachable: all of them, or none and ``Conflict`` naming the first that is taken.
 
         The engine has already kept clear of ports that it published itself and of ports with a listener on the host.
+        What is published on IPv6 for an endpoint that has only IPv4 is not among them: the engine carries that itself.
         """
         return
 

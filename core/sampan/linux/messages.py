@@ -13,12 +13,13 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from socket import socket
     from typing import Any
 
 FORMAT = 4  # marshal's format since Python 3.4: a newer daemon can talk to the monitors of an older one
 _INT = 4
+_MANY = 200  # descriptors sent at once
 _ANCILLARY = 2048  # bytes: 253 descriptors, the most that one message takes (unix(7)), and their header
 
 
@@ -38,6 +39,37 @@ def receive(sock: socket, limit: int = 1 << 16) -> tuple[Any, list[int]]:
     if not data:
         return None, []
     return loads(data), fds
+
+
+def box(things: Iterable[tuple[Any, int]]) -> Any:
+    """Values, each with a descriptor, and more of them than a message takes: what :func:`unboxed` reads is in the end
+    that is returned, which is to be sent on and closed."""
+    ours, theirs = pair()
+    fill(ours, things)
+    ours.close()
+    return theirs
+
+
+def fill(end: Any, things: Iterable[tuple[Any, int]]) -> None:
+    """Write them to the other end of a box. ``BlockingIOError`` if its buffer is too small, which takes thousands."""
+    end.setblocking(False)
+    left = list(things)
+    while left:
+        some, left = left[:_MANY], left[_MANY:]
+        send(end, [value for value, _ in some], [fd for _, fd in some])
+    end.shutdown(_socket.SHUT_WR)
+
+
+def unboxed(end: Any) -> tuple[list[Any], list[int]]:
+    """The values and the descriptors."""
+    values: list[Any] = []
+    fds: list[int] = []
+    while True:
+        some, given = receive(end)
+        if some is None:
+            return values, fds
+        values += some
+        fds += given
 
 
 def dumps(value: Any) -> bytes:

@@ -23,13 +23,14 @@ import time
 from sampan.errors import StartFailed
 from sampan.linux import messages, process
 from sampan.linux.suppress import suppress
+from sampan.monitor.landings import Landings
 from sampan.monitor.log import open_log
 from sampan.monitor.relay import Loop, Relay
 from sampan.monitor.starter import LESS, Starter, complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any
 
 _SOCKET = "monitor.sock"
@@ -183,9 +184,9 @@ class Watch:
         self._order = order  # unread until the end: what has been read takes memory
         self._root = root
         self._at = 0
-        self._started: Any = None
         self._terminal = -1
         self._loop = Loop()
+        self._landings = Landings(self._loop, lambda: [control.fileno() for control in self._controls])
         self._relay = Relay(self._loop, open_log(message["log"]), tty=message["tty"], stdin_once=message["stdin_once"])
         self._directory = -1
         self._listener: Any = None
@@ -196,6 +197,8 @@ class Watch:
             self._relay.source(streams.error, 2)
         if streams.input >= 0:
             self._relay.sink(streams.input)
+        if message["landings"]:
+            self._land(clients.pop())
         for fd, wants in zip(clients, message["streams"], strict=True):
             self._relay.attach(fd, wants)
 
@@ -207,15 +210,13 @@ class Watch:
         self._pid = pid
         self._keeper = keeper
         self._at = time.time_ns()
-        self._started = ("started", pid, os.getpid(), self._at)
         if terminal >= 0:
             self._terminal = terminal
             self._relay.source(os.dup(terminal), 1)
             self._relay.sink(os.dup(terminal))
             if self._message["size"]:
                 self._resize(*self._message["size"])
-        _try_to_send(control, self._started)
-        self._add_control(control)
+        self._welcome(control)
         if self._directory >= 0:
             self._keep_status("")
             self._listen()
@@ -259,6 +260,7 @@ class Watch:
 
     def _end(self, order: Any, code: int, starved: bool) -> None:
         at = time.time_ns()
+        self._landings.close()
         self._relay.drain()
         for control in self._controls:
             _try_to_send(control, ("exit", code, starved, at))
@@ -299,12 +301,18 @@ class Watch:
         def accept(_events: int) -> None:
             fd, _ = listener._accept()
             control: Any = _socket.socket(fileno=fd)
-            _try_to_send(control, self._started)
-            self._add_control(control)
+            self._welcome(control)
 
         self._loop.watch(listener.fileno(), select.EPOLLIN, accept)
 
-    def _add_control(self, control: Any) -> None:
+    def _welcome(self, control: Any) -> None:
+        """Tell a daemon what it needs to know, and listen to it; one that has followed another has no landings yet."""
+        box = []
+        if self._landings.fds and self._listener:
+            box = [messages.box(zip(self._landings.routes, self._landings.fds, strict=True))]
+        _try_to_send(control, ("started", self._pid, os.getpid(), self._at), [each.fileno() for each in box])
+        for each in box:
+            each.close()
         control.setblocking(False)
         self._controls.append(control)
         self._loop.watch(control.fileno(), select.EPOLLIN, lambda _events: self._serve_control(control))
@@ -324,6 +332,13 @@ class Watch:
                 self._relay.mark(fd)
         elif message[0] == "resize":
             self._resize(message[1], message[2])
+        elif message[0] == "landings":
+            self._land(fds[0])
+
+    def _land(self, fd: int) -> None:
+        box = messages.connect(fd)
+        self._landings.change(*messages.unboxed(box))
+        box.close()  # which says that it is done
 
     def _resize(self, rows: int, columns: int) -> None:
         if self._terminal >= 0:
@@ -332,8 +347,8 @@ class Watch:
                 fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
 
-def _try_to_send(control: Any, message: Any) -> None:
+def _try_to_send(control: Any, message: Any, fds: Sequence[int] = ()) -> None:
     try:
-        messages.send(control, message)
+        messages.send(control, message, fds)
     except OSError:
         return  # that daemon is gone, or does not read: the status file tells the next one

@@ -106,6 +106,7 @@ def _message(directory: str | None) -> dict[str, Any]:
         "stdin_once": True,
         "log": log if directory else None,
         "streams": [(True, True, True)],
+        "landings": False,
         "size": None,
         "directory": directory,
     }

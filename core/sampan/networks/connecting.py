@@ -118,10 +118,11 @@ class Connector:
             return [], []
         had: list[PortBinding] = []
         for held in old:
-            self._joiner.free(undo, container, held.ports)
             _set(undo, held.place.endpoint, ports=[])
             had += held.ports
-        new = [Held(place, self._joiner.reserve(undo, container, place, pinned(wishes, had))) for place in publisher]
+        place = publisher[0] if publisher else None
+        given = self._joiner.swap(undo, container, place, had, pinned(wishes, had))
+        new = [Held(each, given) for each in publisher]
         for held in new:
             _set(undo, held.place.endpoint, ports=list(held.ports))
         return old, new

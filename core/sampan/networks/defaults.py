@@ -62,16 +62,20 @@ def acceptable(spec: NetworkSpec, driver: NetworkDriver) -> NetworkSpec:
 
 class Publishing(NamedTuple):
     """``addresses``: where a port is published that names none; ``routed``: the versions of IP for which ports are open
-    at the containers' own addresses, and no port of the host leads there."""
+    at the containers' own addresses, and no port of the host leads there; ``carried``: where it is published, too,
+    for containers that have no IPv6."""
 
     addresses: Sequence[str]
     routed: Collection[int] = ()
+    carried: Sequence[str] = ()
 
 
 def publishing(config: NetworkConfig, network: Network) -> Publishing:
     modes = {version: network.spec.options.get(f"{_MODE_OPTION}{version}") for version in (4, 6)}
     routed = [version for version, mode in modes.items() if mode == "routed"]
-    return Publishing(_publish_addresses(config, network), routed)
+    addresses = _publish_addresses(config, network)
+    carried = [network.spec.options.get(BINDING_6_OPTION) or "::"] if addresses == ["0.0.0.0"] and not routed else []
+    return Publishing(addresses, routed, carried)
 
 
 def _publish_addresses(config: NetworkConfig, network: Network) -> list[str]:

@@ -17,9 +17,17 @@ from sampan.errors import Conflict, Invalid
 
 _SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
 
+_BACKLOG = 1024  # clients who wait to be let in
+_BUFFER = 1 << 18  # bytes of datagrams that do
+
 
 class Hold:
     """One port of one address, for as long as this is not closed. ``fd`` is -1 where there is nothing to hold."""
+
+    def land(self) -> None:
+        """Let clients in from now on."""
+        with socket.socket(fileno=os.dup(self.fd)) as one:
+            _open_to_all(one)
 
     def __init__(self, fd: int = -1) -> None:
         self.fd = fd
@@ -38,8 +46,20 @@ def room() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
 
-def hold(protocol: str, address: str, port: int) -> Hold:
-    """``Conflict`` in Docker's words if a process of the host uses the port; ``Invalid`` if it has no such address."""
+def has_ipv6() -> bool:
+    """Can one listen on IPv6 here? Not where the kernel is without, or has it switched off."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
+            one.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def hold(protocol: str, address: str, port: int, *, landing: bool = False) -> Hold:
+    """``landing``: clients are to be let in, by whoever the descriptor is given to.
+
+    ``Conflict`` in Docker's words if a process of the host uses the port; ``Invalid`` if it has no such address."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     kind, number = _SOCKETS[protocol]
     try:
@@ -53,13 +73,26 @@ def hold(protocol: str, address: str, port: int) -> Hold:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         try:
             one.bind((address, port))
-            _close_to_all(one, protocol)
+            if landing:
+                _open_to_all(one)
+            else:
+                _close_to_all(one, protocol)
         except OSError as error:
             place = f"{f'[{address}]' if family == socket.AF_INET6 else address}:{port}"
             if error.errno == errno.EADDRNOTAVAIL:
                 raise Invalid(f"Bind for {place} failed: this host has no such address") from None
             raise Conflict(f"failed to bind host port {place}/{protocol}: address already in use") from None
         return Hold(one.detach())
+
+
+def _open_to_all(one: socket.socket) -> None:
+    one.setblocking(False)
+    if one.type == socket.SOCK_DGRAM:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        return
+    # The connections have it from here: those that linger after the container keep nobody from the port.
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.listen(_BACKLOG)
 
 
 def _close_to_all(one: socket.socket, protocol: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +19,10 @@ import msgspec
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
 from sampan.errors import Conflict, Exhausted, Internal
-from sampan.networks import interfaces
+from sampan.networks import ferries, interfaces
 from sampan.networks.addresses import mac_of
 from sampan.networks.defaults import Publishing
+from sampan.networks.holding import has_ipv6
 from sampan.networks.leaving import Leaving
 from sampan.networks.places import Place, way_out
 from sampan.networks.ports import Ports, Wish
@@ -118,13 +119,32 @@ class Joiner:
 
     def reserve(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> Sequence[PortBinding]:
         """The host's ports for these wishes; nothing is published yet."""
-        bindings = self._ports.reserve(container.id, wishes, *self._publishing(place.network))
-        undo.push(self._ports.release, container.id, bindings)
-        return bindings
+        return self.swap(undo, container, place, (), wishes)
 
-    def free(self, undo: Undo, container: Container, bindings: Sequence[PortBinding]) -> None:
-        self._ports.release(container.id, bindings)
-        undo.push(self._ports.take, container.id, bindings)
+    def swap(
+        self,
+        undo: Undo,
+        container: Container,
+        place: Place | None,
+        gone: Sequence[PortBinding],
+        wishes: Sequence[Wish],
+    ) -> Sequence[PortBinding]:
+        """The same, and the container's ports that are ``gone`` are free; without a ``place``, that is all."""
+        if place is None:
+            given, before = self._ports.exchange(container.id, gone, (), ())
+        else:
+            given, before = self._ports.exchange(container.id, gone, wishes, *self._asked(place))
+        undo.push(self._ports.take, container.id, gone, before)
+        undo.push(self._ports.release, container.id, given)
+        return given
+
+    def _asked(self, place: Place) -> tuple[Sequence[str], Collection[int], bool]:
+        """Where ports are published that name no address, for which versions of IP they are not, and whether what comes
+        by IPv6 has to be carried."""
+        asked, spec = self._publishing(place.network), place.endpoint.spec
+        ferry = spec is not None and ferries.needed(spec.addresses)
+        more = asked.carried if ferry and asked.carried and has_ipv6() else ()
+        return [*asked.addresses, *more], asked.routed, ferry
 
     def publish(self, undo: Undo, container: Container, place: Place, wishes: Sequence[Wish]) -> None:
         if place.endpoint.spec is None:
@@ -137,9 +157,7 @@ class Joiner:
         self, undo: Undo, container: Container, place: Place, gone: Sequence[PortBinding], wishes: Sequence[Wish]
     ) -> Sequence[PortBinding]:
         """Other ports for one endpoint that is joined: take ``gone`` back, publish what is wished; what that is."""
-        given = self._ports.exchange(container.id, gone, wishes, *self._publishing(place.network))
-        undo.push(self._ports.take, container.id, gone)
-        undo.push(self._ports.release, container.id, given)
+        given = self.swap(undo, container, place, gone, wishes)
         self.revoke(undo, place, gone)
         self.program(undo, place, given)
         return given
@@ -149,16 +167,18 @@ class Joiner:
         if not bindings or spec is None:
             return
         with step("publish ports", "port", _told(bindings), network.driver):
-            place.driver.publish(network, spec, bindings)
-        undo.push(place.driver.unpublish, network, spec, bindings)
+            if driven := ferries.driven(spec, bindings):
+                place.driver.publish(network, spec, driven)
+                undo.push(place.driver.unpublish, network, spec, driven)
 
     def revoke(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
         network, spec = place.network.spec, place.endpoint.spec
         if not bindings or spec is None:
             return
-        undo.push(place.driver.publish, network, spec, bindings)  # if it fails half-way, too
         with step("take ports back", "port", _told(bindings), network.driver):
-            place.driver.unpublish(network, spec, bindings)
+            if driven := ferries.driven(spec, bindings):
+                undo.push(place.driver.publish, network, spec, driven)  # if it fails half-way, too
+                place.driver.unpublish(network, spec, driven)
 
     def _allocate(self, place: Place) -> tuple[str, ...]:
         """What is taken may be so only because who had it has just left: a container that is restarted, say."""
@@ -174,7 +194,8 @@ class Joiner:
         self, container: Container, place: Place, spec: EndpointSpec, bindings: Sequence[PortBinding]
     ) -> None:
         try:
-            place.driver.unpublish(place.network.spec, spec, bindings)
+            if driven := ferries.driven(spec, bindings):
+                place.driver.unpublish(place.network.spec, spec, driven)
         except Exception:  # a driver's trouble must not keep a container from ending
             log.exception("ports of container %s could not be unpublished", container.id[:12])
             return
@@ -196,7 +217,9 @@ def _rejoin(place: Place, spec: EndpointSpec, sandbox: Path) -> None:
 
 
 def _told(bindings: Sequence[PortBinding]) -> str:
-    return " ".join(f"{one.host_ip}:{one.host_port} to {one.container_port}/{one.protocol}" for one in bindings)
+    places = [f"[{one.host_ip}]" if ":" in one.host_ip else one.host_ip for one in bindings]
+    named = zip(places, bindings, strict=True)
+    return " ".join(f"{place}:{one.host_port} to {one.container_port}/{one.protocol}" for place, one in named)
 
 
 def _forget(endpoint: Endpoint) -> None:

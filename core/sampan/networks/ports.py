@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from sampan.drivers.types import PortBinding
 from sampan.errors import Conflict, Exhausted, Invalid, SampanError
 from sampan.linux import sysctl
+from sampan.networks import ferries
 from sampan.networks.holding import Hold, hold, room
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,11 @@ PROTOCOLS = ("tcp", "udp", "sctp")
 _RANGE = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 _EVERYWHERE = {4: "0.0.0.0", 6: "::"}
 _EPHEMERAL = (32768, 60999)  # ip(7), ip_local_port_range
+_MOST_CARRIED = 1000  # ports of a container that are published on IPv6 though nobody has said so, and it has none
+
+Key = tuple[str, int, str]
+"""Protocol, port and address of the host."""
+Holds = dict[Key, Hold]
 
 
 class Wish(NamedTuple):
@@ -78,48 +84,63 @@ class Ports:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._taken: dict[tuple[str, int], dict[str, str]] = {}
-        self._holds: dict[tuple[str, int, str], Hold] = {}
+        self._holds: Holds = {}
         self._cursor = 0
 
     def reserve(
-        self, owner: str, wishes: Iterable[Wish], default: Sequence[str], routed: Collection[int] = ()
+        self,
+        owner: str,
+        wishes: Sequence[Wish],
+        default: Sequence[str],
+        routed: Collection[int] = (),
+        ferry: bool = False,
     ) -> list[PortBinding]:
         """All of the wishes, or none; ``default`` are the addresses for those that name none. For versions of IP that
         are ``routed``, the host's port that somebody wishes is nobody's, and 0 is given instead, as with Docker.
+        ``ferry``: what comes by IPv6 has to be carried (:mod:`sampan.networks.ferries`).
 
         ``Conflict`` in Docker's words if a port belongs to another container or a process of the host listens on it.
         """
-        return self.exchange(owner, (), wishes, default, routed)
+        return self.exchange(owner, (), wishes, default, routed, ferry)[0]
 
     def exchange(
         self,
         owner: str,
         gone: Sequence[PortBinding],
-        wishes: Iterable[Wish],
+        wishes: Sequence[Wish],
         default: Sequence[str],
         routed: Collection[int] = (),
-    ) -> list[PortBinding]:
+        ferry: bool = False,
+    ) -> tuple[list[PortBinding], Holds]:
         """The same, and ``gone`` of the same owner goes: its ports may be had again by the wishes, but by nobody else
-        before. All of it, or none."""
+        before. All of it, or none. What held the ports that are gone is returned, too, for :meth:`take` to go back."""
         given: list[PortBinding] = []
         with self._lock:
-            self._give_back(owner, gone)
+            before = self._give_back(owner, gone)
+            if ferry:
+                default = default if len(wishes) <= _MOST_CARRIED else _without_ipv6(default)
             try:
                 for wish in sorted(wishes, key=lambda wish: not wish.first):
-                    places = [wish.host_ip] if wish.host_ip else default
+                    places = _places(wish, default, ferry)
                     bound = [address for address in places if _version(address) not in routed]
                     given += _opened(wish, {_version(address) for address in places} & set(routed))
-                    given += self._grant(owner, wish, bound) if bound else []
+                    given += self._grant(owner, wish, bound, before, ferry) if bound else []
             except Exception:
                 self._give_back(owner, given)
-                self._take(owner, gone)
+                self._take(owner, gone, before)
                 raise
-        return given
+        return given, before
 
-    def take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
-        """Note ports of a container that was running already."""
+    def take(self, owner: str, bindings: Iterable[PortBinding], holds: Mapping[Key, Hold] | None = None) -> None:
+        """Note ports of a container that was running already, or had them a moment ago, with ``holds``."""
         with self._lock:
-            self._take(owner, bindings)
+            self._take(owner, bindings, holds or {})
+
+    def descriptor(self, binding: PortBinding) -> int:
+        """The socket that holds a port, or -1; it stays ours."""
+        with self._lock:
+            held = self._holds.get(_key_of(binding))
+            return held.fd if held else -1
 
     def release(self, owner: str, bindings: Iterable[PortBinding]) -> None:
         """Give back what belongs to ``owner``."""
@@ -133,12 +154,12 @@ class Ports:
                 one.close()
             self._holds.clear()
 
-    def _grant(self, owner: str, wish: Wish, addresses: list[str]) -> list[PortBinding]:
+    def _grant(self, owner: str, wish: Wish, addresses: list[str], before: Holds, ferry: bool) -> list[PortBinding]:
         protocol: Any = wish.protocol
         reason: Exception | None = None
         for port in self._candidates(wish):
             try:
-                holds = [(address, self._free(wish.protocol, address, port)) for address in addresses]
+                holds = [(address, self._free((wish.protocol, port, address), before, ferry)) for address in addresses]
             except Conflict as conflict:
                 reason = conflict
                 continue
@@ -165,35 +186,62 @@ class Ports:
             self._cursor = (start + offset + 1) % size
             yield first + (start + offset) % size
 
-    def _free(self, protocol: str, address: str, port: int) -> Hold:
+    def _free(self, key: Key, before: Holds, ferry: bool) -> Hold:
+        protocol, port, address = key
         for other in self._taken.get((protocol, port), ()):
             if _clash(address, other):
                 raise Conflict(_failed(address, port, "port is already allocated"))
-        return hold(protocol, address, port)
+        landing = ferry and ":" in address
+        if key not in before:
+            return hold(protocol, address, port, landing=landing)
+        if landing:
+            before[key].land()
+        return before[key]  # it cannot be bound once more, nor could it if it were closed, while a monitor watches it
 
     def _keep(self, protocol: str, port: int, holds: Iterable[tuple[str, Hold]]) -> None:
         for address, one in holds:
             if len(self._holds) < room():  # else it is closed with the last word of it
                 self._holds[protocol, port, address] = one
 
-    def _take(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+    def _take(self, owner: str, bindings: Iterable[PortBinding], holds: Mapping[Key, Hold]) -> None:
         for one in bindings:
             if not one.host_port:
                 continue
             self._taken.setdefault((one.protocol, one.host_port), {})[one.host_ip] = owner
             try:
-                self._keep(one.protocol, one.host_port, [(one.host_ip, hold(one.protocol, one.host_ip, one.host_port))])
+                held = holds.get(_key_of(one)) or hold(one.protocol, one.host_ip, one.host_port)
+                self._keep(one.protocol, one.host_port, [(one.host_ip, held)])
             except SampanError as error:  # the container has it all the same: the firewall comes first
                 log.warning("a port of the running container %s is not held: %s", owner[:12], error.message)
 
-    def _give_back(self, owner: str, bindings: Iterable[PortBinding]) -> None:
+    def _give_back(self, owner: str, bindings: Iterable[PortBinding]) -> Holds:
+        """What held them is closed as soon as nobody remembers it."""
+        before: Holds = {}
         for one in bindings:
             holders = self._taken.get((one.protocol, one.host_port), {})
             if holders.get(one.host_ip) == owner:
                 del holders[one.host_ip]
-                self._holds.pop((one.protocol, one.host_port, one.host_ip), Hold()).close()
+                if held := self._holds.pop(_key_of(one), None):
+                    before[_key_of(one)] = held
             if not holders:
                 self._taken.pop((one.protocol, one.host_port), None)
+        return before
+
+
+def _places(wish: Wish, default: Sequence[str], ferry: bool) -> Sequence[str]:
+    if wish.host_ip:
+        return [wish.host_ip]
+    if ferry and wish.protocol not in ferries.PROTOCOLS:
+        return _without_ipv6(default)
+    return default
+
+
+def _without_ipv6(addresses: Iterable[str]) -> list[str]:
+    return [address for address in addresses if _version(address) == 4]
+
+
+def _key_of(binding: PortBinding) -> Key:
+    return binding.protocol, binding.host_port, binding.host_ip
 
 
 def _opened(wish: Wish, versions: Iterable[int]) -> list[PortBinding]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sampan.config import Config
@@ -17,8 +18,9 @@ from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux.idmaps import SAME, IdMap
-from sampan.networks import defaults
+from sampan.networks import defaults, ferries
 from sampan.networks.connecting import Connector
+from sampan.networks.ferries import Landing
 from sampan.networks.joining import Joiner
 from sampan.networks.making import Maker
 from sampan.networks.naming import Naming
@@ -36,6 +38,7 @@ from sampan.undo import Undo
 
 log = logging.getLogger(__name__)
 
+_NO_LANDINGS: Mapping[str, Sequence[Landing]] = MappingProxyType({})
 _SHORT = 12  # characters of an id by which Docker shows it
 
 
@@ -56,13 +59,19 @@ class Networks:
         self._naming = Naming(config.network, self._records, self._features)
         self._connector = Connector(self._joiner, lambda container: self.save(container))
         self.save: Callable[[Container], None] = lambda _container: None
+        self.land: Callable[[str, Sequence[Landing]], None] = lambda _container, _landings: None
 
-    def open(self, running: Sequence[Container]) -> None:
-        """Load the records, make kernel and drivers agree with them and with what runs, make the default networks."""
+    def open(self, running: Sequence[Container], landings: Mapping[str, Sequence[Landing]] = _NO_LANDINGS) -> None:
+        """Load the records, make kernel and drivers agree with them and with what runs, make the default networks.
+
+        ``landings`` are those that monitors watch, by their containers' ids; the descriptors are taken over.
+        """
         self._records.load()
         self._sandboxes.open({one.id: one.state.pid for one in running if self._own_sandbox(one)})
-        joined = [entry for container in running for entry in self._remember(container)]
+        joined = [entry for one in running for entry in self._remember(one, landings.get(one.id, ()))]
         self._restore(joined)
+        for container in running:
+            self._tell_landings(Undo(), container, landings.get(container.id, []))
         self._naming.reopen(running, self._sandboxes.path)
         for container in running:
             if container.rerouting:
@@ -197,11 +206,13 @@ class Networks:
         new = Place(endpoint, network, self._driver(network), self._records.addresses(network))
         places = self._places(container, lost=True)
         wishes = read_ports(container.host_config, container.config)
+        had = self.landings(container)
         with Undo() as undo:
             self._records.enter(network.spec.id, container.id, container.name)
             undo.push(self._records.leave, network.spec.id, container.id)
             sandbox = self._sandboxes.existing(container.id)
             self._connector.connect(undo, container, places, new, sandbox, wishes)
+            self._tell_landings(undo, container, had)
             self._naming.enter(undo, container, sandbox)
         self._event("connect", network, container)
 
@@ -215,10 +226,12 @@ class Networks:
             raise NotFound(f"network {name} not found")
         sandbox = self._sandboxes.existing(container.id)
         wishes = read_ports(container.host_config, container.config)
+        had = self.landings(container)
         with Undo() as undo:
             undo.push(self._naming.enter, Undo(), container, sandbox)
             self._naming.leave_network(container, gone.network.spec.id)
             self._connector.disconnect(container, others, gone, sandbox, wishes, force)
+        self._tell_landings(Undo(), container, had)
         self._naming.enter(Undo(), container, sandbox)  # it may have no way out any more
         self._records.leave(gone.network.spec.id, container.id)
         self._event("disconnect", gone.network, container)
@@ -240,6 +253,7 @@ class Networks:
         that were picked for it are not kept. ``Conflict`` if one is taken. The record is the caller's to write."""
         places = self._places(container, lost=True)
         publisher = way_out(places).publisher
+        had = self.landings(container)
         for place in places:
             if place.name == publisher or place.endpoint.ports:
                 wishes = read_ports(host_config, container.config) if place.name == publisher else []
@@ -247,6 +261,27 @@ class Networks:
                 given = self._joiner.exchange(undo, container, place, gone, fresh)
                 undo.push(setattr, place.endpoint, "ports", place.endpoint.ports)
                 place.endpoint.ports = [*kept, *given]
+        self._tell_landings(undo, container, had)
+
+    def landings(self, container: Container) -> Sequence[Landing]:
+        """What the container's monitor is to watch, for :mod:`sampan.networks.ferries`. The descriptors stay ours."""
+        return [
+            ferries.landing(endpoint.spec, port, fd)
+            for endpoint in container.endpoints.values()
+            for port in endpoint.ports
+            if endpoint.spec and ferries.carried(endpoint.spec, port) and (fd := self._ports.descriptor(port)) >= 0
+        ]
+
+    def _tell_landings(self, undo: Undo, container: Container, had: Sequence[Landing]) -> None:
+        """The monitor, if there are others now than ``had``. What it cannot be told is not worth the container."""
+        now = self.landings(container)
+        if list(now) == list(had):
+            return
+        try:
+            self.land(container.id, now)
+            undo.push(self.land, container.id, had)
+        except (SampanError, OSError) as error:
+            log.warning("ports of container %s are not reached over IPv6: %s", container.name, error)
 
     def check_leaves(self, name: str) -> None:
         """``Invalid`` if it is a network that nobody can leave."""
@@ -325,18 +360,19 @@ class Networks:
             places.append(place)
         return places
 
-    def _remember(self, container: Container) -> Sequence[Joined]:
+    def _remember(self, container: Container, landings: Sequence[Landing]) -> Sequence[Joined]:
         """What a container that runs already has: noted as in use, and told to the driver."""
-        joined = []
+        joined, holds = [], ferries.holds(landings)
         for endpoint in container.endpoints.values():
             network = self._records.by_id(endpoint.network)
             if network is None or endpoint.spec is None:
                 continue
             self._records.addresses(network).take(endpoint.spec.addresses)
-            self._ports.take(container.id, endpoint.ports)
+            ferries.complete(holds, endpoint.spec, endpoint.ports)
+            self._ports.take(container.id, endpoint.ports, holds)
             self._records.enter(network.spec.id, container.id, container.name)
             sandbox = self._sandboxes.path(container.id)
-            ports = tuple(endpoint.ports)
+            ports = tuple(ferries.driven(endpoint.spec, endpoint.ports))
             joined.append(Joined(network=network.spec.id, endpoint=endpoint.spec, sandbox=sandbox, ports=ports))
         return joined
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import socket
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from sampan.drivers.types import PortBinding
 from sampan.errors import Conflict, Exhausted, Invalid
+from sampan.networks.holding import has_ipv6, hold
 from sampan.networks.ports import Ports, Wish, read
 
 ANY = ["0.0.0.0"]
@@ -195,3 +197,40 @@ def test_ports_from_before_a_restart_stay_taken(port: int) -> None:
     ports.take("me", [PortBinding(protocol="tcp", container_port=80, host_ip="0.0.0.0", host_port=port)])
     with pytest.raises(Conflict):
         ports.reserve("you", [Wish("tcp", 80, "", port, port)], ANY)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+def test_what_has_to_be_carried_stays_open_while_it_changes_hands(port: int) -> None:
+    ports, both = Ports(), ["0.0.0.0", "::"]
+    first = ports.reserve("boat", [Wish("tcp", 80, "", port, port), Wish("sctp", 81)], both, ferry=True)
+    assert [(one.host_ip, one.protocol) for one in first] == [("0.0.0.0", "tcp"), ("::", "tcp"), ("0.0.0.0", "sctp")]
+    watched = os.dup(ports.descriptor(first[1]))
+    try:
+        with pytest.raises(Invalid):
+            ports.exchange("boat", first, [Wish("tcp", 80, "", port, port), Wish("tcp", 1, "192.0.2.77", 1, 1)], both)
+        assert os.fstat(ports.descriptor(first[1])).st_ino == os.fstat(watched).st_ino, "as before"
+        given = ports.exchange("boat", first, [Wish("tcp", 82, "", port, port)], both, ferry=True)[0]
+        assert os.fstat(ports.descriptor(given[1])).st_ino == os.fstat(watched).st_ino
+        with socket.create_connection(("::1", port), 5):
+            pass
+    finally:
+        os.close(watched)
+    ports.release("boat", given)
+    hold("tcp", "::", port)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+def test_a_port_that_was_only_held_lets_clients_in_when_they_have_to_be_carried(port: int) -> None:
+    ports, wishes = Ports(), [Wish("tcp", 80, "::1", port, port)]
+    held = ports.reserve("boat", wishes, [])
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", port), 5)
+    ports.exchange("boat", held, wishes, [], ferry=True)
+    with socket.create_connection(("::1", port), 5):
+        pass
+
+
+def test_a_thousand_ports_are_left_to_ipv4() -> None:
+    wishes = [Wish("tcp", number) for number in range(1, 1002)]
+    given = Ports().reserve("boat", wishes, ["127.0.0.1", "::1"], ferry=True)
+    assert {one.host_ip for one in given} == {"127.0.0.1"}

@@ -180,8 +180,10 @@ def _link(network: str, end: Mapping[str, Any]) -> Link:
 
 
 def _ports(told: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
-    """The published ones; numbers that follow one another are one entry, as ``docker ps`` shows them."""
-    found = sorted({(p["Type"], p["IP"], p["PublicPort"], p["PrivatePort"]) for p in told if p.get("PublicPort")})
+    """The published ones; numbers that follow one another are one entry, as ``docker ps`` shows them, and what is there
+    in both versions of IP is one, too."""
+    all_ = {(p["Type"], p["IP"], p["PublicPort"], p["PrivatePort"]) for p in told if p.get("PublicPort")}
+    found = sorted(one for one in all_ if one[1] != "::" or (one[0], "0.0.0.0", *one[2:]) not in all_)
     runs: list[tuple[str, str, int, int, int]] = []
     for protocol, address, outside, inside in found:
         if runs:

@@ -227,6 +227,7 @@ class Starter:
             streams=streams,
             size=(size[0], size[1]) if all(size) else None,
             directory=bundle,
+            landings=self._parts.networks.landings(record),
         )
         with step("have a monitor start the init", "process", driver=record.runtime) as here:
             asked = time.monotonic_ns()
