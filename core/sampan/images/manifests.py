@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ _INDEX_TYPES = {
     "application/vnd.docker.distribution.manifest.list.v2+json",
 }
 _DIGEST_NAME = re.compile(r"(?:blobs/sha256/)?([a-f0-9]{64})(?:\.json)?")
+_MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)  # as Go writes it
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
 
 
@@ -74,6 +76,15 @@ class _RootFs(msgspec.Struct):
     diff_ids: list[str] | None = None
 
 
+class _Health(msgspec.Struct, rename="pascal"):
+    test: list[str] | None = None
+    interval: int | None = None
+    timeout: int | None = None
+    start_period: int | None = None
+    start_interval: int | None = None
+    retries: int | None = None
+
+
 class _Defaults(msgspec.Struct, rename="pascal"):
     """What others read of an image's ``config`` object, so that it can be relied on later."""
 
@@ -88,7 +99,20 @@ class _Defaults(msgspec.Struct, rename="pascal"):
     labels: dict[str, str] | None = None
     shell: list[str] | None = None
     on_build: list[str] | None = None
-    healthcheck: dict[str, Any] | None = None
+    healthcheck: _Health | None = None
+    args_escaped: bool | None = None
+    hostname: str | None = None
+    domainname: str | None = None
+    image: str | None = None
+    mac_address: str | None = None
+    stop_timeout: int | None = None
+    tty: bool | None = None
+    open_stdin: bool | None = None
+    stdin_once: bool | None = None
+    attach_stdin: bool | None = None
+    attach_stdout: bool | None = None
+    attach_stderr: bool | None = None
+    network_disabled: bool | None = None
 
 
 class _Step(msgspec.Struct):
@@ -102,7 +126,11 @@ class _Config(msgspec.Struct):
     rootfs: _RootFs
     os: str = "linux"
     architecture: str = ""
+    variant: str | None = None
     created: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    docker_version: str | None = None
     config: _Defaults | None = None
     history: list[_Step] | None = None
 
@@ -143,8 +171,18 @@ def config(data: bytes, layers: int | None = None) -> dict[str, Any]:
         raise Unsupported(f'the image is for the operating system "{checked.os}", and only Linux images run here')
     for diff_id in diff_ids:
         hex_of(diff_id)
+    if checked.created and not _is_moment(checked.created):
+        raise Invalid(f"{what} is not as it should be: created is {checked.created[:40]!r}, not a time (RFC 3339)")
     parsed: dict[str, Any] = decode(data, what, dict[str, Any])
     return parsed
+
+
+def _is_moment(text: str) -> bool:
+    match = _MOMENT.fullmatch(text)
+    try:
+        return match is not None and bool(datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00")))
+    except ValueError:
+        return False
 
 
 def _docker(archive: Archive) -> list[Found]:

@@ -43,6 +43,8 @@ def save(content: ContentStore, chosen: Sequence[Chosen], out: BinaryIO) -> None
         _put(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _put(tar, "index.json", _json(index))
         _put(tar, "manifest.json", _json([_docker_entry(each) for each in chosen]))
+        if names := _repositories(chosen):
+            _put(tar, "repositories", _json(names))
         for name in ("blobs", "blobs/sha256"):
             tar.addfile(_entry(name, tarfile.DIRTYPE, 0o755))
         written = {digest_of(data): data for data in manifests}
@@ -90,6 +92,15 @@ def _docker_entry(chosen: Chosen) -> dict[str, Any]:
         "RepoTags": [references.familiar(name) for name in chosen.names] or None,
         "Layers": [_path(layer.digest) for layer in chosen.image.layers],
     }
+
+
+def _repositories(chosen: Sequence[Chosen]) -> dict[str, dict[str, str]]:
+    """The names and tags alone, each with its topmost layer, where readers of old archives look for them."""
+    found: dict[str, dict[str, str]] = {}
+    for image, names in chosen:
+        for name in map(references.parse, names if image.layers else []):
+            found.setdefault(name.familiar_name, {})[name.tag] = image.layers[-1].digest.removeprefix("sha256:")
+    return found
 
 
 def _blobs(chosen: Sequence[Chosen]) -> Iterator[str]:

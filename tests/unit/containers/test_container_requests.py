@@ -11,9 +11,9 @@ from hypothesis import strategies as some
 from msgspec.structs import fields
 
 from harness import bodies
-from sampan.containers.requests import config, request
+from sampan.containers.requests import checks, config, request
 from sampan.errors import Internal, Invalid, SampanError, Unsupported
-from sampan.types import Container
+from sampan.types import Container, Image
 from unit.containers.container_house import House, house
 
 DEFAULTS = config.Defaults()
@@ -201,6 +201,29 @@ def test_the_image_fills_what_is_open() -> None:
     assert own["Labels"] == {"a": "mine", "b": "image"}
     assert (own["WorkingDir"], own["User"], own["StopSignal"]) == ("/srv/app", "web", "SIGQUIT")
     assert own["ExposedPorts"] == {"80/tcp": {}}
+
+
+def test_what_an_image_says_wrongly_is_left_out_or_told() -> None:
+    odd = {**IMAGE, "StopSignal": "NOPE", "ExposedPorts": {"x": {}, "0/tcp": {}, "9": {}, "8-9/udp": {}, "1/x": {}}}
+    own, _ = complete({"Cmd": None}, odd)
+    assert ("StopSignal" in own, set(own["ExposedPorts"])) == (False, {"9", "8-9/udp"})
+    for key, value in (("WorkingDir", "/a\0"), ("User", "a\0"), ("Env", ["A=\0"]), ("Volumes", {"/a\0": {}})):
+        with pytest.raises(Invalid, match=f"{key} contains a NUL character"):
+            complete({"Cmd": None}, {**IMAGE, key: value})
+    with pytest.raises(Invalid, match="Cmd contains a NUL character"):
+        complete({"Cmd": ["echo", "\0"]}, IMAGE)
+    with pytest.raises(Invalid, match="invalid environment variable: =x"):
+        complete({"Cmd": None}, {**IMAGE, "Env": ["=x"]})
+
+
+def test_an_image_for_another_machine_is_warned_of() -> None:
+    def warnings(asked_for: str, **machine: str) -> list[str]:
+        return checks.platform_warnings(asked_for, Image(id="x", config=machine, layers=[], created="", size=0))
+
+    [warning] = warnings("", os="linux", architecture="s390x")
+    assert "image's platform (linux/s390x) does not match the detected host platform (linux/" in warning
+    assert not warnings("linux/s390x", architecture="s390x")
+    assert not warnings("")
 
 
 @pytest.mark.parametrize(

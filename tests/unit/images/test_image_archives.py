@@ -185,6 +185,15 @@ BROKEN: dict[str, tuple[Files | bytes, str]] = {
         "is not a digest",
     ),
     "typed wrongly": (old_docker(LOWER, config=config_of(LOWER, config={"Env": "PATH"})), "configuration is not as"),
+    "author of another type": (old_docker(LOWER, config=config_of(LOWER, author=3)), "author"),
+    "health of another type": (
+        old_docker(LOWER, config=config_of(LOWER, config={"Healthcheck": {"Test": "x"}})),
+        "Healthcheck.Test",
+    ),
+    **{
+        f"made {when}": (old_docker(LOWER, config=config_of(LOWER, created=when)), "created is '.*', not a time")
+        for when in ("yesterday", "0000-00-00T00:00:00Z", "2030-02-30T00:00:00Z", "2030-01-01T00:00:00", "1700000000")
+    },
     "hostile layer": (old_docker(LOWER, HOSTILE), "escaped"),
     "layer is no tar": (old_docker(LOWER, b"x" * 2000), "tar"),
     "path outside": (odd(tarfile.REGTYPE, "../escaped"), "leads outside"),

@@ -73,6 +73,13 @@ def test_only_the_names_asked_for_are_saved(full: House) -> None:
         assert [each["RepoTags"] for each in manifest] == [tags]
 
 
+def test_repositories_name_the_topmost_layers(full: House) -> None:
+    found = json.loads(contents(saved(full, "x", "host.example/y:1"), "repositories"))
+    assert found == {"x": {"1": sha(UPPER), "2": sha(UPPER)}, "host.example/y": {"1": sha(gzip.compress(UPPER))}}
+    with pytest.raises(KeyError):
+        contents(saved(full, full.images.get("x:1").id), "repositories")
+
+
 def test_what_cannot_be_saved_is_told(full: House) -> None:
     with pytest.raises(NotFound, match="No such image: nothing:latest"):
         saved(full, "nothing")

@@ -57,7 +57,7 @@ def inspect(image: Image, driver: str, version: tuple[int, int]) -> dict[str, An
         "Author": config.get("author", ""),
         "Config": {**_CONFIG, **(config.get("config") or {})},
         "Architecture": config.get("architecture", ""),
-        "Os": config.get("os", "linux"),
+        "Os": config.get("os") or "linux",
         "Size": image.size,
         "GraphDriver": {"Name": driver, "Data": {}},
         "RootFS": {"Type": "layers", "Layers": [layer.diff_id for layer in image.layers]},

@@ -52,7 +52,8 @@ def create(
             raise Invalid(error.message) from error
         parts.registry.add(record)
     parts.announce(record, "create")
-    return record, asked.warnings + _isolation(parts, record)
+    warnings = asked.warnings + checks.platform_warnings(platform, image)
+    return record, warnings + _isolation(parts, record)
 
 
 def _isolation(parts: Parts, record: Container) -> list[str]:

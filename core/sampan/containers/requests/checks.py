@@ -63,6 +63,15 @@ def _check_names(config: Config, host: HostConfig) -> None:
         raise Invalid(f"invalid user: {config.User!r}")
 
 
+def check_strings(config: Config) -> None:
+    """That the kernel takes what a program is to be started with, whoever has said so, client or image. ``Invalid``."""
+    _check_environment(config)
+    for key in ("User", "WorkingDir", "Entrypoint", "Cmd", "Env", "Volumes"):
+        said = getattr(config, key) or ()
+        if any("\0" in text for text in ([said] if isinstance(said, str) else said)):
+            raise Invalid(f"{key} contains a NUL character, which no program can be given")
+
+
 def _check_environment(config: Config) -> None:
     for variable in config.Env:
         if not variable.partition("=")[0]:
@@ -165,6 +174,15 @@ def check_platform(text: str, image: Image, name: str) -> None:
     found, wanted = platforms.of(image.config), platforms.parse(text)
     if found not in platforms.runnable(wanted):
         raise NotFound(platforms.mismatch(name, found, wanted))
+
+
+def platform_warnings(asked_for: str, image: Image) -> list[str]:
+    """Docker's, for an image of another kind of machine that nobody has asked for."""
+    found, here = platforms.of(image.config), platforms.parse("")
+    if asked_for or found.architecture in {each.architecture for each in platforms.runnable(here)}:
+        return []
+    what = f"The requested image's platform ({found}) does not match the detected host platform ({here})"
+    return [f"{what} and no specific platform was requested"]
 
 
 def size(text: str) -> int:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import posixpath
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from sampan.containers import signals
 from sampan.containers.bundle import masking, mounts
 from sampan.containers.health import healthcheck
 from sampan.containers.requests import checks, granted, limits, logconfig, request, security
 from sampan.errors import Invalid
+from sampan.networks import ports
 from sampan.types import Mount
 
 SHM_SIZE = 64 << 20
@@ -87,15 +90,15 @@ def _words(value: list[str] | str | None) -> list[str] | None:
 def merge(asked: Request, image: Mapping[str, Any]) -> None:
     """Fill from the image's ``config`` (OCI image-spec config.md) what the request leaves open.
 
-    Raises ``Invalid`` if there is nothing to run.
+    Raises ``Invalid`` if there is nothing to run, or nothing that can be.
     """
     config = asked.config
     config.User = config.User or image.get("User") or ""
     config.WorkingDir = config.WorkingDir or image.get("WorkingDir") or ""
     if config.WorkingDir:
         config.WorkingDir = "/" + posixpath.normpath(config.WorkingDir).lstrip("/")
-    config.StopSignal = config.StopSignal or image.get("StopSignal") or ""
-    config.ExposedPorts = {**(image.get("ExposedPorts") or {}), **config.ExposedPorts}
+    config.StopSignal = config.StopSignal or _stop_signal(image.get("StopSignal") or "")
+    config.ExposedPorts = {**_ports(image.get("ExposedPorts") or ()), **config.ExposedPorts}
     config.Labels = {**(image.get("Labels") or {}), **config.Labels}
     named = {variable.partition("=")[0] for variable in config.Env}
     config.Env += [variable for variable in image.get("Env") or () if variable.partition("=")[0] not in named]
@@ -105,6 +108,26 @@ def merge(asked: Request, image: Mapping[str, Any]) -> None:
     config.Healthcheck = healthcheck.merged(config.Healthcheck, image.get("Healthcheck"))
     healthcheck.validate_label(config, removed=asked.host.AutoRemove)
     config.Volumes = {**{f"/{path.lstrip('/')}": {} for path in image.get("Volumes") or ()}, **config.Volumes}
+    checks.check_strings(config)
+
+
+def _stop_signal(text: str) -> str:
+    """An image's, if there is such a signal: others must not keep a container from being stopped."""
+    try:
+        signals.parse(text)
+    except Invalid:
+        return ""
+    return text
+
+
+def _ports(keys: Iterable[str]) -> dict[str, Any]:
+    """Those of an image's that are ports. The others are nobody's, as with dockerd."""
+    found: dict[str, Any] = {}
+    for key in keys:
+        with suppress(Invalid):
+            ports.read({key: {}}, {}, False)
+            found[key] = {}
+    return found
 
 
 def _merge_command(config: request.Config, image: Mapping[str, Any]) -> None:

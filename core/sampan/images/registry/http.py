@@ -27,6 +27,10 @@ CONNECTING = 15.0  # seconds
 BUFFER = 1 << 18  # bytes that may wait to be read
 REDIRECTS = (301, 302, 303, 307, 308)
 
+_UNKNOWN, _PAST = "certificate signed by unknown authority: ", "certificate has expired or is not yet valid: "
+_GOS_WORDS = {9: _PAST, 10: _PAST, 18: _UNKNOWN, 19: _UNKNOWN, 20: _UNKNOWN, 21: _UNKNOWN}
+"""By OpenSSL's numbers (X509_V_ERR_…, openssl-verification-options(1))."""
+
 Body = Callable[[], Any]
 """Gives what is sent, anew for each attempt."""
 
@@ -172,7 +176,7 @@ class told:
 
     def _unreachable(self, error: aiohttp.ClientConnectorError) -> Exception:
         if isinstance(error, aiohttp.ClientConnectorCertificateError):
-            reason = getattr(error.certificate_error, "verify_message", str(error.certificate_error))
+            reason = _distrust(error.certificate_error)
             return Unreachable(f"{self._what}: tls: failed to verify certificate: x509: {reason}")
         if isinstance(error, aiohttp.ClientConnectorSSLError):
             reason = getattr(error.os_error, "reason", "") or str(error)
@@ -186,6 +190,12 @@ class told:
         if isinstance(error, aiohttp.ClientProxyConnectionError):
             return Unreachable(f"{self._what}: proxyconnect tcp: dial tcp {error.host}:{error.port}: connect: {reason}")
         return Unreachable(f"{self._what}: dial tcp {self._host}: connect: {reason}")
+
+
+def _distrust(error: Exception) -> str:
+    """Why a certificate is no good, in Go's words where OpenSSL's reasons are the same: clients match on them."""
+    reason = getattr(error, "verify_message", str(error))
+    return f"{_GOS_WORDS.get(getattr(error, 'verify_code', 0), '')}{reason}"
 
 
 def _reason(error: OSError) -> str:
