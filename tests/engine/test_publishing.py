@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -184,7 +185,17 @@ def test_a_port_of_another_container_is_refused_and_nothing_is_left(engine: Engi
     before = engine.leftovers()
     refused = engine.docker("run", "--name", "late", "-p", "8079:79", "-p", "8080:80", engine.image(), "true")
     assert refused.code == 125
-    assert "Bind for 0.0.0.0:8080 failed: port is already allocated" in refused.stderr
+    owner = engine.docker("ps", "-q", "--filter", "name=boat").out
+    for said in (refused.stderr, engine.docker("inspect", "-f", "{{.State.Error}}", "late").out):
+        assert re.search(
+            r"driver failed programming external connectivity on endpoint late \([0-9a-f]{64}\): "
+            rf"Bind for 0\.0\.0\.0:8080 failed: port is already allocated: container {owner} has it",
+            said,
+        )
+    refused = engine.docker("run", "--rm", "-p", "203.0.113.9:8081:80", engine.image(), "true")
+    assert "failed to bind host port 203.0.113.9:8081/tcp: cannot assign requested address" in refused.stderr
+    refused = engine.docker("run", "--rm", "-p", "8080-8080:80", engine.image(), "true")
+    assert "port is already allocated" in refused.stderr
     engine.docker("rm", "late").ok()
     engine.assert_as_before(before)
 
@@ -210,7 +221,8 @@ def test_a_port_of_a_process_of_the_host_is_refused_and_nothing_is_left(engine: 
         refused = engine.docker("run", "--rm", "-p", flag, engine.image(), "true")
         assert refused.code == 125
         place = f"{'[::]' if address == '::' else '0.0.0.0'}:8080"
-        assert f"failed to bind host port {place}/tcp: address already in use" in refused.stderr
+        assert f"failed to bind host port {place}/tcp: address already in use: python" in refused.stderr
+        assert f"(process {foreign.pid}) listens there" in refused.stderr
     finally:
         foreign.communicate()
     engine.assert_as_before(before)

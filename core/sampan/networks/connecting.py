@@ -59,7 +59,7 @@ class Connector:
         for place, spec in _moving(everything, way):
             _set(undo, place.endpoint, spec=spec)
             _route(undo, place, spec, sandbox)
-        self._move_ports(undo, *self._reserve(undo, container, everything, way, wishes))
+        self._move_ports(undo, container, *self._reserve(undo, container, everything, way, wishes))
         _set(undo, container, endpoints={**container.endpoints, new.name: new.endpoint}, rerouting=False)
         self._save(container)
 
@@ -85,7 +85,7 @@ class Connector:
             free = self._joiner.exit(undo, gone, sandbox, force=force)
             for place, spec in moving:
                 _route(undo, place, spec, sandbox)
-            self._move_ports(undo, [], new)
+            self._move_ports(undo, container, [], new)
         gone.addresses.release(free)
         if moving:
             self._settle(container)
@@ -127,11 +127,11 @@ class Connector:
             _set(undo, held.place.endpoint, ports=list(held.ports))
         return old, new
 
-    def _move_ports(self, undo: Undo, old: Iterable[Held], new: Iterable[Held]) -> None:
+    def _move_ports(self, undo: Undo, container: Container, old: Iterable[Held], new: Iterable[Held]) -> None:
         for held in old:
             self._joiner.revoke(undo, *held)
         for held in new:
-            self._joiner.program(undo, *held)
+            self._joiner.program(undo, container, *held)
 
 
 def _moving(places: Iterable[Place], way: WayOut) -> list[tuple[Place, EndpointSpec]]:

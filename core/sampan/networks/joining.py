@@ -10,15 +10,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 import secrets
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from sampan.drivers.steps import step
 from sampan.drivers.types import EndpointSpec, NetworkSpec, PortBinding
-from sampan.errors import Conflict, Exhausted, Internal
+from sampan.errors import Conflict, Exhausted, Internal, Invalid
 from sampan.networks import ferries, interfaces
 from sampan.networks.addresses import mac_of
 from sampan.networks.defaults import Publishing
@@ -133,7 +133,8 @@ class Joiner:
         if place is None:
             given, before = self._ports.exchange(container.id, gone, (), ())
         else:
-            given, before = self._ports.exchange(container.id, gone, wishes, *self._asked(place))
+            with _programming(container, place):
+                given, before = self._ports.exchange(container.id, gone, wishes, *self._asked(place))
         undo.push(self._ports.take, container.id, gone, before)
         undo.push(self._ports.release, container.id, given)
         return given
@@ -150,7 +151,7 @@ class Joiner:
         if place.endpoint.spec is None:
             return
         bindings = self.reserve(undo, container, place, wishes)
-        self.program(undo, place, bindings)
+        self.program(undo, container, place, bindings)
         place.endpoint.ports = list(bindings)
 
     def exchange(
@@ -159,16 +160,17 @@ class Joiner:
         """Other ports for one endpoint that is joined: take ``gone`` back, publish what is wished; what that is."""
         given = self.swap(undo, container, place, gone, wishes)
         self.revoke(undo, place, gone)
-        self.program(undo, place, given)
+        self.program(undo, container, place, given)
         return given
 
-    def program(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
+    def program(self, undo: Undo, container: Container, place: Place, bindings: Sequence[PortBinding]) -> None:
         network, spec = place.network.spec, place.endpoint.spec
         if not bindings or spec is None:
             return
         with step("publish ports", "port", _told(bindings), network.driver):
             if driven := ferries.driven(spec, bindings):
-                place.driver.publish(network, spec, driven)
+                with _programming(container, place):
+                    place.driver.publish(network, spec, driven)
                 undo.push(place.driver.unpublish, network, spec, driven)
 
     def revoke(self, undo: Undo, place: Place, bindings: Sequence[PortBinding]) -> None:
@@ -209,6 +211,18 @@ def _checked(own: Sequence[str], network: NetworkSpec) -> tuple[str, ...]:
     except ValueError:
         what = f"network driver {network.driver!r} gave an endpoint of {network.name!r} the addresses {own!r}"
         raise Internal(f"{what}, which should look like 10.5.0.2/24") from None
+
+
+@contextmanager
+def _programming(container: Container, place: Place) -> Iterator[None]:
+    """What is wrong with ports begins with Docker's words (libnetwork, ``sbJoin``)."""
+    try:
+        yield
+    except (Conflict, Exhausted, Invalid) as error:
+        ident = place.endpoint.spec.id if place.endpoint.spec else ""
+        what = f"driver failed programming external connectivity on endpoint {container.name} ({ident})"
+        error.args = (f"{what}: {error.message}",)
+        raise
 
 
 def _rejoin(place: Place, spec: EndpointSpec, sandbox: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from sampan.drivers.types import PortBinding
 from sampan.errors import Conflict, Exhausted, Invalid, SampanError
 from sampan.linux import sysctl
-from sampan.networks import ferries
+from sampan.networks import ferries, holding
 from sampan.networks.holding import Hold, hold, room
 
 log = logging.getLogger(__name__)
@@ -156,7 +156,7 @@ class Ports:
 
     def _grant(self, owner: str, wish: Wish, addresses: list[str], before: Holds, ferry: bool) -> list[PortBinding]:
         protocol: Any = wish.protocol
-        reason: Exception | None = None
+        reason: Conflict | None = None
         for port in self._candidates(wish):
             try:
                 holds = [(address, self._free((wish.protocol, port, address), before, ferry)) for address in addresses]
@@ -171,9 +171,10 @@ class Ports:
                 for address in addresses
             ]
         if reason is not None and wish.first and wish.first == wish.last:
-            raise reason
+            raise Conflict(f"{reason.message}{holding.listener(wish.protocol, wish.first)}")
         span = f"from {wish.first} to {wish.last}" if wish.first else "of the ephemeral range"
-        raise Exhausted(f"all {wish.protocol} ports {span} on {' and '.join(addresses)} are allocated")
+        somewhere = f"on {' and '.join(addresses)}"
+        raise Exhausted(f"all ports are allocated: none of {wish.protocol} {span} {somewhere} is free")
 
     def _candidates(self, wish: Wish) -> Iterator[int]:
         if wish.first:
@@ -188,9 +189,9 @@ class Ports:
 
     def _free(self, key: Key, before: Holds, ferry: bool) -> Hold:
         protocol, port, address = key
-        for other in self._taken.get((protocol, port), ()):
+        for other, owner in self._taken.get((protocol, port), {}).items():
             if _clash(address, other):
-                raise Conflict(_failed(address, port, "port is already allocated"))
+                raise Conflict(_failed(address, port, f"port is already allocated: container {owner[:12]} has it"))
         landing = ferry and ":" in address
         if key not in before:
             return hold(protocol, address, port, landing=landing)
