@@ -78,6 +78,8 @@ class LayerTree:
         self._limits = 0 if around else RESOLVE_NO_XDEV
         self._open: dict[bytes, Place] = {}
         self._stale: list[Place] = []
+        self.unsettled = False
+        """Is there something for :meth:`settle` to do?"""
         self._made: dict[bytes, set[bytes]] | None = {} if tracking else None
 
     def __enter__(self) -> LayerTree:
@@ -106,7 +108,8 @@ class LayerTree:
 
     def settle(self) -> None:
         """Between entries: close what is not needed any more."""
-        if self._stale or len(self._open) > _OPEN:
+        if self.unsettled:
+            self.unsettled = False
             _close(self._stale)
             self._stale.clear()
             if len(self._open) > _OPEN:
@@ -131,6 +134,7 @@ class LayerTree:
             self._unmake(place.path + b"/" + name if place.path else name)
         self._stale += [other for other in self._open.values() if other is not place]
         self._open = {path: other for path, other in self._open.items() if other is place}
+        self.unsettled = True
 
     def made_in(self, path: bytes) -> set[bytes]:
         """The names that this layer made in the directory at ``path``."""
@@ -156,6 +160,7 @@ class LayerTree:
     def _keep(self, path: bytes, fd: int) -> Place:
         real = inside(self._root, fd) if self._made is not None else path
         place = self._open[path] = Place(fd, real, self._mark(real))
+        self.unsettled = self.unsettled or len(self._open) > _OPEN
         return place
 
     def _make(self, path: bytes) -> int:

@@ -44,6 +44,7 @@ _HEADER = struct.Struct("100s24s12s12s8sc100s8s64x16s155s12x")
 _ENDS = b" \0"
 _OCTAL = b"01234567"
 _NOTHING: Mapping[bytes, bytes] = {}
+_NO_DEVICE = (0, 0)
 
 
 class NoTar(Invalid):
@@ -88,13 +89,17 @@ class TarReader:
         self._padding = 0
         self._last: bytes | None = None  # the entry that errors speak of
         self._owners: dict[bytes, tuple[int, int, int]] = {}
+        self._mtime_field, self._mtime = b"", 0
 
     def __iter__(self) -> TarReader:
         return self
 
     def __next__(self) -> Entry:
         if skip := self._left + self._padding:
-            self._skip(skip)
+            if self._at + skip <= len(self._data):
+                self._at += skip
+            else:
+                self._skip(skip)
             self._left = self._padding = 0
         long_name = long_link = None
         pax = _NOTHING
@@ -104,13 +109,14 @@ class TarReader:
                 raise StopIteration
             fields = _HEADER.unpack(block)
             checksum = fields[4]
-            text = checksum.rstrip(_ENDS)
-            expected = int(text, 8) if text and not text.strip(_OCTAL) else -1
-            # Adler-32's low half is the sum of the bytes modulo 65521, fifty times faster than adding them in Python;
-            # a header's checksum counts its own eight bytes as spaces.
-            if ((adler32(block) & 0xFFFF) + 255 - sum(checksum) - expected) % 65521:
-                self._verify_slowly(block, checksum)
+            # Adler-32's low half is the sum of the bytes and 1, modulo 65521, fifty times faster than adding them in
+            # Python; a header's checksum counts its own eight bytes as spaces.
+            total = (adler32(block) & 0xFFFF) - (adler32(checksum) & 0xFFFF) + 8 * 32
+            if b"%06o\0 " % total != checksum:
+                self._verify(block, checksum, total)
             kind = fields[5]
+            if kind == FILE:
+                return self._entry(block, fields, pax, long_name, long_link)
             if kind in (PAX, PAX_SUN):
                 pax = self._parse_pax(self._meta(fields[2]))
             elif kind == GNU_LONG_NAME:
@@ -126,11 +132,12 @@ class TarReader:
         """Write the next ``count`` bytes of the entry's data to a file."""
         self._left -= count
         while count:
-            if self._at >= len(self._data):
+            at = self._at
+            if at >= len(self._data):
                 self._refill()
-            part = self._view[self._at : self._at + count]
-            written = write(fd, part)
-            self._at += written
+                at = 0
+            written = write(fd, self._view[at : at + count])
+            self._at = at + written
             count -= written
 
     def pieces(self, count: int) -> Iterator[memoryview]:
@@ -181,9 +188,12 @@ class TarReader:
             entry.mode, entry.uid, entry.gid = self._owners.get(owner) or self._owner(owner)
             text = size.rstrip(_ENDS)
             entry.size = int(text, 8) if text.isdigit() else number(size)
-            text = mtime.rstrip(_ENDS)
-            entry.mtime = (int(text, 8) if text.isdigit() else number(mtime)) * 1_000_000_000
-            entry.device = (0, 0)
+            if mtime != self._mtime_field:  # files beside one another were often made together
+                text = mtime.rstrip(_ENDS)
+                self._mtime = (int(text, 8) if text.isdigit() else number(mtime)) * 1_000_000_000
+                self._mtime_field = mtime
+            entry.mtime = self._mtime
+            entry.device = _NO_DEVICE
             if kind in (CHARACTER, BLOCK_DEVICE):
                 entry.device = (number(device[:8]), number(device[8:]))
             entry.xattrs = _NOTHING
@@ -193,11 +203,15 @@ class TarReader:
                 _amend(entry, pax)
         except ValueError:
             raise Invalid(f"the archive's entry {self._where} has a number that is none") from None
-        entry.kind = _kind_of(kind, entry)
+        entry.kind = kind if kind == FILE else _kind_of(kind, entry)
         if entry.size < 0 or entry.size > LARGEST:
             raise Invalid(f"the archive's entry {self._where} has an impossible size")
-        self._begin_data(entry, block, kind, pax)
-        if entry.name[-1:] == b"/":
+        if kind == FILE and not pax:
+            self._left = entry.size
+            self._padding = -entry.size % BLOCK
+        else:
+            self._begin_data(entry, block, kind, pax)
+        if entry.name.endswith(b"/"):
             entry.name = entry.name.rstrip(b"/") or b"/"
         return entry
 
@@ -248,8 +262,11 @@ class TarReader:
         except ValueError:
             raise Invalid(f"the archive has a damaged extended header after {self._where}") from None
 
-    def _verify_slowly(self, block: bytes, field: bytes) -> None:
+    def _verify(self, block: bytes, field: bytes, total: int) -> None:
         """Once more, in every form that a checksum ever had: some old programs added the bytes as signed numbers."""
+        text = field.rstrip(_ENDS)
+        if text and not text.strip(_OCTAL) and (total - int(text, 8)) % 65521 == 0:
+            return
         try:
             expected = number(field)
         except ValueError:

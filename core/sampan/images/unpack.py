@@ -96,6 +96,7 @@ class Unpacker:
         self._tree = tree
         self._whiteouts = whiteouts
         self._ids = ids
+        self._gives = bool(ids)
         self._owner = (os.geteuid(), os.getegid())
         self._masked = 0o7000 | _umask()
         self._times: dict[bytes, int] = {}  # of directories, set last
@@ -115,8 +116,10 @@ class Unpacker:
                 limits.check_entries(count)
             if total > limits.size:
                 limits.check_size(total)
-            self._tree.settle()
-            self._give(entry)
+            if self._tree.unsettled:
+                self._tree.settle()
+            if self._gives:
+                self._give(entry)
             try:
                 self._apply(entry)
             except OSError as error:
@@ -159,8 +162,6 @@ class Unpacker:
 
     def _give(self, entry: Entry) -> None:
         """Its owner becomes what that is on disk."""
-        if not self._ids:
-            return
         try:
             ownership.to_disk(entry, self._ids)
         except Invalid as error:

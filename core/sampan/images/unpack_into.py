@@ -59,6 +59,7 @@ class _Copier(Unpacker):
         super().__init__(reader, tree, Whiteouts(tree, overlay=False), ids)
         self._keep_kinds = keep_kinds
         self._for = owner
+        self._gives = bool(owner or ids)
         self._only = only
 
     def _apply(self, entry: Entry) -> None:
@@ -73,7 +74,8 @@ class _Copier(Unpacker):
     def _give(self, entry: Entry) -> None:
         if self._for:
             entry.uid, entry.gid = self._for
-        super()._give(entry)
+        if self._ids:
+            super()._give(entry)
 
     def _check_there(self, entry: Entry, path: bytes) -> None:
         """May what is there already be replaced, or completed if both are directories?"""

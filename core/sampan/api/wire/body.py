@@ -1,6 +1,7 @@
 """The body of a request on its way from the socket to a handler, with back-pressure.
 
-The event loop feeds; a handler on the loop takes it whole, or a handler in a worker thread reads it like a file.
+The event loop feeds; a handler on the loop takes it whole, or a handler in a worker thread reads it like a file. Is
+that long, the thread is lent the socket.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sampan.api.wire.loan import PORTION, Loan
+from sampan.api.wire.request import BadRequest
 from sampan.errors import Invalid, Unavailable
 
 HIGH = 1024 * 1024  # bytes waiting for a slow reader before the client is held back
 LOW = 256 * 1024  # and before it may go on
-PORTION = 256 * 1024  # bytes that a reader is given at once
+CUT_OFF = "the connection was closed before the request's body was complete"
 STALLED = 600.0  # seconds without a byte from the client before its request is given up
 
 
 class Body:
     """Bytes that arrive. ``pause`` and ``resume`` hold the client back, ``wanted`` tells it once that somebody reads
-    (``Expect: 100-continue``); all three are called on the event loop."""
+    (``Expect: 100-continue``), ``lend`` gives away the socket, or nothing, and ``returned`` gets it back; all of them
+    are called on the event loop."""
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class Body:
         pause: Callable[[], None],
         resume: Callable[[], None],
         wanted: Callable[[], None] | None = None,
+        lend: Callable[[], Loan | None] = lambda: None,
+        returned: Callable[[Loan], None] = lambda loan: None,
     ) -> None:
         self._loop = loop
         self._wanted = wanted
@@ -47,6 +53,10 @@ class Body:
         self._unwanted = False
         self._over: asyncio.Future[None] | None = None
         self._room = 0
+        self._lend = lend
+        self._returned = returned
+        self._loan: Loan | None = None
+        self._to_lend = HIGH  # bytes until somebody wants it; less than nothing once that was asked for
 
     @property
     def ended(self) -> bool:
@@ -85,6 +95,7 @@ class Body:
             self._ended = True
             self._error = error
             self._arrived.notify()
+        self._take_back()
         self._settle(self._whole)
         self._settle(self._over)
 
@@ -96,6 +107,8 @@ class Body:
     def discard(self) -> None:
         """Nobody will read it: forget what has arrived and let the rest come."""
         self._unwanted = True
+        self._to_lend = -1
+        self._take_back()
         with self._arrived:
             self._chunks.clear()
             self._size = 0
@@ -140,29 +153,87 @@ class Body:
         """At most the next ``limit`` bytes, ``b""`` at the end; waits for the first of them. Raises ``Invalid`` when
         the client left early."""
         with self._arrived:
-            while not self._chunks and not self._ended:
-                if not self._arrived.wait(STALLED):
-                    raise Unavailable(f"the client sent nothing for {STALLED:.0f} seconds")
+            self._wait()
+            loan = self._loan
             if self._error:
                 raise Invalid(self._error)
-            parts, size = [], 0
-            while self._chunks and size < limit:
-                part = self._chunks.popleft()
-                if size + len(part) > limit:
-                    view = memoryview(part)
-                    part, rest = view[: limit - size], view[limit - size :]
-                    self._chunks.appendleft(rest)
-                parts.append(part)
-                size += len(part)
-            self._size -= size
-            if self._paused and self._size < LOW:
-                self._loop.call_soon_threadsafe(self._release)
+            if self._chunks or loan is None or self._ended:
+                return self._taken(limit)
+        return self._read(loan, limit)
+
+    def _wait(self) -> None:
+        """Until something is here, or will not come this way any more."""
+        while not (self._chunks or self._ended or self._loan):
+            if self._to_lend == 0:
+                self._to_lend = -1
+                self._loop.call_soon_threadsafe(self._borrow)
+            if not self._arrived.wait(STALLED):
+                raise _stalled()
+
+    def _taken(self, limit: int) -> bytes:
+        parts, size = [], 0
+        while self._chunks and size < limit:
+            part = self._chunks.popleft()
+            if size + len(part) > limit:
+                view = memoryview(part)
+                part, rest = view[: limit - size], view[limit - size :]
+                self._chunks.appendleft(rest)
+            parts.append(part)
+            size += len(part)
+        self._size -= size
+        if self._to_lend > 0:
+            self._to_lend = max(self._to_lend - size, 0)
+        if self._paused and self._size < LOW:
+            self._loop.call_soon_threadsafe(self._release)
         return b"".join(parts)
+
+    def _read(self, loan: Loan, limit: int) -> bytes:
+        data, error = b"", ""
+        try:
+            data = loan.read(limit, STALLED)
+            if not loan.ended:
+                return data
+        except TimeoutError:
+            raise _stalled() from None
+        except EOFError:
+            error = CUT_OFF
+        except BadRequest as bad:
+            error = bad.message
+        with self._arrived:
+            if not self._ended:
+                self._chunks += loan.pieces
+                self._ended, self._error = True, error
+        self._loop.call_soon_threadsafe(self._take_back)
+        if self._error:
+            raise Invalid(self._error)
+        return data
+
+    # the socket, on the event loop
+
+    def _borrow(self) -> None:
+        if self._ended or self._unwanted:
+            return
+        loan = self._lend()
+        with self._arrived:
+            self._loan = loan
+            self._arrived.notify()
+
+    def _take_back(self) -> None:
+        with self._arrived:
+            loan, self._loan = self._loan, None
+        if loan:
+            self._returned(loan)
+        if self._ended:
+            self._settle(self._over)
 
     def _release(self) -> None:
         if self._paused:
             self._paused = False
             self._resume()
+
+
+def _stalled() -> Unavailable:
+    return Unavailable(f"the client sent nothing for {STALLED:.0f} seconds")
 
 
 class _Reader(io.RawIOBase):

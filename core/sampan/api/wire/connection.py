@@ -8,8 +8,9 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from sampan.api.wire.answer import Answer, Hijack, Reply, Stream
-from sampan.api.wire.body import Body
+from sampan.api.wire.body import CUT_OFF, Body
 from sampan.api.wire.chunked import ChunkedReader
+from sampan.api.wire.loan import Loan
 from sampan.api.wire.request import BadRequest, HeadReader, Request
 from sampan.api.wire.sender import Sender
 from sampan.api.wire.tunnel import Tunnel
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol):
         self._chunks: ChunkedReader | None = None
         self._ahead = b""
         self._held_back = False
+        self._lent = False
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
         self._tunnel: Tunnel | None = None
@@ -151,7 +153,7 @@ class Connection(asyncio.Protocol):
         request.transport = self._transport
         if request.has_body:
             wanted = self._send_continue if request.expects_continue else None
-            request.body = Body(self._loop, self._hold_back, self._let_go, wanted)
+            request.body = Body(self._loop, self._hold_back, self._let_go, wanted, self._lend, self._returned)
             self._left = request.length or 0
             self._chunks = ChunkedReader() if request.chunked else None
         answer = self._app.answer(request)
@@ -177,7 +179,7 @@ class Connection(asyncio.Protocol):
 
     def _body_cut_off(self) -> None:
         if self._request and self._request.body:
-            self._request.body.finish("the connection was closed before the request's body was complete")
+            self._request.body.finish(CUT_OFF)
 
     def _send_continue(self) -> None:
         if self._request and self._request.expects_continue:
@@ -307,7 +309,27 @@ class Connection(asyncio.Protocol):
     def _let_go(self) -> None:
         if self._held_back:
             self._held_back = False
+            if not self._lent:
+                self._transport.resume_reading()
+
+    def _lend(self) -> Loan | None:
+        """Only what is as it comes: nothing encrypted."""
+        plain = self._transport.get_extra_info("socket")
+        if plain is None or self._transport.is_closing() or self._transport.get_extra_info("sslcontext"):
+            return None
+        self._lent = True
+        self._transport.pause_reading()
+        return Loan(plain, self._chunks, self._left)
+
+    def _returned(self, loan: Loan) -> None:
+        self._lent = False
+        self._left = loan.left
+        if loan.close() or (self._request and self._request.body and self._request.body.broken):
+            self._closing = True
+        if not self._held_back and not self._transport.is_closing():
             self._transport.resume_reading()
+        if loan.rest:
+            self.data_received(loan.rest)
 
     def _start_head_timer(self) -> None:
         if self._head_timer is None and self._head.started:

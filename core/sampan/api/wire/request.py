@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from asyncio import BaseTransport
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import httptools
 
-from sampan.api.wire.body import Body
+if TYPE_CHECKING:
+    from sampan.api.wire.body import Body
 
 MAX_HEAD = (
     64 * 1024
