@@ -209,7 +209,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 class Network(msgspec.Struct, kw_only=True):
     """A network. ``spec`` is what its driver sees; the rest is bookkeeping. ``picked`` are those of its subnets that
-    the engine chose."""
+    the engine chose, ``other_options`` those that its driver does not know."""
 
     spec: NetworkSpec
     created: str
@@ -218,6 +218,7 @@ class Network(msgspec.Struct, kw_only=True):
     ipv6: bool = False
     picked: list[str] = []
     ipam_options: dict[str, str] | None = None
+    other_options: dict[str, str] = {}
     attachable: bool = False
 
 

@@ -172,7 +172,6 @@ def test_a_parent_that_is_gone_is_one_sentence_and_nobody_else_suffers(engine: E
         (("-o", "parent=../../x"), "'../../x'"),
         (("-o", "parent=lo"), "loopback interface is not a valid macvlan parent link"),
         (("-o", "macvlan_mode=open"), "requested macvlan mode 'open' is not valid"),
-        (("-o", "speed=9"), "'speed'"),
     ],
 )
 def test_a_macvlan_network_that_cannot_be_is_refused_in_a_sentence(

@@ -48,6 +48,24 @@ def reaches(engine: Engine, name: str, host: str) -> bool:
     return engine.docker("exec", name, *get).stdout == "aboard\n"
 
 
+def test_an_option_that_the_driver_does_not_know_is_kept_and_one_that_is_misspelt_is_told(
+    engine: Engine, clean: None
+) -> None:
+    misspelt = "com.docker.network.bridge.enable_iccc"
+    flags = ["-o", "fleet=north", "-o", "com.docker.network.bridge.enable_icc=false", "-o", f"{misspelt}=false"]
+    assert engine.docker("network", "create", *flags, "odd").ok().stderr == ""
+    right = "com.docker.network.bridge.enable_icc"
+    assert network(engine, "odd")["Options"] == {"fleet": "north", right: "false", misspelt: "false"}
+    told = engine.sampan("network", "create", *flags, "odder").ok().stderr
+    assert told.startswith(f"WARNING: option {misspelt} has no effect: network driver 'bridge' does not know it")
+    assert f"did you mean {right}?" in told
+    assert "fleet" not in told
+    assert misspelt in engine.sampan("doctor").stdout
+    for name in ("macvlan", "internal"):
+        assert engine.docker("network", "create", "-d", name, "-o", "fleet=north", name).code == 0
+        assert network(engine, name)["Options"] == {"fleet": "north"}
+
+
 def test_every_flag_is_kept_and_told(engine: Engine, clean: None) -> None:
     flags = ["--driver", "bridge", "--attachable", "--internal", "--ipv6", "--label", "colour=red"]
     flags += ["--subnet", "10.81.0.0/16", "--gateway", "10.81.0.254", "--ip-range", "10.81.5.0/24"]

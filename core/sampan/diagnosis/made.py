@@ -83,6 +83,8 @@ def _looks(parts: Parts) -> Iterator[Finding]:
             driver = parts.drivers.network(spec.driver)
         except SampanError:
             continue  # told among the drivers
+        if warning := parts.networks.warning(network):
+            yield note(f"network {spec.name}", warning, "make it again with the right option")
         yield from examined(partial(driver.examine, spec), f"network {spec.name}")
     for entry in list(parts.registry):
         record = entry.record

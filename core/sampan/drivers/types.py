@@ -81,6 +81,8 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     ``isolates``: its networks are kept apart, and nobody outside reaches what was not published.
     ``filters``: its networks let out only what they choose. What the engine asks name servers on behalf of their
     containers, it asks from the containers' own network namespaces then, where that choice holds, not from the host.
+    ``options``: the options of networks that the driver knows. Others are kept by the engine and told to users, as with
+    Docker, and the driver never sees them; None: the driver sees all, and refuses what it does not know.
     """
 
     sandbox: Literal["own", "host"]
@@ -93,6 +95,7 @@ class NetworkFeatures(msgspec.Struct, frozen=True, kw_only=True):
     parent: str = ""
     isolates: bool = True
     filters: bool = False
+    options: tuple[str, ...] | None = None
 
 
 class Subnet(msgspec.Struct, frozen=True, kw_only=True):

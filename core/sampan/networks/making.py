@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sampan.config import NetworkConfig
 from sampan.drivers.types import NetworkSpec, Subnet
 from sampan.errors import Forbidden, Invalid, NotFound
-from sampan.networks import defaults, subnets
+from sampan.networks import defaults, options, subnets
 from sampan.networks.records import Records
 from sampan.networks.request import Request
 from sampan.plugins import Drivers
@@ -39,13 +39,14 @@ class Maker:
             raise Invalid(f"network driver {name!r} gives no addresses: {request.name} can have no subnet")
         subnets.check_free(request.subnets, self._records.subnets())
         ranges = self._completed(request) if features.addresses else ()
+        drivers, others = options.divided(request.options, features.options)
         spec = NetworkSpec(
             id=secrets.token_hex(32),
             name=request.name,
             driver=name,
             subnets=ranges,
             internal=request.internal or features.internal,
-            options=request.options,
+            options=drivers,
         )
         return Network(
             spec=spec,
@@ -55,6 +56,7 @@ class Maker:
             ipv6=request.ipv6,
             attachable=request.attachable,
             ipam_options=request.ipam_options,
+            other_options=others,
             picked=[one.subnet for one in ranges if one not in request.subnets],
         )
 

@@ -18,7 +18,7 @@ from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux.idmaps import SAME, IdMap
-from sampan.networks import defaults, ferries
+from sampan.networks import defaults, ferries, options
 from sampan.networks.connecting import Connector
 from sampan.networks.ferries import Landing
 from sampan.networks.joining import Joiner
@@ -113,7 +113,13 @@ class Networks:
                 raise Conflict(f"network with name {request.name} already exists")
             network = self._maker.requested(request)
             self._make(network)
+        if warning := self.warning(network):  # not every client passes it on
+            log.warning("network %s: %s", network.spec.name, warning)
         return network
+
+    def warning(self, network: Network) -> str:
+        """What whoever made it should know, or ``""``."""
+        return options.warning(network.spec.driver, network.other_options, self._features(network).options)
 
     def remove(self, reference: str) -> None:
         """``Forbidden`` for the default networks, and while containers are connected."""

@@ -33,7 +33,7 @@ from sampan_network.elements import of_network, of_port, reached
 from sampan_network.examining import Made, examine
 from sampan_network.firewall import Firewall
 from sampan_network.keeper import Keeper, keep
-from sampan_network.settings import ISOLATED, Settings, parse
+from sampan_network.settings import ISOLATED, KNOWN, Settings, parse
 from sampan_network.values import LARGEST_MTU, SMALLEST_MTU
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Bridge(NetworkDriver):
         return probe.check()
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, publish=True, names=True)
+        return NetworkFeatures(sandbox="own", addresses=True, publish=True, names=True, options=KNOWN)
 
     def validate(self, network: NetworkSpec) -> None:
         parse(network)

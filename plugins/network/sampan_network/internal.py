@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sampan.drivers.types import NetworkFeatures
 from sampan_network.bridge import Bridge
+from sampan_network.settings import KNOWN
 
 
 class Internal(Bridge):
@@ -11,4 +12,4 @@ class Internal(Bridge):
     prefix = "i"
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, names=True, internal=True)
+        return NetworkFeatures(sandbox="own", addresses=True, names=True, internal=True, options=KNOWN)

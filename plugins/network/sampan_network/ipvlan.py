@@ -26,7 +26,8 @@ class Ipvlan(stacked.Stacked):
     options_known = (stacked.PARENT, MODE, FLAG, values.MTU)
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, names=True, macs=False, parent=stacked.PARENT)
+        known, parent = self.options_known, stacked.PARENT
+        return NetworkFeatures(sandbox="own", addresses=True, names=True, macs=False, parent=parent, options=known)
 
     def validate(self, network: NetworkSpec) -> None:
         super().validate(network)

@@ -20,7 +20,8 @@ class Macvlan(stacked.Stacked):
     options_known = (stacked.PARENT, MODE, values.MTU)
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", addresses=True, names=True, parent=stacked.PARENT)
+        known = self.options_known
+        return NetworkFeatures(sandbox="own", addresses=True, names=True, parent=stacked.PARENT, options=known)
 
     def validate(self, network: NetworkSpec) -> None:
         super().validate(network)

@@ -25,6 +25,8 @@ PREFIX = "com.docker.network.container_iface_prefix"
 ENGINES = ("com.docker.network.enable_ipv4", "com.docker.network.enable_ipv6")
 """Told to the driver by some clients, and the engine's business."""
 
+KNOWN = (BRIDGE, ICC, MASQUERADE, BINDING, BINDING_6, MODE, MODE_6, INHIBIT, TRUSTED, values.MTU, PREFIX, *ENGINES)
+
 NAT, UNPROTECTED, ROUTED, ISOLATED = "nat", "nat-unprotected", "routed", "isolated"
 _MODES = (NAT, UNPROTECTED, ROUTED, ISOLATED)
 
@@ -54,8 +56,7 @@ class Settings:
 
 def parse(network: NetworkSpec) -> Settings:
     """``Invalid`` names the option, its value and what is allowed."""
-    known = {BRIDGE, ICC, MASQUERADE, BINDING, BINDING_6, MODE, MODE_6, INHIBIT, TRUSTED, values.MTU, PREFIX, *ENGINES}
-    values.check_known(network, known)
+    values.check_known(network, KNOWN)
     options = network.options
     for key in ENGINES:
         _flag(key, options.get(key, "false"))

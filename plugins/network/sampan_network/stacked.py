@@ -17,7 +17,7 @@ import re
 import threading
 import zlib
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,7 +48,7 @@ class Stacked(NetworkDriver):
 
     kind: ClassVar[str]
     prefix: ClassVar[str]
-    options_known: ClassVar[Collection[str]]
+    options_known: ClassVar[tuple[str, ...]]
 
     def __init__(self, host: Host, options: msgspec.Struct) -> None:
         super().__init__(host, options)

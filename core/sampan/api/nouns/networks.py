@@ -38,7 +38,7 @@ def create(call: Call) -> Reply:
     if call.version < ages.PRIORITY:
         body.pop("EnableIPv4", None)
     network = call.engine.networks.create(body)
-    return json({"Id": network.spec.id, "Warning": ""}, 201)
+    return json({"Id": network.spec.id, "Warning": call.engine.networks.warning(network)}, 201)
 
 
 @routes.delete("/networks/{id}")

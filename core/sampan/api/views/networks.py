@@ -36,7 +36,9 @@ def network(network: Network, containers: Iterable[Container] = ()) -> dict[str,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": _containers(network, containers),
-        "Options": spec.options | (_OF_THE_DEFAULT if spec.default and spec.driver == "bridge" else {}),
+        "Options": spec.options
+        | network.other_options
+        | (_OF_THE_DEFAULT if spec.default and spec.driver == "bridge" else {}),
         "Labels": network.labels,
     }
 

@@ -72,7 +72,8 @@ class Cni(NetworkDriver):
         )
 
     def features(self) -> NetworkFeatures:
-        return NetworkFeatures(sandbox="own", publish=True, names=True, macs=False, isolates=False)
+        known = (CONF, CONFIG)
+        return NetworkFeatures(sandbox="own", publish=True, names=True, macs=False, isolates=False, options=known)
 
     def validate(self, network: NetworkSpec) -> None:
         values.check_known(network, (CONF, CONFIG))
