@@ -90,6 +90,8 @@ def test_steps_on_the_way_to_an_image_are_hidden(engine: Engine, cli: Cli, made:
 
 
 def test_patterns_and_moments_that_are_none(engine: Engine, cli: Cli, made: str) -> None:
+    assert [one["RepoTags"] for one in engine.api("GET", f"/v1.40/images/json?filter={made}")[1]] == [[made]]
+    assert "'scratch' is a reserved name" in cli("pull", "scratch").stderr
     assert names(engine, cli, "--filter", "reference=m[a-c]de-*") == {made}
     assert "syntax error in pattern" in cli("images", "--filter", "reference=[").stderr
     assert cli("image", "prune", "-af", "--filter", "until=soon").stderr.count("\n") == 1

@@ -23,6 +23,9 @@ MANIFESTS: Version = (1, 47)
 MANIFESTS_OF_ONE: Version = (1, 48)
 """Older clients do not know of images' manifests, in lists and when looking at one."""
 
+FILTERS: Version = (1, 41)
+"""Older clients may name the images of a list in a parameter ``filter``."""
+
 PRIORITY: Version = (1, 48)
 """Older clients cannot say which network is the way out, nor do without IPv4."""
 

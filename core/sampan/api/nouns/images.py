@@ -33,7 +33,8 @@ def list_images(call: Call) -> Any:
     since = [nanoseconds(images.get(ref).created) for ref in filters.get("since")]
     entries, everyone = [], images.list()
     shared = views.shared_sizes(everyone) if call.query.flag("shared-size") else {}
-    wanted_names = [patterns.compiled(each) for each in filters.get("reference")]
+    old = call.query.text("filter") if call.version < ages.FILTERS else ""
+    wanted_names = [patterns.compiled(each) for each in [*filters.get("reference"), *([old] if old else [])]]
     with_steps = call.query.flag("all") and not filters.flag("dangling")
     for image in everyone if with_steps else views.without_steps(everyone):
         created = nanoseconds(image.created) if image.created else 0

@@ -12,7 +12,7 @@ from sampan.api.nouns import routes
 from sampan.api.progress import Leaving, Progress, told
 from sampan.api.query import Filters
 from sampan.api.wire.answer import Stream
-from sampan.errors import Invalid
+from sampan.errors import Forbidden, Invalid
 from sampan.images import references
 from sampan.images.references import Reference
 from sampan.images.registry import credentials, platforms
@@ -29,6 +29,8 @@ def pull(call: Call) -> Stream:
     name, every = _named(query.needed("fromImage"), query.text("tag"))
     wish = Wish(name=name, every=every, platform=query.text("platform"), credentials=_who(call))
     platforms.parse(wish.platform)
+    if name.familiar_name == "scratch":
+        raise Forbidden("'scratch' is a reserved name: it stands for no image at all")
 
     def work(progress: Progress, leaving: Leaving) -> None:
         call.engine.images.registries.pull(wish, progress, leaving)
