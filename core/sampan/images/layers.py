@@ -112,6 +112,8 @@ class Layers:
             except (SampanError, OSError) as error:
                 log.error("layer %s stays until the next start: %s", chain, error)
                 gone = False
+                with self._guard:
+                    self._unpacked.pop(driver, None)  # the driver is asked again what of it is left
         if gone:
             self._sizes.pop(chain, None)
         return gone

@@ -439,8 +439,13 @@ class StorageDriverTests(ChangeTests, PlacingTests, QuotaTests):
             return layer
 
         with ThreadPoolExecutor(8) as pool:
-            layers = set(pool.map(work, range(32)))
-        assert driver.layers() == layers | {base}
+            layers = list(pool.map(work, range(32)))
+            assert driver.layers() == {*layers, base}
+            going = [pool.submit(driver.remove_layer, layer) for layer in layers]
+            coming = [pool.submit(work, number) for number in range(8)]
+            made = {each.result() for each in coming}
+            assert not any(each.result() for each in going)
+        assert driver.layers() == {base, *made}
 
 
 def _make_layers_forever(driver: StorageDriver, names: list[str], report: int) -> None:

@@ -76,16 +76,18 @@ class Overlayfs(StorageDriver):
         return self._shelves.layers()
 
     def begin_layer(self, layer: str, parent: str | None) -> Path:
+        before = self._short_names(layer)
         begun = self._shelves.begin(layer, parent)
+        self._unlink(before)
         self._name_shortly(begun)
         return begun / "tree"
 
     def place_layer(self, begun: str, layer: str, parent: str | None) -> None:
+        before = self._short_names(begun) + self._short_names(layer)
         placed = self._shelves.place(begun, layer, parent)
-        old = (placed / "short").readlink()
         (placed / "short").unlink()
         self._name_shortly(placed)
-        (self._short / old).unlink(missing_ok=True)
+        self._unlink(before)
 
     def _name_shortly(self, begun: Path) -> None:
         self._short.mkdir(mode=0o711, exist_ok=True)
@@ -97,12 +99,22 @@ class Overlayfs(StorageDriver):
         self._shelves.commit(layer)
 
     def remove_layer(self, layer: str) -> None:
+        before = self._short_names(layer)
         self._shelves.remove_layer(layer)
         self._lowers.pop(layer, None)
-        if self._short.is_dir():
-            for link in self._short.iterdir():
-                if str(link.readlink()) == f"../layers/{layer}/tree":
-                    link.unlink(missing_ok=True)
+        self._unlink(before)
+
+    def _short_names(self, layer: str) -> list[Path]:
+        """Of what is begun or committed under that id."""
+        found = []
+        for place in self._shelves.places(layer):
+            with contextlib.suppress(FileNotFoundError):
+                found.append((place / "short").readlink())
+        return found
+
+    def _unlink(self, names: list[Path]) -> None:
+        for name in names:
+            (self._short / name).unlink(missing_ok=True)
 
     def _stack(self, layer: str | None) -> list[Path]:
         """The directories to stack below a container, topmost first."""

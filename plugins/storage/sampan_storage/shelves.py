@@ -19,6 +19,7 @@ import contextlib
 import os
 import re
 import secrets
+import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -42,6 +43,7 @@ class Shelves:
         self._trash = root / "trash"
         self._ready = False
         self._parents: dict[str, str | None] = {}  # of committed layers, which never change
+        self._lock = threading.Lock()  # a layer does not go while its parent is read, and is remembered no longer
 
     def prepare(self) -> None:
         if self._ready:
@@ -63,11 +65,16 @@ class Shelves:
             raise NotFound(f"No such layer: {layer}")
         return path
 
+    def places(self, layer: str) -> tuple[Path, Path]:
+        """Where a layer is while it is begun, and when it is committed."""
+        return self._begun / checked(layer, "layer"), self._layers / layer
+
     def parent(self, layer: str) -> str | None:
         """The layer below a committed one."""
-        if layer not in self._parents:
-            self._parents[layer] = _link(self.layer(layer) / "parent")
-        return self._parents[layer]
+        with self._lock:
+            if layer not in self._parents:
+                self._parents[layer] = _link(self.layer(layer) / "parent")
+            return self._parents[layer]
 
     def chain(self, layer: str | None) -> list[str]:
         """The layer and all those below it, topmost first."""
@@ -130,13 +137,13 @@ class Shelves:
         if not path.is_dir():
             return
         for other in self.layers():
-            if self.parent(other) == layer:
-                raise Conflict(f"layer {layer} is needed by layer {other}")
+            with contextlib.suppress(NotFound):  # it goes at the same time
+                if self.parent(other) == layer:
+                    raise Conflict(f"layer {layer} is needed by layer {other}")
         for container in self.containers():
             if self.container_layer(container) == layer:
                 raise Conflict(f"layer {layer} is needed by container {container}")
-        self._parents.pop(layer, None)
-        self._discard(path)
+        self._forget(layer)
 
     # ── containers ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -199,17 +206,27 @@ class Shelves:
                 kept.add(layer)
                 layer = self.parent(layer)
         for layer in there - kept:
+            self._forget(layer)
+
+    def _forget(self, layer: str) -> None:
+        with self._lock:
             self._parents.pop(layer, None)
-            self._discard(self._layers / layer)
+            gone = self._hide(self._layers / layer)
+        if gone:
+            _remove(gone)
 
     def _discard(self, path: Path) -> None:
         """Out of sight at once, then gone."""
+        if gone := self._hide(path):
+            _remove(gone)
+
+    def _hide(self, path: Path) -> Path | None:
+        """Where it is now, if it was there."""
         trash = self._trash / f"{path.name[:16]}.{secrets.token_hex(4)}"
         try:
-            path.rename(trash)
+            return path.rename(trash)
         except FileNotFoundError:
-            return
-        _remove(trash)
+            return None
 
 
 def checked(ident: str, noun: str) -> str:

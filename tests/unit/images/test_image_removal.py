@@ -120,6 +120,24 @@ def test_layers_below_a_container_of_another_driver_stay(house: House, image: st
     assert layer in house.drivers["second"].layers()
 
 
+def test_a_layer_that_went_with_an_error_is_not_taken_for_there(
+    house: House, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the image could not be loaded again until the daemon's next start."""
+    driver = house.drivers["first"]
+    remove = driver.remove_layer
+
+    def fails(layer: str) -> None:
+        remove(layer)
+        raise OSError("it went, and then")
+
+    monkeypatch.setattr(driver, "remove_layer", fails)
+    house.images.remove("x:1")
+    monkeypatch.undo()
+    house.images.load(io.BytesIO(tar_of(old_docker(LOWER, UPPER, tags=("x:1",)))))
+    assert house.tree("x:1") == {"a": b"lower", "b": b"upper"}
+
+
 @pytest.mark.parametrize("target", ["a b", "x@sha256:" + "0" * 64, "sha256:abc", "X"])
 def test_bad_targets_are_refused(house: House, image: str, target: str) -> None:
     with pytest.raises(Invalid):
