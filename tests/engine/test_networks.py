@@ -48,6 +48,42 @@ def reaches(engine: Engine, name: str, host: str) -> bool:
     return engine.docker("exec", name, *get).stdout == "aboard\n"
 
 
+def test_whose_network_namespace_it_is_and_which_ports_are_told(engine: Engine, clean: None) -> None:
+    image = engine.image()
+    for name, flags in (("own", []), ("bare", ["--network", "host"]), ("guest", ["--network", "container:own"])):
+        exposed = [] if name == "guest" else ["--expose", "80"]
+        engine.docker("run", "-d", "--name", name, *flags, *exposed, image, "sleep", "1000").ok()
+    told = {
+        name: json.loads(engine.docker("inspect", name).out)[0]["NetworkSettings"] for name in ("own", "bare", "guest")
+    }
+    assert told["guest"]["SandboxKey"] == told["guest"]["SandboxID"] == ""
+    assert told["bare"]["SandboxKey"].endswith("/netns/default")
+    assert len(told["bare"]["SandboxID"]) == 64
+    assert "up0" in engine.run("nsenter", f"--net={told['bare']['SandboxKey']}", "ip", "link").ok().stdout
+    assert [told[name]["Ports"] for name in ("own", "bare", "guest")] == [{"80/tcp": None}, {}, {}]
+    options = network(engine, "bridge")["Options"]
+    assert options["com.docker.network.driver.mtu"] == "1500"
+    assert options["com.docker.network.bridge.host_binding_ipv4"] == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--mac-address", "01:42:ac:11:00:99"], "invalid MAC address 01:42:ac:11:00:99"),
+        (["--network", "container:own", "--mac-address", "02:42:ac:11:00:99"], "mac-address and the network mode"),
+        (["--network", "container:own", "--link", "own:x"], "container type network can't be used with links"),
+        (["--network", "container:"], "invalid container format container:<name|id>"),
+    ],
+)
+def test_what_does_not_go_together_is_told_in_dockers_words(
+    engine: Engine, clean: None, flags: list[str], said: str
+) -> None:
+    engine.docker("create", "--name", "own", engine.image(), "true").ok()
+    refused = engine.docker("create", *flags, engine.image(), "true")
+    assert refused.code == 1
+    assert said in refused.stderr
+
+
 def test_an_option_that_the_driver_does_not_know_is_kept_and_one_that_is_misspelt_is_told(
     engine: Engine, clean: None
 ) -> None:

@@ -38,6 +38,7 @@ Users = Path | bool
 """The user namespace of a container: its file if it is another's, else whether it has one of its own."""
 
 _NONE = -1
+_HOSTS = "default"
 
 
 class Sandboxes:
@@ -61,6 +62,8 @@ class Sandboxes:
             for path in directory.iterdir():
                 if path.name not in running:
                     self.remove(path.name)
+        with contextlib.suppress(OSError):  # nobody depends on it
+            self._mount(Path("/proc/thread-self/ns/net"), self.hosts)
         for container, pid in running.items():
             if pid and not self._mounted(self.path(container)):
                 with contextlib.suppress(OSError):
@@ -77,10 +80,16 @@ class Sandboxes:
             self._thread.join(5.0)
         while self._ready:
             _close(self._ready.popleft())
+        self.remove(_HOSTS)
 
     def users(self, container: str) -> Path:
         """Where the user namespace is from :meth:`take` to :meth:`remove`."""
         return self._users / container
+
+    @property
+    def hosts(self) -> Path:
+        """The host's own network namespace, where containers with the network ``host`` live; Docker calls it so."""
+        return self.path(_HOSTS)
 
     def path(self, container: str) -> Path:
         return self._directory / container

@@ -317,9 +317,11 @@ class Networks:
         self._naming.renamed(container)
 
     def sandbox_of(self, container: Container) -> str:
-        """Where a running container's own network namespace is; ``""`` if it has none, or does not run."""
-        own = container.state.pid and self._own_sandbox(container)
-        return str(self._sandboxes.path(container.id)) if own else ""
+        """Where a running container's network namespace is; ``""`` if it is another container's, or it does not run."""
+        if not container.state.pid or self._mode(container.host_config).startswith(CONTAINER):
+            return ""
+        own = self._own_sandbox(container)
+        return str(self._sandboxes.path(container.id) if own else self._sandboxes.hosts)
 
     def user_namespace(self, container_id: str) -> Path:
         """The user namespace that was made with a container's sandbox, until it is detached."""

@@ -32,6 +32,8 @@ class Planner:
         """Endpoints by network name, that of ``mode`` first; none for ``container:X``."""
         read_ports(host_config, config)
         if mode.startswith(CONTAINER):
+            if any((settings or {}).get("MacAddress") for settings in wanted.values()) or config.get("MacAddress"):
+                raise Invalid("conflicting options: mac-address and the network mode")
             if wanted:
                 raise Conflict("conflicting options: a container in another's network cannot be on networks itself")
             return {}
@@ -92,8 +94,7 @@ class Planner:
             what = "network-scoped alias is supported only for containers in user defined networks"
             raise Invalid(f"{_SETTINGS}{what}")
         mac = str(given.get("MacAddress") or "")
-        if mac and not _MAC.fullmatch(mac):
-            raise Invalid(f"{_SETTINGS}invalid MAC address {mac}: six bytes like 02:42:ac:11:00:02 are needed")
+        _check_mac(mac)
         interfaces.check(given.get("DriverOpts") or {})
         return Endpoint(
             network=spec.id,
@@ -135,6 +136,15 @@ def _check_configured(network: Network, address: str) -> None:
         raise Invalid(f"{_SETTINGS}{what}")
     if not any(ipaddress.ip_address(address) in ipaddress.ip_network(subnet) for subnet in subnets):
         raise Invalid(f"{_SETTINGS}no configured subnet or ip-range contain the IP address {address}")
+
+
+def _check_mac(mac: str) -> None:
+    if mac and not _MAC.fullmatch(mac):
+        raise Invalid(f"{_SETTINGS}invalid MAC address {mac}: six bytes like 02:42:ac:11:00:02 are needed")
+    if mac and (int(mac[:2], 16) & 1 or not mac.strip("0:")):
+        raise Invalid(
+            f"{_SETTINGS}invalid MAC address {mac}: no link can have it, for the first byte is odd or all are zero"
+        )
 
 
 def _priority(value: object) -> int:

@@ -118,6 +118,9 @@ class Networks(Noted):
     def plan(self, host: Mapping[str, Any], networking: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
         return {"bridge": Endpoint(network="n" * 64, network_name="bridge")}
 
+    def landings(self, _container: Container) -> list[Any]:
+        return []
+
     def attach(self, container: Container, users: Path | bool = False) -> Path | None:
         self.note("attach")
         return Path("/run/netns/x")

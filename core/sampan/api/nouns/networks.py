@@ -23,13 +23,15 @@ DEFAULT = ("bridge", "host", "none")
 def list_networks(call: Call) -> Any:
     filters = call.query.filters("dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until")
     networks = call.engine.networks
-    return [views.network(one) for one in networks.list() if _wanted(one, filters, networks.used)]
+    more = _of_the_default(call)
+    wanted = (one for one in networks.list() if _wanted(one, filters, networks.used))
+    return [views.network(one, of_the_default=more) for one in wanted]
 
 
 @routes.get("/networks/{id}")
 def inspect(call: Call) -> Any:
     network = call.engine.networks.get(call.id)
-    return views.network(network, call.engine.containers.list())
+    return views.network(network, call.engine.containers.list(), _of_the_default(call))
 
 
 @routes.post("/networks/create")
@@ -68,6 +70,13 @@ def connect(call: Call) -> None:
 def disconnect(call: Call) -> None:
     body = call.json(letters.NETWORK_DISCONNECT)
     call.engine.containers.disconnect(_container(body), call.id, force=bool(body.get("Force")))
+
+
+def _of_the_default(call: Call) -> dict[str, str]:
+    """What the configuration says of the network ``bridge``."""
+    config = call.engine.config.network
+    mtu = (config.options.get("bridge") or {}).get("mtu", 1500)
+    return {views.BINDING: str(config.publish_address), views.MTU: str(mtu)}
 
 
 def _container(body: Mapping[str, Any]) -> str:

@@ -41,7 +41,7 @@ def settings(container: Container, endpoint: Endpoint, find: FindNetwork) -> dic
 def network_settings(container: Container, find: FindNetwork, sandbox: str) -> dict[str, Any]:
     """``NetworkSettings``; the addresses at its top repeat those of the default network, as they always did.
 
-    ``sandbox`` is the path of its network namespace, ``""`` if it has none of its own now."""
+    ``sandbox`` is the path of its network namespace, ``""`` if that is another container's, or there is none now."""
     networks = {name: settings(container, endpoint, find) for name, endpoint in container.endpoints.items()}
     top = networks.get("bridge", {})
     return {
@@ -74,9 +74,10 @@ def with_short_id(networks: dict[str, dict[str, Any]], ident: str) -> None:
 
 
 def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
-    """``PortMap`` of a running container: ``{"80/tcp": [{"HostIp": …, "HostPort": …}], "81/tcp": null}``."""
+    """``PortMap`` of a running container: ``{"80/tcp": [{"HostIp": …, "HostPort": …}], "81/tcp": null}``. What is only
+    exposed is told where a network of its own could publish it."""
     ports: dict[str, list[dict[str, str]] | None] = {}
-    if container.state.pid:
+    if container.state.pid and container.endpoints.keys() - {"host", "none"}:
         ports = dict.fromkeys(_exposed(container))
     for endpoint in container.endpoints.values():
         for port in endpoint.ports:

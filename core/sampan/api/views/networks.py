@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from sampan.api.times import or_never
@@ -11,12 +12,16 @@ from sampan.types import Container, Network
 _OF_THE_DEFAULT = {
     f"com.docker.network.bridge.{name}": "true" for name in ("default_bridge", "enable_icc", "enable_ip_masquerade")
 }
+BINDING, MTU = "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.driver.mtu"
 """What Docker tells of the network ``bridge``, and is true of ours."""
 
 
-def network(network: Network, containers: Iterable[Container] = ()) -> dict[str, Any]:
-    """``Network``; in lists dockerd leaves the containers out."""
+def network(
+    network: Network, containers: Iterable[Container] = (), of_the_default: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """``Network``; in lists dockerd leaves the containers out. ``of_the_default``: more options of ``bridge``."""
     spec = network.spec
+    more = {**_OF_THE_DEFAULT, **of_the_default} if spec.default and spec.driver == "bridge" else {}
     return {
         "Name": spec.name,
         "Id": spec.id,
@@ -36,9 +41,7 @@ def network(network: Network, containers: Iterable[Container] = ()) -> dict[str,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,
         "Containers": _containers(network, containers),
-        "Options": spec.options
-        | network.other_options
-        | (_OF_THE_DEFAULT if spec.default and spec.driver == "bridge" else {}),
+        "Options": {**more, **spec.options, **network.other_options},
         "Labels": network.labels,
     }
 

@@ -150,7 +150,7 @@ def _check_joins(parts: Parts, record: Container) -> None:
             other = parts.registry.find(reference)
             record.host_config[key] = f"container:{other.record.id}"
         elif kind == "container":
-            raise Invalid(f"invalid {key}: {record.host_config[key]!r} names no container")
+            raise Invalid(f"invalid {key} {record.host_config[key]!r}: invalid container format container:<name|id>")
 
 
 def _give(storage: StorageDriver, ident: str, owner: tuple[int, int]) -> None:

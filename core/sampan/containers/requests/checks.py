@@ -129,7 +129,7 @@ def _check_modes(config: Config, host: HostConfig) -> None:
 def _check_shared_network(config: Config, host: HostConfig) -> None:
     for given, what in (
         (config.Hostname, "hostname and the network mode"),
-        (host.Links, "links and the network mode"),
+        (host.Links, "container type network can't be used with links. This would result in undefined behavior"),
         (host.Dns, "dns and the network mode"),
         (host.ExtraHosts, "custom host-to-IP mapping and the network mode"),
         (host.PortBindings or host.PublishAllPorts, "port publishing and the container type network mode"),
