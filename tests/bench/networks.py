@@ -96,7 +96,8 @@ def _growing(scratch: Scratch, sites: dict[str, _Site], runs: int) -> list[Row]:
     200. dockerd takes minutes to make so many."""
     ours = sites[OURS]
     starts = {name: partial(site.start, ports=True) for name, site in sites.items()}
-    ported = take_turns(starts | {NEXT: partial(ours.start, ports=False)}, runs, scratch.tell)
+    often = 2 * max(runs, ROUNDS)  # a small difference of two times that vary
+    ported = take_turns(starts | {NEXT: partial(ours.start, ports=False)}, often, scratch.tell)
     before = take_turns({name: site.network for name, site in sites.items()}, runs, scratch.tell)
     with _Site("crowded", scratch.another("c")) as crowded:
         crowded.grow()

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,6 +28,8 @@ _HEADER = struct.Struct("=IHHII")
 _NFGENMSG = 4
 _BUFFER = 1 << 18
 _ROOM = 1 << 20  # bytes of changes that may wait to be read
+_SOON = 0.02  # seconds
+_AT_ONCE = 1000  # messages
 
 
 class Part(NamedTuple):
@@ -71,18 +74,25 @@ class RuleWatch:
             os.eventfd_write(self._wake, 1)
 
     def transactions(self, timeout: float | None) -> Iterator[Transaction]:
-        """Those of the next message, as soon as it comes; nothing after ``timeout`` seconds, or once it is closed."""
+        """Those of the next messages, soon after they come; nothing after ``timeout`` seconds, or once it is closed."""
         ready = {fd for fd, _ in self._poll.poll(None if timeout is None else timeout * 1000)}
         if self._closed:
             self._socket.close()
             os.close(self._wake)
             raise Unavailable("the watch of the firewall was closed")
         if self._socket.fileno() in ready:
-            try:
-                yield from self._read(self._socket.recv(_BUFFER))
-            except OSError:  # ENOBUFS: what was lost is lost
-                self._parts.clear()
-                yield Transaction("", frozenset(), lost=True)
+            # Most of them are this process's own: whoever made one has something better to do at this moment.
+            time.sleep(_SOON)
+            for _ in range(_AT_ONCE):
+                try:
+                    data = self._socket.recv(_BUFFER, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    return
+                except OSError:  # ENOBUFS: what was lost is lost
+                    self._parts.clear()
+                    yield Transaction("", frozenset(), lost=True)
+                else:
+                    yield from self._read(data)
 
     def _read(self, data: bytes) -> Iterator[Transaction]:
         offset = 0

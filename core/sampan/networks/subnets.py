@@ -70,9 +70,10 @@ def read(config: Sequence[Mapping[str, Any]]) -> tuple[Subnet, ...]:
 def check_free(subnets: Iterable[Subnet], taken: Mapping[str, Iterable[Subnet]]) -> None:
     """``Forbidden``, in Docker's words, if a subnet overlaps one of another network (``taken``: by its name)."""
     for subnet in subnets:
+        wanted = _span(subnet.subnet)
         for name, others in taken.items():
             for other in others:
-                if _overlap(subnet.subnet, other.subnet):
+                if _meet(wanted, _span(other.subnet)):
                     what = f"subnet {subnet.subnet} overlaps {other.subnet} of network {name}"
                     raise Forbidden(f"invalid pool request: Pool overlaps with other one on this address space: {what}")
 
@@ -186,6 +187,10 @@ def _inside(subnet: IPNetwork, what: str, value: object, name: str = "") -> str:
 
 
 def _overlap(one: str, other: str) -> bool:
-    version, first, last = _span(one)
-    theirs, begin, end = _span(other)
-    return theirs == version and begin <= last and first <= end
+    return _meet(_span(one), _span(other))
+
+
+def _meet(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    version, first, last = one
+    theirs, begin, end = other
+    return begin <= last and first <= end and theirs == version

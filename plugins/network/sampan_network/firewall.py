@@ -32,6 +32,7 @@ class Firewall:
         self._nft: Nftables | None = None
         self._elements: SetElements | None = None
         self._wanted: dict[tuple[str, str], str] = {}
+        self._counts: Counter[str] = Counter()  # of those, in each set
         self._installed = False
         self._sealed = False  # has the installed table what sealed bridges need?
 
@@ -43,12 +44,11 @@ class Firewall:
             for one in fresh:
                 if (one.set, one.key) in self._wanted:
                     raise Conflict(f"{one.key} is already in use in {one.set} of the firewall table {self.table}")
-            self._wanted |= {(one.set, one.key): one.value for one in fresh}
+            self._want(fresh)
             try:
                 self._apply(fresh, there=True)
             except SampanError:
-                for one in fresh:
-                    del self._wanted[one.set, one.key]
+                self._want_no_more(fresh)
                 raise
 
     def remove(self, elements: Iterable[Element]) -> None:
@@ -56,8 +56,7 @@ class Firewall:
         with self._lock:
             named = dict.fromkeys(elements)
             gone = [one for one in named if self._wanted.get((one.set, one.key)) == one.value]
-            for one in gone:
-                del self._wanted[one.set, one.key]
+            self._want_no_more(gone)
             self._apply(gone, there=False)
 
     def value(self, name: str, key: str) -> str | None:
@@ -82,7 +81,9 @@ class Firewall:
     def replace(self, elements: Iterable[Element]) -> None:
         """Just these from now on: what is missing is put back, rules included, and what is unknown goes, at once."""
         with self._lock:
-            self._wanted = {(one.set, one.key): one.value for one in elements}
+            self._wanted = {}
+            self._counts.clear()
+            self._want({(one.set, one.key): one for one in elements}.values())
             try:
                 listed = self._open().list(f"table {self.table}")
             except NotFound:
@@ -107,7 +108,7 @@ class Firewall:
             except NotFound:
                 return False
             rules = layout.rules(self._owner, sealed=self._seals())
-            return layout.counted(listed, self._owner) == (Counter(name for name, _ in self._wanted), rules)
+            return layout.counted(listed, self._owner) == (self._counts, rules)
 
     @property
     def signs(self) -> bool:
@@ -170,7 +171,17 @@ class Firewall:
             self._open().run(f"delete table {self.table}\n{script}")
 
     def _seals(self) -> bool:
-        return any(layout.is_seal(name) for name, _ in self._wanted)
+        return any(count and layout.is_seal(name) for name, count in self._counts.items())
+
+    def _want(self, elements: Iterable[Element]) -> None:
+        for one in elements:
+            self._wanted[one.set, one.key] = one.value
+            self._counts[one.set] += 1
+
+    def _want_no_more(self, elements: Iterable[Element]) -> None:
+        for one in elements:
+            del self._wanted[one.set, one.key]
+            self._counts[one.set] -= 1
 
     def _known(self) -> list[Element]:
         return [Element(name, key, value) for (name, key), value in self._wanted.items()]
