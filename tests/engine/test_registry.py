@@ -61,7 +61,7 @@ def lone(engine: Engine) -> str:
     """An image of two layers, of which nothing else here has the second."""
     container = engine.docker("run", "-d", "shell", "sh", "-c", "head -c 3000000 /dev/urandom >/cargo").out
     engine.docker("wait", container).ok()
-    made = engine.docker("commit", container, "lone:1").out
+    made = engine.docker("commit", "-c", "LABEL lone=yes", container, "lone:1").out
     engine.docker("rm", container).ok()
     return made
 
@@ -170,7 +170,9 @@ def test_by_digest(engine: Engine, cli: Cli, plain: Registry) -> None:
     for dangling in ("true", "false"):  # as with dockerd: it has no tag, but a name
         found = cli("images", "--filter", f"dangling={dangling}", "--format", "{{.Repository}}", plain.name("fixed"))
         assert found.out == plain.name("fixed")
-    assert f"untagged: {name}" in cli("image", "prune", "-f").out.lower()
+    engine.docker("tag", name, "lone:1").ok()  # a name of another repository than its digest's
+    assert f"untagged: {name}" in cli("image", "prune", "-af", "--filter", "label=lone").out.lower()
+    assert cli("images", "-aq", "lone:1").out == ""
 
 
 def test_login(engine: Engine, cli: Cli, guarded: Registry) -> None:

@@ -40,16 +40,20 @@ def message(error: Exception) -> str:
     return f"an error inside the engine: {type(error).__name__}; the daemon's log has the details"
 
 
-def reply(error: Exception) -> Reply:
+def logged(error: Exception) -> str:
+    """The same, and what is nobody's mistake but ours, or the host's, is in the log."""
     if _nothing_left(error):
         log.error("a request failed: %s", error)
-        return refuse(STATUS["exhausted"], message(error))
-    if not isinstance(error, SampanError):
+    elif not isinstance(error, SampanError) or error.kind == "internal":
         log.error("a request failed: %s", error, exc_info=error)
-        return refuse(500, message(error))
-    if error.kind == "internal":
-        log.error("%s", error, exc_info=error)
-    return refuse(STATUS.get(error.kind, 500), error.message)
+    return message(error)
+
+
+def reply(error: Exception) -> Reply:
+    text = logged(error)
+    if _nothing_left(error):
+        return refuse(STATUS["exhausted"], text)
+    return refuse(STATUS.get(error.kind, 500) if isinstance(error, SampanError) else 500, text)
 
 
 def _nothing_left(error: Exception) -> bool:

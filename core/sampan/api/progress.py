@@ -38,7 +38,7 @@ def told(
             body = call.request.body
             if not begun and not (in_stream and body and not body.broken):
                 raise
-            text = failures.message(error)
+            text = failures.logged(error)
             outlet.write(line({"errorDetail": {"message": text}, "error": text}))
 
     return call.from_thread(run)

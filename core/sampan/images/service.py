@@ -22,7 +22,7 @@ from sampan.images.confined.workers import Workers
 from sampan.images.content import ContentStore, Ingest
 from sampan.images.intake import Intake
 from sampan.images.layers import Layers
-from sampan.images.leases import Leases
+from sampan.images.leases import Lease, Leases
 from sampan.images.records import Records, blobs_of, familiar_names
 from sampan.images.references import Reference
 from sampan.images.registry import platforms
@@ -224,6 +224,7 @@ class Images:
             found = manifests.images(archive)
             prepared = [(self._intake.found(each, lease, told, drafts), each.references) for each in found]
             with self._removal.lock:
+                self._hold_what_was(lease, [image for image, _ in prepared])
                 moved = self._intake.admit(prepared)
         for name, before in moved:
             old = f"renaming the old one with ID {before.id} to empty string"
@@ -264,7 +265,7 @@ class Images:
                 machine=machine.architecture,
                 variant=machine.variant,
             )
-            return self._admitted(self._intake.made(data, lease), names)
+            return self._admitted(self._intake.made(data, lease), names, lease)
 
     def from_host(self, programs: Sequence[str] = (), reference: str = "host:latest") -> Image:
         """Make an image of this host's own programs (none: a useful set for a shell) and what they need to start.
@@ -276,18 +277,17 @@ class Images:
             packed = from_host.pack(programs, ingest)
             diff_id = self._intake.keep(ingest, lease)
             data = configuration.compose(packed.config, [diff_id], created=packed.created, history=[packed.step])
-            return self._admitted(self._intake.made(data, lease), [name])
+            return self._admitted(self._intake.made(data, lease), [name], lease)
 
     def commit(self, parent: Image, write: Callable[[Sink], int], wish: committing.Wish, reference: str = "") -> Image:
         """Make an image of ``parent`` and the layer that ``write`` writes. ``Invalid``: the name or an instruction."""
         names = [_target(reference)] if reference else []
         with self._leases.lease() as lease:
             image = committing.commit(self._content, self._intake, lease, parent, write, wish)
-            with self._removal.lock:
-                self._intake.admit([(image, names)])
+            made = self._admit(image, names, lease)
         for name in names:
             self._tell(image, "tag", references.familiar(name))
-        return self.get(image.id)
+        return made
 
     # ── going out, names ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -305,8 +305,13 @@ class Images:
         return list(chosen.values())
 
     def save(self, names: Sequence[str], out: BinaryIO) -> None:
-        """Write what ``select`` finds to an archive for ``docker load``, skopeo, podman and ``load``."""
-        saving.save(self._content, [saving.Chosen(image, kept) for image, kept in self.select(names)], out)
+        """Write what ``select`` finds to an archive for ``docker load``, skopeo, podman and ``load``, even if somebody
+        removes it meanwhile."""
+        chosen = [saving.Chosen(image, kept) for image, kept in self.select(names)]
+        with self._leases.lease() as lease:
+            for image, _ in chosen:
+                lease.hold(blobs=blobs_of(image))
+            saving.save(self._content, chosen, out)
 
     def sweep(self) -> int:
         """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
@@ -347,18 +352,31 @@ class Images:
 
     # ── inside ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _admitted(self, image: Image, names: Names) -> Image:
+    def _admit(self, image: Image, names: Names, lease: Lease) -> Image:
         with self._removal.lock:
+            self._hold_what_was(lease, [image])
             self._intake.admit([(image, names)])
-        self._tell(image, "import")
-        return self.get(image.id)
+            return self.get(image.id)
 
-    def _pulled(self, image: Image, name: Reference, digest: str) -> bool:
+    def _admitted(self, image: Image, names: Names, lease: Lease) -> Image:
+        made = self._admit(image, names, lease)
+        self._tell(image, "import")
+        return made
+
+    def _hold_what_was(self, lease: Lease, images: ImageList) -> None:
+        """The same images may be here already, of other blobs, which go with the lease if no record needs them then."""
+        for image in images:
+            known = self._records.by_id(image.id)
+            lease.hold(blobs=blobs_of(known) if known else [])
+
+    def _pulled(self, image: Image, name: Reference, digest: str, lease: Lease) -> bool:
         """Make it known under what it was pulled by. Was there anything new about that?"""
-        with self._removal.lock, self._records.transaction():
-            before = self._records.named(name)
-            self._intake.admit([(image, [str(name)] if name.tag else [])])
-            self._records.point_digest(f"{name.name}@{digest}", image.id)
+        with self._removal.lock:
+            self._hold_what_was(lease, [image])
+            with self._records.transaction():
+                before = self._records.named(name)
+                self._intake.admit([(image, [str(name)] if name.tag else [])])
+                self._records.point_digest(f"{name.name}@{digest}", image.id)
         self._told_by_name(image, "pull", name)
         return before is None or before.id != image.id
 

@@ -249,6 +249,23 @@ def test_another_operating_system_is_told(house: House) -> None:
         load(house, old_docker(LOWER, config=config_of(LOWER, os="windows")))
 
 
+def test_blobs_that_an_image_is_not_made_of_any_more_go(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was loaded by two at once, from archives that hold the same layers in other forms."""
+    packed = gzip.compress(LOWER), gzip.compress(UPPER)
+    keep = house.images._intake.keep
+
+    def overtaken(*args: Any) -> str:
+        monkeypatch.undo()
+        load(house, old_docker(LOWER, UPPER))
+        return keep(*args)
+
+    monkeypatch.setattr(house.images._intake, "keep", overtaken)
+    load(house, layout(*packed, diff=(LOWER, UPPER)))
+    assert house.tree("old:1") == house.tree("oci:1") == TREE
+    blobs = {name.rpartition("/")[2] for name in house.files() if name.startswith("content/blobs/")}
+    assert blobs == {sha(config_of(LOWER, UPPER)), *map(sha, packed)}
+
+
 def test_a_header_that_would_fill_the_memory_is_refused(house: House) -> None:
     info = tarfile.TarInfo("x")
     info.type, info.size = tarfile.GNUTYPE_LONGNAME, 1 << 30

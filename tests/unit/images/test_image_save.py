@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,6 +79,21 @@ def test_repositories_name_the_topmost_layers(full: House) -> None:
     assert found == {"x": {"1": sha(UPPER), "2": sha(UPPER)}, "host.example/y": {"1": sha(gzip.compress(UPPER))}}
     with pytest.raises(KeyError):
         contents(saved(full, full.images.get("x:1").id), "repositories")
+
+
+def test_what_is_removed_meanwhile_is_saved_all_the_same(house: House) -> None:
+    class Remover(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            if not self.tell():
+                house.images.remove("x:1")
+                house.images.remove("x:2")
+            return super().write(data)
+
+    house.images.load(io.BytesIO(tar_of(old_docker(tar_of({"big": bytes(3 << 20)}), LOWER, tags=("x:1", "x:2")))))
+    out = Remover()
+    house.images.save(["x"], out)
+    assert not house.files(), "it went when it was saved"
+    assert house.images.load(io.BytesIO(out.getvalue())) == ["x:1", "x:2"]
 
 
 def test_what_cannot_be_saved_is_told(full: House) -> None:

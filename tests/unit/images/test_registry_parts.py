@@ -383,11 +383,15 @@ def test_a_blob_that_nobody_speaks_for_yet_is_not_lost(content: ContentStore) ->
     partials = begun(content, len(DATA))
     partial = partials.begin(digest_of(DATA), len(DATA))
     partials.keep(partial)
+    partial.close()
     content.remove(partial.digest)
     again = partials.begin(digest_of(DATA), len(DATA))
     assert again.size == again.whole
     assert again.is_right()
     partials.keep(again)
+    partials.forget([again.digest])
+    assert again.path.exists(), "somebody is still writing to it"
+    again.close()
     partials.forget([again.digest])
     assert content.has(again.digest)
     assert list((content.root / "partial").iterdir()) == []

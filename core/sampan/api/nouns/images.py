@@ -95,8 +95,8 @@ def prune(call: Call) -> Any:
     for image in views.without_steps(everyone):
         if image.id in used or (dangling_only and image.references) or not _wanted(image, filters):
             continue
-        for name in map(familiar, image.references) if image.references else [image.id]:
-            # By name, one that others stand on loses its names and stays until they are gone.
+        # By name, one that others stand on loses its names and stays until they are gone.
+        for name in [familiar(each) for each in (*image.references, *image.repo_digests)] or [image.id]:
             with suppress(Conflict, NotFound):  # it came into use, or went, meanwhile
                 removed += images.remove(name, force=name == image.id, prune=True)
     space = max(before - views.layers_size(images.list()), 0) + images.sweep()

@@ -80,9 +80,11 @@ class Partials:
         _sync(self._content.path(digests[0]).parent)
 
     def forget(self, digests: list[str]) -> None:
-        """A record speaks for these blobs now."""
-        for digest in digests:
-            (self._root / hex_of(digest)).unlink(missing_ok=True)
+        """A record speaks for these blobs now. It may be gone again, and somebody is downloading one of them anew."""
+        with self._lock:
+            for name in map(hex_of, digests):
+                if not self._open[name]:
+                    (self._root / name).unlink(missing_ok=True)
 
     def _closed(self, digest: str) -> None:
         with self._lock:

@@ -38,7 +38,7 @@ class Store(NamedTuple):
     intake: Intake
     records: Records
     unpacked: Unpacked
-    admit: Callable[[Image, Reference, str], bool]
+    admit: Callable[[Image, Reference, str, Lease], bool]
     """Make an image known under a name and the digest of what was pulled; was there anything new about it?"""
 
 
@@ -65,7 +65,7 @@ class Pull:
             if [layer.digest for layer in image.layers] == [layer.digest for layer in manifest.layers]:
                 await in_thread(self._store.content.add, found.data)
                 image = replace(image, manifest=found.digest)
-            new = await in_thread(self._store.admit, image, name, document.digest)
+            new = await in_thread(self._store.admit, image, name, document.digest, lease)
         self._warn(image, name)
         await in_thread(self._store.unpacked.forget, chains_of(image))
         await in_thread(self._store.partials.forget, [layer.digest for layer in manifest.layers])
