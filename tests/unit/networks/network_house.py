@@ -80,7 +80,8 @@ class House:
         return namespace
 
     def files(self) -> list[str]:
-        return [path.name for path in (self.config.exec_root / "netns").iterdir()]
+        """Of containers: the host's own is always there."""
+        return [path.name for path in (self.config.exec_root / "netns").iterdir() if path.name != "default"]
 
 
 def address(container: Container, network: str = "bridge") -> str:
