@@ -61,7 +61,7 @@ class Keeper:
                 damaged = any([damaged, *(self._concerns(one) for one in watch.transactions(wait))])
             except Unavailable:
                 return
-            if damaged and time.monotonic() >= last + _PAUSE:
+            if damaged and time.monotonic() >= last + _PAUSE and not self._stop.is_set():
                 damaged = not self._repair()
                 last = time.monotonic()
 

@@ -118,7 +118,6 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
         [
             "iifname . ip saddr @own4 ct state established accept",
             "iifname . ip6 saddr @own6 ct state established accept",
-            "iifname . oifname @within_bridge accept",
             # Nobody on a bridge speaks for others: the peer of a container that is on two networks, say.
             "iifname . ip saddr != @own4 drop",
             "iifname . ip6 saddr != @own6 drop",
@@ -127,10 +126,15 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
             "accept",
         ],
     ),
-    "enclosed": ("", [*(f"iifname . oifname @within_{owner} accept" for owner in OWNERS), "drop"]),
+    "enclosed": ("", ["iifname . oifname @within_internal accept", "drop"]),
+    # Frames between neighbours come here where br_netfilter is loaded; it is quicker to let them be than to ask more.
     "crossing": (
         "",
-        ["iifname @bridges goto leaving", *(f"iifname @sealed_{owner} goto enclosed" for owner in OWNERS)],
+        [
+            'meta oifkind "bridge" iifname . oifname @within_bridge accept',
+            "iifname @bridges goto leaving",
+            *(f"iifname @sealed_{owner} goto enclosed" for owner in OWNERS),
+        ],
     ),
     # Most packets belong to flows that were let through before, between a bridge and elsewhere: they pass by as few
     # sets as can be. That they do is no reason to let them out of a sealed bridge, or in under another's address; and
