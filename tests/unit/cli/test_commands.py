@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_save_is_whole_or_nothing(daemon: Daemon, sampan: Sampan, tmp_path: Path
     assert sampan("save", "-o", str(target), "a", "b").code == 0
     assert target.read_bytes() == b"abcdef"
     assert daemon.requests[-1].query["names"] == ["a", "b"]
+
+    (tmp_path / "link").symlink_to("out.tar")
+    assert sampan("save", "-o", str(tmp_path / "link"), "a").code == 0
+    assert (tmp_path / "link").is_symlink()
+    os.mkfifo(tmp_path / "pipe")
+    reading = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert sampan("save", "-o", str(tmp_path / "pipe"), "a").code == 0
+    assert os.read(reading, 10) == b"abcdef"
+    os.close(reading)
+    assert (tmp_path / "pipe").is_fifo()
+    for path, why in ((tmp_path / "no" / "x", "no such file or directory"), (tmp_path, "is a directory")):
+        assert sampan("save", "-o", str(path), "a").err == f"sampan: invalid output path: open {path}: {why}\n"
 
     def breaks(request: Request) -> None:
         request.socket.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -65,16 +66,23 @@ def save(args: Args) -> None:
 
 
 def write_archive(response: Response, path: str) -> None:
-    """The body of an answer to a file, complete or not at all, or to stdout when ``path`` is empty."""
+    """The body of an answer to a file, complete or not at all, or to stdout when ``path`` is empty. What is there and
+    no file, such as a pipe, is written to and not replaced."""
     if not path:
         from sampan.cli.conversation import write
 
         for piece in response.pieces():
             write(1, piece)
         return
+    path = os.path.realpath(path)  # a link stays one
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
+        with _opened(path, "wb") as file:
+            for piece in response.pieces():
+                file.write(piece)
+        return
     part = f"{path}.part-{os.getpid()}"
     try:
-        with open(part, "xb", buffering=0) as file:  # noqa: PTH123
+        with _opened(part, "xb") as file:
             for piece in response.pieces():
                 file.write(piece)
         os.replace(part, path)  # noqa: PTH105
@@ -82,6 +90,14 @@ def write_archive(response: Response, path: str) -> None:
         if os.path.exists(part):  # noqa: PTH110
             os.unlink(part)  # noqa: PTH108
         raise
+
+
+def _opened(path: str, mode: str) -> io.FileIO:
+    try:
+        return io.FileIO(path, mode)
+    except OSError as why:
+        shown = path.partition(".part-")[0]
+        raise Failure(f"invalid output path: open {shown}: {(why.strerror or str(why)).lower()}") from None
 
 
 @command("[IMAGE...]", most=-1, examples=("sampan image verify", "sampan image verify web:1"))

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
-from sampan.errors import Unavailable
+from sampan.errors import NotFound, Unavailable
 from sampan.images.compression import HEAD, NONE, recognise
 from sampan.images.content import ContentStore, Ingest
 from sampan.images.leases import Leases
@@ -62,6 +62,8 @@ class Push:
         """Layers first, then the configuration, then the manifest: until that is there, nobody sees anything."""
         async with held(self._source.leases.lease()) as lease:
             lease.hold(blobs=blobs_of(image), chains=chains_of(image))
+            if (current := self._source.records.by_id(image.id)) is None or current.removed:
+                raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
             known = await in_thread(Known, self._source, name)
             came_as = _manifest_of(image, known)
             descriptors = await self._layers(image, came_as, known)
