@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
 from sampan.errors import Invalid
+from sampan.images import zstd_frames
 
 CHUNK = 1 << 20
 NONE = "none"
@@ -22,6 +23,8 @@ _MAGIC = {
 
 def recognise(head: bytes) -> str:
     """The compression whose magic number ``head`` begins with, or ``none``."""
+    if zstd_frames.is_skippable(head):
+        return "zstd"
     return next((name for name, magic in _MAGIC.items() if head.startswith(magic)), NONE)
 
 
@@ -148,8 +151,26 @@ def _gzip(stream: BinaryIO) -> Opened:
 def _zstd(stream: BinaryIO) -> Opened:
     import zstandard
 
-    reader = zstandard.ZstdDecompressor().stream_reader(stream, read_size=CHUNK, read_across_frames=True)
-    return cast(BinaryIO, reader), (zstandard.ZstdError,)
+    frames = zstd_frames.Frames(stream)
+    reader = zstandard.ZstdDecompressor().stream_reader(
+        cast(BinaryIO, frames), read_size=CHUNK, read_across_frames=True
+    )
+    return cast(BinaryIO, _Complete(reader, frames)), (zstandard.ZstdError,)
+
+
+class _Complete:
+    """zstandard takes a stream that is cut short for one that has ended."""
+
+    def __init__(self, reader: Any, frames: zstd_frames.Frames) -> None:
+        self._reader = reader
+        self._frames = frames
+        self.close = reader.close
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self._reader.read(size)
+        if not self._frames.complete and (size < 0 or (size and not data)):
+            raise EOFError
+        return data
 
 
 def _bzip2(stream: BinaryIO) -> Opened:

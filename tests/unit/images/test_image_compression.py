@@ -53,11 +53,34 @@ def test_reads_members_in_a_row() -> None:
     assert plain.read() == b"one two"
 
 
-@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz"])
+@pytest.mark.parametrize("name", ["gzip", "bzip2", "xz", "zstd"])
 def test_a_truncated_stream_is_told(name: str) -> None:
     _, plain = decompressed(io.BytesIO(PACKED[name][: len(PACKED[name]) // 2]))
     with pytest.raises(Invalid, match=f"the {name} data ends too early"):
         plain.read()
+
+
+def frames() -> dict[str, bytes]:
+    """One of every kind that there is of blocks and headers."""
+    skippable = b"\x5b\x2a\x4d\x18\x03\0\0\0abc"
+    data = [b"", b"x", b"0" * 1_000_000, os.urandom(300_000), DATA[:150_000]]
+    plain, checked = (zstandard.ZstdCompressor(write_checksum=each) for each in (False, True))
+    unsized = zstandard.ZstdCompressor(write_content_size=False)
+    packed = [each.compress(piece) for each in (plain, checked, unsized) for piece in data]
+    together = b"".join(packed)
+    return {"first": skippable + together, "last": together + skippable, "mixed": skippable.join(packed)}
+
+
+@pytest.mark.parametrize("kind", ["first", "last", "mixed"])
+def test_frames_of_every_kind(kind: str) -> None:
+    packed = frames()[kind]
+    name, plain = decompressed(io.BytesIO(packed))
+    length = sum(len(piece) for piece in iter(lambda: plain.read(4099), b""))
+    assert (name, length) == ("zstd", 3 * (1 + 1_000_000 + 300_000 + 150_000))
+    for cut in (len(packed) - 1, len(packed) - 3, 5, 7, 25):
+        _, plain = decompressed(io.BytesIO(packed[:cut]))
+        with pytest.raises(Invalid, match="ends too early"):
+            sum(len(piece) for piece in iter(lambda: plain.read(4099), b""))  # noqa: B023
 
 
 @pytest.mark.parametrize("name", ["gzip", "zstd", "bzip2", "xz"])
