@@ -84,6 +84,46 @@ def test_what_does_not_go_together_is_told_in_dockers_words(
     assert said in refused.stderr
 
 
+NO_ENDPOINTS: list[tuple[Any, str]] = [
+    (5, "EndpointConfig must be a JSON object"),
+    ([], "EndpointConfig must be a JSON object"),
+    ({"IPAMConfig": 5}, "EndpointConfig.IPAMConfig: must be object"),
+    ({"IPAMConfig": {"IPv4Address": 5}}, "EndpointConfig.IPAMConfig.IPv4Address: must be str"),
+    ({"IPAMConfig": {"IPv6Address": "fd00::5"}}, "no configured subnet"),
+    ({"IPAMConfig": {"LinkLocalIPs": "169.254.1.1"}}, "LinkLocalIPs: must be array"),
+    ({"Aliases": "foo"}, "Aliases: must be array"),
+    ({"Aliases": [None]}, "Aliases"),
+    ({"Aliases": ["a\0"]}, "NUL"),
+    ({"MacAddress": ["02:42:ac:11:00:02"]}, "MacAddress: must be str"),
+    ({"MacAddress": "03:42:ac:11:00:02"}, "invalid MAC address 03:42:ac:11:00:02"),
+    ({"DriverOpts": {"a": 5}}, "DriverOpts"),
+    ({"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.nosuch=1"}}, "nosuch"),
+    ({"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.forwarding=x"}}, "forwarding"),
+    ({"GwPriority": 1.5}, "GwPriority"),
+    ({"GwPriority": 10**30}, "GwPriority"),
+]
+
+
+def test_what_is_no_endpoint_is_told_in_a_sentence_and_nothing_is_made(engine: Engine, clean: None) -> None:
+    engine.docker("network", "create", "--subnet", "10.83.0.0/24", "dock").ok()
+    engine.docker("run", "-d", "--name", "moored", engine.image(), "sleep", "1000").ok()
+    before = engine.leftovers()
+    for settings, said in NO_ENDPOINTS:
+        body = {"Container": "moored", "EndpointConfig": settings}
+        status, told = engine.api("POST", "/networks/dock/connect", body)
+        assert status == 400, (settings, told)
+        assert said in told["message"], settings
+    assert list(engine.api("GET", "/containers/moored/json")[1]["NetworkSettings"]["Networks"]) == ["bridge"]
+    engine.assert_as_before(before)
+    for ports in ({"80": 5}, {"80": [5]}, {"80": [{"HostIp": "::ffff:127.0.0.1", "HostPort": "8080"}]}):
+        body = {"Image": engine.image(), "HostConfig": {"PortBindings": ports}}
+        status, told = engine.api("POST", "/containers/create", body)
+        if status == 201:
+            status, told = engine.api("POST", f"/containers/{told['Id']}/start")
+        assert status == 400, (ports, told)
+    assert engine.api("POST", "/networks/dock/disconnect", {"Container": "moored", "Force": "x"})[0] == 400
+
+
 def test_an_option_that_the_driver_does_not_know_is_kept_and_one_that_is_misspelt_is_told(
     engine: Engine, clean: None
 ) -> None:

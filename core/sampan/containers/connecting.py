@@ -9,10 +9,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from sampan import bodies
 from sampan.containers.files import hostfiles
 from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
+from sampan.containers.requests.request import EndpointSettings
 from sampan.errors import Conflict, Forbidden, NotFound
 from sampan.types import Container, Endpoint, Status
 
@@ -21,6 +23,7 @@ log = logging.getLogger(__name__)
 
 def connect(parts: Parts, entry: Entry, reference: str, settings: Mapping[str, Any]) -> None:
     """``settings`` are the Engine API's ``EndpointSettings``. What cannot be is refused in Docker's words."""
+    bodies.read(settings, EndpointSettings, "EndpointConfig")  # their types; what they mean is the network room's
     with entry.lock:
         record = entry.record
         _check(entry)

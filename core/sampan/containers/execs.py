@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sampan import bodies
 from sampan.containers.bundle import capabilities, spec, users
 from sampan.containers.life.starting import explained
 from sampan.containers.life.transitions import ALIVE
@@ -49,7 +50,7 @@ class Execs:
     def create(self, reference: str, body: Mapping[str, Any]) -> Exec:
         """``body`` is the Engine API's ``ExecConfig``. ``Conflict`` unless the container runs."""
         entry = self._active(reference)
-        wanted = request.read(dict(body), request.ExecConfig)
+        wanted = bodies.read(dict(body), request.ExecConfig)
         command = [wanted.Cmd] if isinstance(wanted.Cmd, str) else wanted.Cmd
         if not command or not command[0]:
             raise Invalid("No exec command specified")

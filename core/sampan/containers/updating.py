@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import fields
 
+from sampan import bodies
 from sampan.containers.bundle import resources
 from sampan.containers.life import restart
 from sampan.containers.life.transitions import ALIVE
@@ -42,7 +43,7 @@ def update(parts: Parts, entry: Entry, body: Mapping[str, Any]) -> list[str]:
     ``Invalid`` for limits that cannot be; ``Conflict`` for those that do not go with what the container has, or if it
     is being removed; ``Unsupported`` if its runtime cannot change it while it runs.
     """
-    wanted = request.read(dict(body), request.Update)
+    wanted = bodies.read(dict(body), request.Update)
     given = {name for name in _FIXED if getattr(wanted, name)}
     warnings = limits.check_resources(wanted, update=True)
     warnings += [f"{name} cannot be changed after a container was made. Discarded." for name in sorted(given)]

@@ -82,6 +82,8 @@ def hold(protocol: str, address: str, port: int, *, landing: bool = False) -> Ho
             what = f"failed to bind host port {f'[{address}]' if ':' in address else address}:{port}/{protocol}"
             if error.errno == errno.EADDRNOTAVAIL:
                 raise Invalid(f"{what}: cannot assign requested address: this host has no such address") from None
+            if error.errno != errno.EADDRINUSE:
+                raise Invalid(f"{what}: {error.strerror or error}") from None
             raise Conflict(f"{what}: address already in use") from None
         return Hold(one.detach())
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from sampan.drivers.types import EndpointSpec, NetworkSpec
-from sampan.errors import NotFound
+from sampan.errors import Invalid, NotFound, Unavailable
 from sampan.linux import links, netns, sysctl
 from sampan.linux.netlink import Message, Netlink
 from sampan_network.values import sysctls
@@ -61,7 +61,7 @@ def furnish(
         if dead_end:
             sysctl.write("net/ipv4/ip_forward", "0")
         for path, value in settings.items():
-            sysctl.write(path, value)
+            _set(path, value)
         return Netlink()
 
     with netns.inside(namespace, enter) as inner:
@@ -100,6 +100,13 @@ def descriptor(sandbox: Path) -> int:
 
 def _route(link: links.Link, way: Way) -> Message:
     return links.route(link.index, way.gateway, _WORLD[way.version])
+
+
+def _set(path: str, value: str) -> None:
+    try:
+        sysctl.write(path, value)
+    except Unavailable as error:
+        raise Invalid(f"invalid endpoint settings: {error.message}") from None
 
 
 def _found(inner: Netlink, name: str) -> links.Link:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from sampan import bodies
 from sampan.containers.bundle import resources
 from sampan.containers.requests import limits, request
 from sampan.errors import Invalid
@@ -19,7 +20,7 @@ DISK = {"Path": "/dev/disk", "Rate": 5}
 
 
 def checked(able: dict[str, Any], **wanted: Any) -> tuple[dict[str, Any], list[str]]:
-    host = request.read(wanted, request.HostConfig)
+    host = bodies.read(wanted, request.HostConfig)
     warnings = limits.check(host, Abilities(**{"cpus": "0-3", "nodes": "0", **able}))
     return {name: getattr(host, name) for name in wanted}, warnings
 

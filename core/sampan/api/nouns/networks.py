@@ -69,6 +69,8 @@ def connect(call: Call) -> None:
 @routes.post("/networks/{id}/disconnect")
 def disconnect(call: Call) -> None:
     body = call.json(letters.NETWORK_DISCONNECT)
+    if not isinstance(body.get("Force"), bool | None):
+        raise Invalid("Force must be true or false")
     call.engine.containers.disconnect(_container(body), call.id, force=bool(body.get("Force")))
 
 
@@ -87,9 +89,11 @@ def _container(body: Mapping[str, Any]) -> str:
 
 
 def _settings(body: Mapping[str, Any]) -> dict[str, Any]:
-    settings = body.get("EndpointConfig") or {}
+    settings = body.get("EndpointConfig")
+    if settings is None:
+        return {}
     if not isinstance(settings, dict):
-        raise Invalid("EndpointConfig must be an object")
+        raise Invalid("EndpointConfig must be a JSON object")
     return dict(settings)
 
 

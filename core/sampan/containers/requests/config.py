@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from sampan import bodies
 from sampan.containers import signals
 from sampan.containers.bundle import masking, mounts
 from sampan.containers.health import healthcheck
@@ -53,13 +54,13 @@ class Request(msgspec.Struct, kw_only=True):
 def read(body: Mapping[str, Any]) -> Request:
     """Read and check the body of a create request. Raises ``Invalid`` or ``Unsupported``."""
     rest = {key: value for key, value in body.items() if key not in ("HostConfig", "NetworkingConfig")}
-    config = request.read(rest, request.Config)
+    config = bodies.read(rest, request.Config)
     given = {key: {} if body.get(key) is None else body[key] for key in ("HostConfig", "NetworkingConfig")}
-    host = request.read(given["HostConfig"], request.HostConfig, "HostConfig")
+    host = bodies.read(given["HostConfig"], request.HostConfig, "HostConfig")
     networking = given["NetworkingConfig"]
     if not isinstance(networking, dict):
         raise Invalid("NetworkingConfig must be a JSON object")
-    request.check_text(networking, "NetworkingConfig")
+    bodies.check_text(networking, "NetworkingConfig")
     _check_endpoints(networking.get("EndpointsConfig"))
     if not config.Image:
         raise Invalid("no image is named: Image must not be empty")
@@ -80,7 +81,7 @@ def _check_endpoints(endpoints: Any) -> None:
         raise Invalid(f"{where} must be a JSON object")
     for name, given in (endpoints or {}).items():
         if given is not None:
-            request.read(given, request.EndpointSettings, f"{where}.{name}")
+            bodies.read(given, request.EndpointSettings, f"{where}.{name}")
 
 
 def _words(value: list[str] | str | None) -> list[str] | None:

@@ -1,21 +1,15 @@
 """The body of ``POST /containers/create``, typed: msgspec checks names, types and ranges of plain values.
 
 The classes have the keys of the Engine API's ``ContainerConfig``, ``HostConfig``, ``Mount``… in its spelling.
-What the values mean is checked elsewhere (:mod:`sampan.containers.requests.checks`). As Docker does, unknown keys are
-ignored, and null means "not given".
+What the values mean is checked elsewhere (:mod:`sampan.containers.requests.checks`).
 """
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
-
-from sampan.errors import Invalid
-
-T = TypeVar("T")
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Natural = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -24,10 +18,6 @@ Console = Annotated[list[Annotated[int, Meta(ge=0, le=2**16 - 1)]], Meta(min_len
 """Rows and columns."""
 PortMap = dict[str, list[dict[str, str | None]] | None]
 """``{"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}]}``"""
-KeptNulls = frozenset(
-    {"PortBindings", "PortBindingsAdd", "PortBindingsRemove", "ExposedPorts", "Volumes", "EndpointsConfig"}
-)
-"""Mappings in which a key with null still says something."""
 
 
 class Healthcheck(Struct, kw_only=True):
@@ -184,7 +174,7 @@ class HostConfig(Resources, kw_only=True):
     ContainerIDFile: str = ""
     LogConfig: LogConfig = msgspec.field(default_factory=LogConfig)
     NetworkMode: str = ""
-    PortBindings: dict[str, Any] = {}
+    PortBindings: dict[str, list[dict[str, str | int | None] | None] | None] = {}
     RestartPolicy: RestartPolicy = msgspec.field(default_factory=RestartPolicy)
     AutoRemove: bool = False
     VolumeDriver: str = ""
@@ -267,47 +257,3 @@ class ExecConfig(Struct, kw_only=True):
     Privileged: bool = False
     User: str = ""
     WorkingDir: str = ""
-
-
-def read(body: Any, kind: type[T], where: str = "") -> T:
-    """``body`` as ``kind``. Raises ``Invalid`` with one sentence that names the key."""
-    if not isinstance(body, dict):
-        raise Invalid(f"{where or 'the request'} must be a JSON object")
-    check_text(body, where)
-    try:
-        return msgspec.convert(_without_nulls(body), kind)
-    except msgspec.ValidationError as error:
-        raise Invalid(_sentence(str(error), where)) from None
-
-
-def check_text(value: Any, where: str) -> None:
-    """Refuse text that neither the kernel nor the database could keep: NUL characters and lone surrogates."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise Invalid(f"{where or 'the request'} contains a NUL character")
-        if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise Invalid(f"{where or 'the request'} contains text that is not valid Unicode")
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            check_text(key, where)
-            check_text(item, f"{where}.{key}" if where else key)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            check_text(item, where)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            key: item if key in KeptNulls else _without_nulls(item) for key, item in value.items() if item is not None
-        }
-    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
-
-
-def _sentence(text: str, where: str) -> str:
-    what, _, path = text.partition(" - at `")
-    path = path.rstrip("`").removeprefix("key in ").removeprefix("$").lstrip(".")
-    path = ".".join(part for part in (where, path) if part)
-    what = re.sub(r"^Expected (.*), got (.*)$", r"must be \1, not \2", what)
-    what = what.replace("Expected", "must be").replace("`", "")
-    return f"invalid value for {path or 'the request'}: {what}"
