@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import ipaddress
+import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
@@ -16,6 +17,15 @@ from sampan.linux.netlink import Netlink
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _CONFIG = "invalid network config: "
+_CIDR = re.compile(r"[0-9a-fA-F.:]+/\d+")
+
+
+_SPECIAL = {
+    "loopback": ("127.0.0.0/8", "::1/128"),
+    "multicast": ("224.0.0.0/4", "ff00::/8"),
+    "unspecified": ("0.0.0.0/32", "::/128"),
+    "IPv4-mapped": ("::ffff:0:0/96",),
+}
 
 
 class Pool(Protocol):
@@ -130,6 +140,8 @@ def _unique_local() -> ipaddress.IPv6Network:
 
 def _read(entry: Mapping[str, Any]) -> Subnet:
     subnet = _network("subnet", entry["Subnet"])
+    if kind := _special(subnet):
+        raise Invalid(f"{_CONFIG}invalid subnet {subnet}: it has {kind} addresses, which no network can have")
     if subnet.num_addresses < 4:
         raise Invalid(f"{_CONFIG}invalid subnet {subnet}: it is too small for a gateway and a container")
     gateway = _inside(subnet, "gateway", entry.get("Gateway"))
@@ -144,7 +156,7 @@ def _read(entry: Mapping[str, Any]) -> Subnet:
 
 def _network(what: str, value: object) -> IPNetwork:
     try:
-        if "/" not in str(value):
+        if not _CIDR.fullmatch(str(value)):
             raise ValueError
         network = ipaddress.ip_network(str(value), strict=False)
     except ValueError:
@@ -153,6 +165,14 @@ def _network(what: str, value: object) -> IPNetwork:
     if network.network_address != ipaddress.ip_address(str(value).partition("/")[0]):
         raise Invalid(f"{_CONFIG}invalid {what} {value}: it should be {network}")
     return network
+
+
+def _special(subnet: IPNetwork) -> str:
+    """What its addresses are for, if not for networks (IANA's registries of special-purpose addresses)."""
+    for kind, taken in _SPECIAL.items():
+        if any(_meet(_span(str(subnet)), _span(one)) for one in taken):
+            return kind
+    return ""
 
 
 def _range(subnet: IPNetwork, value: object) -> str:

@@ -65,6 +65,14 @@ def test_a_subnet_as_the_user_says() -> None:
         ([{"Subnet": "10.5.0.0/16", "IPRange": "fd00::/64"}], "parent subnet is an IPv4 block"),
         ([{"Gateway": "10.5.0.1"}], "needs a subnet"),
         ([{"Subnet": "10.5.0.0/16"}, {"Subnet": "10.5.7.0/24"}], "overlaps"),
+        ([{"Subnet": "127.0.0.0/8"}], "loopback"),
+        ([{"Subnet": "0.0.0.0/0"}], "loopback"),
+        ([{"Subnet": "230.0.0.0/24"}], "multicast"),
+        ([{"Subnet": "ff02::/64"}], "multicast"),
+        ([{"Subnet": "::/0"}], "loopback"),
+        ([{"Subnet": "::ffff:10.9.0.0/112"}], "mapped"),
+        ([{"Subnet": "fd00::%eth0/64"}], "CIDR"),
+        ([{"Subnet": "10.5.0.0/255.255.0.0"}], "CIDR"),
     ],
 )
 def test_what_cannot_be_is_named(entries: list[dict[str, Any]], named: str) -> None:
