@@ -231,3 +231,18 @@ def test_events(engine: Engine, docker_cli: str, plain: Registry) -> None:
     told = [each for each in engine.events("type=image") if each.get("id") == name]
     assert [each["Action"] for each in told] == ["push", "pull"]
     assert {each["Actor"]["Attributes"]["name"] for each in told} == {plain.name("news")}
+
+
+def test_events_of_a_life(engine: Engine, docker_cli: str, plain: Registry) -> None:
+    """As dockerd tells it: a new name is told of, and digests that go with a name are not."""
+    ident = engine.docker("import", "-", "life:1", stdin=bytes(1024)).out
+    pushed(engine, engine.docker, plain.name("life:1"), "life:1")
+    engine.docker("save", "life:1").ok()
+    container = engine.docker("create", "life:1", "x").out
+    engine.docker("commit", container, "life:2").ok()
+    engine.docker("rm", container).ok()
+    engine.docker("rmi", plain.name("life:1"), "life:1", "life:2").ok()
+    told = [each["Action"] for each in engine.events("type=image") if each["Actor"]["ID"] == ident]
+    assert told == ["import", "tag", "tag", "save", "untag", "untag", "delete"]
+    [commit] = engine.events("event=commit", f"container={container}")
+    assert commit["Actor"]["Attributes"]["imageRef"] == "life:2"

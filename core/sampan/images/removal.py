@@ -99,7 +99,8 @@ class Removal:
         name = references.parse(reference).tagged()
         image = self._untag(image, [name.without_tag() if name.digest else name], rows)
         if not name.digest and not name.among(image.references):  # the digests were those of its tags
-            image = self._untag(image, [references.parse(each) for each in name.among(image.repo_digests)], rows)
+            digests = [references.parse(each) for each in name.among(image.repo_digests)]
+            image = self._untag(image, digests, rows, quiet=True)
         if any(references.parse(each).tag for each in image.references) or _other_repositories(image, name):
             return None
         return self._doom(image, rows, force=force, quiet=True)
@@ -130,7 +131,10 @@ class Removal:
                 return None
             return self._doom(parent, rows, force=False, quiet=True)
 
-    def _untag(self, image: Image, names: Iterable[references.Reference], rows: list[Row]) -> Image:
+    def _untag(
+        self, image: Image, names: Iterable[references.Reference], rows: list[Row], *, quiet: bool = False
+    ) -> Image:
+        """``quiet``: as with dockerd, no event tells of digests that go with the last tag of their repository."""
         for name in names:
             image = replace(
                 image,
@@ -138,7 +142,8 @@ class Removal:
                 repo_digests=[each for each in image.repo_digests if each != str(name)],
             )
             self._records.put(image)
-            self._tell(image, "untag")
+            if not quiet:
+                self._tell(image, "untag")
             rows.append({"Untagged": name.familiar()})
         return image
 

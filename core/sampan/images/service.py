@@ -285,8 +285,7 @@ class Images:
         with self._leases.lease() as lease:
             image = committing.commit(self._content, self._intake, lease, parent, write, wish)
             made = self._admit(image, names, lease)
-        for name in names:
-            self._tell(image, "tag", references.familiar(name))
+        self._tell_names(made, names)
         return made
 
     # ── going out, names ───────────────────────────────────────────────────────────────────────────────────────
@@ -312,6 +311,8 @@ class Images:
             for image, _ in chosen:
                 lease.hold(blobs=blobs_of(image))
             saving.save(self._content, chosen, out)
+        for image, _ in chosen:
+            self._tell(image, "save")
 
     def sweep(self) -> int:
         """Remove what interrupted pulls have left to go on with; returns how many bytes that were."""
@@ -361,7 +362,12 @@ class Images:
     def _admitted(self, image: Image, names: Names, lease: Lease) -> Image:
         made = self._admit(image, names, lease)
         self._tell(image, "import")
+        self._tell_names(made, names)
         return made
+
+    def _tell_names(self, image: Image, names: Names) -> None:
+        for name in names:
+            self._tell(image, "tag", references.familiar(name))
 
     def _hold_what_was(self, lease: Lease, images: ImageList) -> None:
         """The same images may be here already, of other blobs, which go with the lease if no record needs them then."""

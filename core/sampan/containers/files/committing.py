@@ -13,6 +13,7 @@ from sampan.containers.registry import Entry
 from sampan.errors import Conflict
 from sampan.images import pack
 from sampan.images.committing import Wish
+from sampan.images.references import parse
 from sampan.images.tar_writer import Sink
 from sampan.types import Image, Status
 
@@ -51,7 +52,8 @@ def commit(
             return pack.pack(view.root, without_ours(storage.changes(record.root)), out, parts.ids)
 
         image = parts.images.commit(parent, write, wish, name)
-    parts.announce(record, "commit", comment=comment, imageID=image.id, imageRef=name)
+    familiar = parse(name).tagged().familiar() if name else ""
+    parts.announce(record, "commit", comment=comment, imageID=image.id, imageRef=familiar)
     return image
 
 
