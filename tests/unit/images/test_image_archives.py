@@ -291,7 +291,7 @@ def test_imports_a_root_file_system(house: House, pack: Callable[[bytes], bytes]
     assert [(row["Comment"], row["Size"], row["Tags"]) for row in house.images.history("plain")] == [
         ("mine", 6, ["plain:latest"])
     ]
-    assert house.actions() == ["import"]
+    assert house.actions() == ["import", "tag"]
 
 
 @pytest.mark.parametrize("data", [b"", b"no tar" * 500, HOSTILE, LOWER[:700], gzip.compress(LOWER, mtime=0)[:50]])
