@@ -114,6 +114,19 @@ class Intake:
                 with self.inflated(packed) as plain:
                     return self.keep(plain, lease)
 
+    def descended(
+        self, found: Sequence[manifests.Found], prepared: Sequence[tuple[Image, list[str]]]
+    ) -> list[tuple[Image, list[str]]]:
+        """With the images that they were made of by one step, where those are here or come in with them."""
+        coming = {image.id: image for image, _ in prepared}
+        line = []
+        for each, (image, names) in zip(found, prepared, strict=True):
+            parent = coming.get(each.parent) or self._records.by_id(each.parent)
+            if parent is not None and not parent.removed and _is_a_step(parent, image):
+                image = replace(image, parent=parent.id)
+            line.append((image, names))
+        return line
+
     def admit(self, prepared: Sequence[tuple[Image, list[str]]]) -> list[tuple[str, Image]]:
         """Write the records and names, all together; returns the names that moved, with the image they moved from."""
         moved = []
@@ -121,8 +134,14 @@ class Intake:
             for image, names in prepared:
                 known = self._records.by_id(image.id)
                 if known is not None:
-                    manifest = image.manifest or known.manifest
-                    image = replace(known, layers=image.layers, size=image.size, removed=False, manifest=manifest)
+                    image = replace(
+                        known,
+                        layers=image.layers,
+                        size=image.size,
+                        removed=False,
+                        manifest=image.manifest or known.manifest,
+                        parent=image.parent or known.parent,
+                    )
                 self._records.put(image)
                 for name in names:
                     before = self._records.point(name, image.id)
@@ -153,3 +172,11 @@ class Intake:
         sized = [replace(layer, size=self._layers.size(chain)) for layer, chain in zip(layers, chains, strict=True)]
         created = config.get("created") or configuration.EPOCH
         return Image(id=ident, config=config, layers=sized, created=created, size=sum(each.size for each in sized))
+
+
+def _is_a_step(parent: Image, image: Image) -> bool:
+    """Is the one the other and a step on top of it? So nobody's word for it can lead in a circle."""
+    before, after = parent.config.get("history") or [], image.config.get("history") or []
+    below = [layer.diff_id for layer in parent.layers]
+    stands = [layer.diff_id for layer in image.layers[: len(below)]] == below
+    return stands and len(after) == len(before) + 1 and after[:-1] == before

@@ -36,17 +36,20 @@ _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "ar
 
 
 class Found(msgspec.Struct):
-    """One image of an archive: its configuration as it is hashed, its layers in order, its normalised names."""
+    """One image of an archive: its configuration as it is hashed, its layers in order, its normalised names; the id of
+    the image that it was made of, if the archive says so."""
 
     config: bytes
     layers: list[Ingest]
     references: list[str]
+    parent: str = ""
 
 
 class _DockerEntry(msgspec.Struct, rename="pascal"):
     config: str
     layers: list[str] | None = None
     repo_tags: list[str] | None = None
+    parent: str | None = None
 
 
 class _Platform(msgspec.Struct):
@@ -192,7 +195,7 @@ def _docker(archive: Archive) -> list[Found]:
         names = [str(references.parse(tag).tagged()) for tag in entry.repo_tags or []]
         layers = [_named(archive, name) for name in entry.layers or []]
         _named(archive, entry.config)
-        found.append(Found(archive.bytes(entry.config, DOCKER_MANIFEST), layers, names))
+        found.append(Found(archive.bytes(entry.config, DOCKER_MANIFEST), layers, names, entry.parent or ""))
     return found
 
 

@@ -39,10 +39,11 @@ def save(content: ContentStore, chosen: Sequence[Chosen], out: BinaryIO) -> None
             entry for each, data in zip(chosen, manifests, strict=True) for entry in _index_entries(each, data)
         ],
     }
+    parents = {each.image.id for each in chosen}
     with tarfile.open(fileobj=out, mode="w|", bufsize=1 << 20, format=tarfile.PAX_FORMAT) as tar:
         _put(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _put(tar, "index.json", _json(index))
-        _put(tar, "manifest.json", _json([_docker_entry(each) for each in chosen]))
+        _put(tar, "manifest.json", _json([_docker_entry(each, parents) for each in chosen]))
         if names := _repositories(chosen):
             _put(tar, "repositories", _json(names))
         for name in ("blobs", "blobs/sha256"):
@@ -86,11 +87,12 @@ def _index_entries(chosen: Chosen, data: bytes) -> Iterator[dict[str, Any]]:
         yield entry
 
 
-def _docker_entry(chosen: Chosen) -> dict[str, Any]:
+def _docker_entry(chosen: Chosen, parents: set[str]) -> dict[str, Any]:
     return {
         "Config": _path(chosen.image.id),
         "RepoTags": [references.familiar(name) for name in chosen.names] or None,
         "Layers": [_path(layer.digest) for layer in chosen.image.layers],
+        **({"Parent": chosen.image.parent} if chosen.image.parent in parents else {}),
     }
 
 

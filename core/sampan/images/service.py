@@ -224,6 +224,7 @@ class Images:
             found = manifests.images(archive)
             prepared = [(self._intake.found(each, lease, told, drafts), each.references) for each in found]
             with self._removal.lock:
+                prepared = self._intake.descended(found, prepared)
                 self._hold_what_was(lease, [image for image, _ in prepared])
                 moved = self._intake.admit(prepared)
         for name, before in moved:

@@ -16,7 +16,7 @@ import pytest
 from sampan.errors import NotFound, Unavailable
 from sampan.images.configuration import seconds
 from sampan.images.layers import chain_ids
-from unit.images.image_archives import layout, old_docker, sha, tar_of
+from unit.images.image_archives import config_of, layout, old_docker, sha, tar_of
 from unit.images.image_house import House
 
 LOWER = tar_of({"etc": None, "etc/a": b"lower"})
@@ -72,6 +72,31 @@ def test_only_the_names_asked_for_are_saved(full: House) -> None:
     for name, tags in (("x:2", ["x:2"]), (image[7:19], None), (image, None), ("x", ["x:1", "x:2"])):
         manifest = json.loads(contents(saved(full, name), "manifest.json"))
         assert [each["RepoTags"] for each in manifest] == [tags]
+
+
+def test_what_an_image_was_made_of_comes_back_with_it(house: House, tmp_path: Path) -> None:
+    def config(*layers: bytes) -> bytes:
+        return config_of(*layers, history=[{"created_by": str(count)} for count in range(len(layers))])
+
+    def one(*layers: bytes, name: str, parent: str = "") -> None:
+        files = old_docker(*layers, tags=(name,), config=config(*layers))
+        [entry] = json.loads(files["manifest.json"] or b"")
+        told = json.dumps([entry | {"Parent": parent}]).encode()
+        house.images.load(io.BytesIO(tar_of({**files, "manifest.json": told})))
+
+    one(LOWER, name="base:1", parent="sha256:" + sha(config(LOWER, UPPER)))
+    base = house.images.get("base:1").id
+    one(LOWER, UPPER, name="top:1", parent=base)
+    assert house.images.get("base:1").parent == "", "not what comes later, and nothing in a circle"
+    assert house.images.get("top:1").parent == base
+    one(UPPER, LOWER, name="other:1", parent=base)
+    assert house.images.get("other:1").parent == "", "it does not stand on that"
+    other = House(tmp_path / "other")
+    other.images.load(io.BytesIO(saved(house, "top:1", "base:1")))
+    assert other.images.get("top:1").parent == base
+    assert [row["Id"] for row in other.images.history("top:1")] == [other.images.get("top:1").id, base]
+    assert "Parent" not in json.loads(contents(saved(house, "top:1"), "manifest.json"))[0]
+    other.state.close()
 
 
 def test_repositories_name_the_topmost_layers(full: House) -> None:
