@@ -192,11 +192,19 @@ def _docker(archive: Archive) -> list[Found]:
     entries: list[_DockerEntry] = archive.json(DOCKER_MANIFEST, "name", list[_DockerEntry])
     found = []
     for entry in entries:
-        names = [str(references.parse(tag).tagged()) for tag in entry.repo_tags or []]
+        names = [_tag(tag) for tag in entry.repo_tags or []]
         layers = [_named(archive, name) for name in entry.layers or []]
         _named(archive, entry.config)
         found.append(Found(archive.bytes(entry.config, DOCKER_MANIFEST), layers, names, entry.parent or ""))
     return found
+
+
+def _tag(text: str) -> str:
+    """A name that an archive gives. Under which digest an image is in a registry is not for an archive to say."""
+    name = references.parse(text)
+    if name.digest:
+        raise Invalid(f'invalid tag "{text[:200]}": a name with a digest is given by registries only')
+    return str(name.tagged())
 
 
 def _named(archive: Archive, name: str) -> Ingest:
@@ -251,10 +259,12 @@ def _ours(archive: Archive, descriptors: list[_Descriptor]) -> list[_Descriptor]
 
 
 def _name(descriptor: _Descriptor) -> str | None:
-    """The normalised name that an index's annotations give an image; a bare ``latest`` names nothing."""
+    """The normalised name that an index's annotations give an image; a bare ``latest`` and a digest name nothing."""
     annotations = descriptor.annotations or {}
     text = annotations.get(NAME_ANNOTATION) or annotations.get(TAG_ANNOTATION) or ""
-    return str(references.parse(text).tagged()) if text not in ("", references.LATEST) else None
+    if text in ("", references.LATEST) or references.parse(text).digest:
+        return None
+    return _tag(text)
 
 
 def _path(descriptor: _Descriptor) -> str:

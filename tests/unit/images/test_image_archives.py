@@ -179,6 +179,7 @@ BROKEN: dict[str, tuple[Files | bytes, str]] = {
     "manifest of another shape": (changed(GOOD, "manifest.json", b'[{"Config": 1}]'), "Config"),
     "manifest without images": (changed(GOOD, "manifest.json", b"[]"), "names no image"),
     "bad name": (old_docker(LOWER, tags=("Bad Name",)), "invalid reference format"),
+    "name with a digest": (old_docker(LOWER, tags=("x@sha256:" + "a" * 64,)), 'invalid tag "x@sha256:'),
     "fewer layers than diff ids": (old_docker(LOWER, config=config_of(LOWER, UPPER)), "2 diff ids for 1 layers"),
     "diff id that is none": (
         old_docker(LOWER, config=config_of(LOWER, rootfs={"type": "layers", "diff_ids": ["../x"]})),
@@ -264,6 +265,12 @@ def test_blobs_that_an_image_is_not_made_of_any_more_go(house: House, monkeypatc
     assert house.tree("old:1") == house.tree("oci:1") == TREE
     blobs = {name.rpartition("/")[2] for name in house.files() if name.startswith("content/blobs/")}
     assert blobs == {sha(config_of(LOWER, UPPER)), *map(sha, packed)}
+
+
+def test_a_layout_gives_no_name_with_a_digest(house: House) -> None:
+    name = "x@sha256:" + "a" * 64
+    [ident] = load(house, layout(LOWER, name=name))
+    assert house.images.get(ident).references == house.images.get(ident).repo_digests == []
 
 
 def test_a_header_that_would_fill_the_memory_is_refused(house: House) -> None:
