@@ -209,7 +209,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 class Network(msgspec.Struct, kw_only=True):
     """A network. ``spec`` is what its driver sees; the rest is bookkeeping. ``picked`` are those of its subnets that
-    the engine chose, ``other_options`` those that its driver does not know."""
+    the engine chose, ``other_options`` are what its driver does not know. ``config_only``: it is there for other
+    networks to be made of, which say so in ``config_from``, and has no more than this record."""
 
     spec: NetworkSpec
     created: str
@@ -219,6 +220,8 @@ class Network(msgspec.Struct, kw_only=True):
     picked: list[str] = []
     ipam_options: dict[str, str] | None = None
     other_options: dict[str, str] = {}
+    config_only: bool = False
+    config_from: str = ""
     attachable: bool = False
 
 

@@ -48,6 +48,38 @@ def reaches(engine: Engine, name: str, host: str) -> bool:
     return engine.docker("exec", name, *get).stdout == "aboard\n"
 
 
+def test_a_network_that_is_only_a_configuration_is_there_for_others_to_be_made_of(engine: Engine, clean: None) -> None:
+    what = ["--subnet", "10.84.0.0/24", "--gateway", "10.84.0.9", "-o", "com.docker.network.driver.mtu=1400"]
+    engine.docker("network", "create", "--config-only", *what, "--label", "a=b", "plan").ok()
+    plan = network(engine, "plan")
+    assert (plan["ConfigOnly"], plan["Driver"], plan["Labels"]) == (True, "null", {"a": "b"})
+    engine.docker("network", "create", "--config-from", "plan", "--internal", "made").ok()
+    made = network(engine, "made")
+    assert (made["ConfigFrom"], made["ConfigOnly"], made["Internal"]) == ({"Network": "plan"}, False, True)
+    assert {key: made[key] for key in ("IPAM", "Options", "Labels")} == {
+        key: plan[key] for key in ("IPAM", "Options", "Labels")
+    }
+    assert (
+        engine.docker("run", "--rm", "--network", "made", engine.image(), "cat", "/sys/class/net/eth0/mtu").out
+        == "1400"
+    )
+    again = engine.docker("network", "create", "--config-from", "plan", "again")
+    assert "Pool overlaps with other one on this address space" in again.stderr
+    for words in (
+        ["run", "--rm", "--network", "plan", engine.image(), "true"],
+        ["network", "connect", "plan", "moored"],
+    ):
+        if words[0] == "network":
+            engine.docker("create", "--name", "moored", engine.image(), "true").ok()
+        assert "cannot create endpoint on configuration-only network" in engine.docker(*words).stderr
+    engine.kill()
+    engine.start()
+    assert 'configuration network "plan" is in use' in engine.docker("network", "rm", "plan").stderr
+    assert engine.docker("network", "prune", "-f").out.split() == ["Deleted", "Networks:", "made"]
+    assert network(engine, "plan") == plan
+    engine.docker("network", "rm", "plan").ok()
+
+
 def test_whose_network_namespace_it_is_and_which_ports_are_told(engine: Engine, clean: None) -> None:
     image = engine.image()
     for name, flags in (("own", []), ("bare", ["--network", "host"]), ("guest", ["--network", "container:own"])):
@@ -358,8 +390,11 @@ CREATIONS = [
     (["--subnet", "10.91.0.0/24", "--aux-address", "a=10.91.0.1", "x"], "Address already in use"),
     (["--ipv4=false", "x"], "IPv4 or IPv6 must be enabled"),
     (["--ipv4=false", "--ipv6", "--subnet", "10.91.0.0/24", "x"], "IPv4 is switched off"),
-    (["--config-only", "x"], "ConfigOnly"),
-    (["--config-from", "taken", "x"], "no network holds only a configuration"),
+    (["--config-only", "--internal", "x"], "configuration network can only contain network specific fields"),
+    (["--config-only", "--config-from", "taken", "x"], "cannot depend on another configuration network"),
+    (["--config-from", "taken", "x"], 'configuration network "taken" does not exist'),
+    (["--config-from", "taken", "--label", "a=b", "x"], "user specified configurations are not supported if"),
+    (["--config-from", "taken", "-o", "a=b", "x"], "network driver options are not supported if"),
     (["--scope", "swarm", "x"], "only local ones can be made"),
     (["--driver", "nonesuch", "x"], "nonesuch"),
     (["--driver", "host", "x"], 'only one instance of "host" network is allowed'),

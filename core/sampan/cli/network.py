@@ -53,6 +53,8 @@ def _row(network: dict[str, Any], whole: bool) -> dict[str, Any]:
     "NETWORK",
     Flag("attachable", "Kept for Docker's sake"),
     Flag("aux-address", "Address that is somebody else's (name=ip)", str, many=True),
+    Flag("config-from", "Make it like this configuration-only network", str, default=""),
+    Flag("config-only", "Only keep what it would be like, for others to be made of"),
     Flag("driver", "Network driver (left out: the engine's default)", str, short="d", default=""),
     Flag("gateway", "Address of the gateway", str, many=True),
     Flag("internal", "No way out"),
@@ -75,6 +77,7 @@ def create(args: Args) -> None:
         "Name": args.rest[0],
         "Driver": args.driver,
         "Internal": args.internal,
+        "ConfigOnly": args.config_only,
         "Attachable": args.attachable,
         "EnableIPv6": args.ipv6,
         "IPAM": {"Driver": args.ipam_driver, "Config": _subnets(args)},
@@ -85,6 +88,8 @@ def create(args: Args) -> None:
         body["EnableIPv4"] = args.ipv4
     if not args.driver:
         del body["Driver"]
+    if args.config_from:
+        body["ConfigFrom"] = {"Network": args.config_from}
     made = open_client(args).post("/networks/create", None, body)
     if made.get("Warning"):
         from sampan.cli.output import tell

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from sampan.config import NetworkConfig
 from sampan.drivers.types import NetworkSpec, Subnet
 from sampan.errors import Forbidden, Invalid, NotFound
-from sampan.networks import defaults, options, subnets
+from sampan.networks import configurations, defaults, options, subnets
 from sampan.networks.records import Records
 from sampan.networks.request import Request
 from sampan.plugins import Drivers
@@ -16,6 +16,7 @@ from sampan.types import Network
 
 _ALIASES = {"null": "none"}
 """Docker calls that driver by its first name."""
+_NO_DRIVER = "none"
 
 
 class Maker:
@@ -28,6 +29,11 @@ class Maker:
 
     def requested(self, request: Request) -> Network:
         """``Forbidden`` if a subnet is in use or only one network of the driver may be; ``Exhausted`` pools."""
+        configurations.check(request)
+        if request.config_only:
+            return self._configuration(request)
+        if request.config_from:
+            request = configurations.applied(request, self._records.all())
         name = _ALIASES.get(request.driver, request.driver) or self._config.driver
         try:
             features = self._drivers.network(name).features()
@@ -57,7 +63,21 @@ class Maker:
             attachable=request.attachable,
             ipam_options=request.ipam_options,
             other_options=others,
+            config_from=request.config_from,
             picked=[one.subnet for one in ranges if one not in request.subnets],
+        )
+
+    def _configuration(self, request: Request) -> Network:
+        spec = NetworkSpec(id=secrets.token_hex(32), name=request.name, driver=_NO_DRIVER, subnets=request.subnets)
+        return Network(
+            spec=spec,
+            created=_now(),
+            labels=request.labels,
+            ipv4=request.ipv4,
+            ipv6=request.ipv6,
+            ipam_options=request.ipam_options,
+            other_options=request.options,
+            config_only=True,
         )
 
     def default(self, wanted: defaults.Default) -> Network:

@@ -96,8 +96,8 @@ class Records:
         return any(self._members.values())
 
     def subnets(self) -> dict[str, Sequence[Subnet]]:
-        """The subnets of every network, by its name."""
-        return {network.spec.name: network.spec.subnets for network in self.all()}
+        """The subnets of every network, by its name, but of those that are only configurations."""
+        return {network.spec.name: network.spec.subnets for network in self.all() if not network.config_only}
 
     def ranges(self) -> list[IPNetwork]:
         return [parsed(one) for several in self.subnets().values() for one in several]

@@ -54,7 +54,8 @@ class _Body(msgspec.Struct, kw_only=True):
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """``driver`` is ``""`` for the default one; without ``subnets`` of an IP version, the pools give one."""
+    """``driver`` is ``""`` for the default one; without ``subnets`` of an IP version, the pools give one.
+    ``config_from`` is the name of a configuration-only network, or ``""``."""
 
     name: str
     driver: str
@@ -66,6 +67,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     options: dict[str, str]
     labels: dict[str, str]
     ipam_options: dict[str, str] | None
+    config_only: bool = False
+    config_from: str = ""
 
 
 def read(body: Mapping[str, Any]) -> Request:
@@ -79,8 +82,6 @@ def read(body: Mapping[str, Any]) -> Request:
     _refuse_swarms(given)
     if given.IPAM.Driver not in ("", "default"):
         raise Unsupported(f"IPAM driver {given.IPAM.Driver!r} is not known: only 'default' is")
-    if given.ConfigFrom.Network:
-        raise Unsupported("no network holds only a configuration here: give this one its options itself")
     ranges = subnets.read([msgspec.to_builtins(one) for one in given.IPAM.Config])
     versions = _versions(given, ranges)
     return Request(
@@ -94,13 +95,14 @@ def read(body: Mapping[str, Any]) -> Request:
         options=given.Options,
         labels=given.Labels,
         ipam_options=given.IPAM.Options,
+        config_only=given.ConfigOnly,
+        config_from=given.ConfigFrom.Network,
     )
 
 
 def _refuse_swarms(given: _Body) -> None:
-    for key in ("ConfigOnly", "Ingress"):
-        if getattr(given, key):
-            raise Unsupported(f"{key} networks are for swarms, and this engine has none")
+    if given.Ingress:
+        raise Unsupported("Ingress networks are for swarms, and this engine has none")
     if given.Scope not in ("", "local"):
         raise Unsupported(f"networks of scope {given.Scope!r} are for swarms: only local ones can be made")
 

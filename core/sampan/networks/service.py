@@ -18,7 +18,7 @@ from sampan.drivers.types import NetworkFeatures
 from sampan.errors import Conflict, Forbidden, Invalid, NotFound, SampanError
 from sampan.events import EventBus
 from sampan.linux.idmaps import SAME, IdMap
-from sampan.networks import defaults, ferries, options
+from sampan.networks import configurations, defaults, ferries, options
 from sampan.networks.connecting import Connector
 from sampan.networks.ferries import Landing
 from sampan.networks.joining import Joiner
@@ -55,7 +55,7 @@ class Networks:
         self._ports = Ports()
         self._joiner = Joiner(self._ports, lambda network: defaults.publishing(self._config.network, network))
         self._sandboxes = Sandboxes(config.exec_root / "netns", config.exec_root / "userns", ids)
-        self._planner = Planner(self.get, self._features)
+        self._planner = Planner(self._joinable, self._features)
         self._naming = Naming(config.network, self._records, self._features)
         self._connector = Connector(self._joiner, lambda container: self.save(container))
         self.save: Callable[[Container], None] = lambda _container: None
@@ -102,6 +102,12 @@ class Networks:
         """By id, by name, or by the beginning of an id that only one has."""
         return self._records.find(reference)
 
+    def _joinable(self, reference: str) -> Network:
+        network = self.get(reference)
+        if network.config_only:
+            raise Forbidden("cannot create endpoint on configuration-only network")
+        return network
+
     def list(self) -> Sequence[Network]:
         return self._records.all()
 
@@ -128,6 +134,7 @@ class Networks:
             spec = network.spec
             if spec.name in PREDEFINED:
                 raise Forbidden(f"{spec.name} is a pre-defined network and cannot be removed")
+            configurations.check_unused(network, self.list())
             if members := self._records.retire(spec.id):
                 named = ", ".join(f'name:"{name}" id:"{ident[:_SHORT]}"' for ident, name in members.items())
                 what = f"network {spec.name} id {spec.id} has active endpoints ({named})"
@@ -150,7 +157,7 @@ class Networks:
         removed = []
         for network in self.list():
             spec = network.spec
-            if spec.name in PREDEFINED or self.used(network) or not wanted(network):
+            if spec.name in PREDEFINED or network.config_only or self.used(network) or not wanted(network):
                 continue
             try:
                 self.remove(spec.id)
@@ -204,6 +211,7 @@ class Networks:
 
     def wish(self, container: Container, network: Network, settings: Mapping[str, Any]) -> Endpoint:
         """The endpoint on one more network that a container is to have; nothing is allocated yet."""
+        self._joinable(network.spec.id)
         return self._planner.joining(container, self._mode(container.host_config), network, settings)
 
     def connect(self, container: Container, endpoint: Endpoint) -> None:

@@ -120,7 +120,7 @@ def test_a_request_for_a_network() -> None:
         ({"Name": ""}, Invalid, "invalid network name"),
         ({"Name": "../x"}, Invalid, "../x"),
         ({"Name": "x", "Scope": "swarm"}, Unsupported, "swarm"),
-        ({"Name": "x", "ConfigOnly": True}, Unsupported, "ConfigOnly"),
+        ({"Name": "x", "Ingress": True}, Unsupported, "Ingress"),
         ({"Name": "x", "IPAM": {"Driver": "dhcp"}}, Unsupported, "dhcp"),
         ({"Name": "x", "Options": {"a": 1}}, Invalid, "invalid value for Options.*: must be str, not int"),
         ({"Name": "x", "Labels": ["a"]}, Invalid, "invalid value for Labels: must be object, not array"),
