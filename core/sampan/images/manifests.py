@@ -10,7 +10,7 @@ import os
 import posixpath
 import re
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -33,6 +33,10 @@ _INDEX_TYPES = {
 _DIGEST_NAME = re.compile(r"(?:blobs/sha256/)?([a-f0-9]{64})(?:\.json)?")
 _MOMENT = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)  # as Go writes it
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
+
+
+Long = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""As large as clients can read it."""
 
 
 class Found(msgspec.Struct):
@@ -81,11 +85,11 @@ class _RootFs(msgspec.Struct):
 
 class _Health(msgspec.Struct, rename="pascal"):
     test: list[str] | None = None
-    interval: int | None = None
-    timeout: int | None = None
-    start_period: int | None = None
-    start_interval: int | None = None
-    retries: int | None = None
+    interval: Long | None = None
+    timeout: Long | None = None
+    start_period: Long | None = None
+    start_interval: Long | None = None
+    retries: Long | None = None
 
 
 class _Defaults(msgspec.Struct, rename="pascal"):
@@ -108,7 +112,7 @@ class _Defaults(msgspec.Struct, rename="pascal"):
     domainname: str | None = None
     image: str | None = None
     mac_address: str | None = None
-    stop_timeout: int | None = None
+    stop_timeout: Long | None = None
     tty: bool | None = None
     open_stdin: bool | None = None
     stdin_once: bool | None = None

@@ -191,6 +191,10 @@ BROKEN: dict[str, tuple[Files | bytes, str]] = {
         old_docker(LOWER, config=config_of(LOWER, config={"Healthcheck": {"Test": "x"}})),
         "Healthcheck.Test",
     ),
+    "health of larger numbers": (
+        old_docker(LOWER, config=config_of(LOWER, config={"Healthcheck": {"Retries": 1 << 63}})),
+        "Healthcheck.Retries",
+    ),
     **{
         f"made {when}": (old_docker(LOWER, config=config_of(LOWER, created=when)), "created is '.*', not a time")
         for when in ("yesterday", "0000-00-00T00:00:00Z", "2030-02-30T00:00:00Z", "2030-01-01T00:00:00", "1700000000")
