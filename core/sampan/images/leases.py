@@ -9,9 +9,8 @@ cannot pull it from under each other.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from types import TracebackType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from sampan.images.content import ContentStore
 from sampan.images.layers import Layers
@@ -24,13 +23,23 @@ class Used(NamedTuple):
     chains: set[str]
 
 
-class Leases:
-    """The leases that are open. ``recorded`` tells what the records speak for; it must not wait for a lease."""
+class Recorded(Protocol):
+    """What the records speak for. Who tells must not wait for a lease."""
 
-    def __init__(self, content: ContentStore, layers: Layers, recorded: Callable[[], Used]) -> None:
+    def used(self) -> Used: ...
+
+    def needs_blob(self, digest: str) -> bool: ...
+
+    def needs_chain(self, chain: str) -> bool: ...
+
+
+class Leases:
+    """The leases that are open."""
+
+    def __init__(self, content: ContentStore, layers: Layers, records: Recorded) -> None:
         self._content = content
         self._layers = layers
-        self._recorded = recorded
+        self._records = records
         self._lock = threading.Lock()
         self._open: list[Lease] = []
 
@@ -43,20 +52,18 @@ class Leases:
 
     def hold(self, lease: Lease, blobs: list[str], chains: list[str]) -> None:
         with self._lock:
-            lease.blobs.extend(blobs)
-            lease.chains.extend(chains)
+            lease.blobs.update(blobs)
+            lease.chains.update(dict.fromkeys(chains))
 
     def end(self, lease: Lease) -> list[str]:
         """Remove what nobody speaks for any more; returns the chain ids of the layers removed, topmost first."""
         with self._lock:
             self._open.remove(lease)
-            if not lease.blobs and not lease.chains:
-                return []
-            used = self._used()
-            for digest in set(lease.blobs) - used.blobs:
-                self._content.remove(digest)
+            for digest in lease.blobs:
+                if not self._records.needs_blob(digest) and not any(digest in each.blobs for each in self._open):
+                    self._content.remove(digest)
         removed = []
-        for chain in reversed(list(dict.fromkeys(lease.chains))):
+        for chain in reversed(lease.chains):
             with self._layers.locked(chain):
                 # Asked again under the layer's lock: whoever leases it from here on waits and unpacks it anew.
                 if not self._speaks_for(chain) and self._layers.remove(chain):
@@ -66,19 +73,13 @@ class Leases:
     def sweep(self) -> None:
         """Remove every blob that nobody speaks for: what a crash left behind."""
         with self._lock:
-            for digest in set(self._content.digests()) - self._used().blobs:
+            used = self._records.used().blobs.union(*(lease.blobs for lease in self._open))
+            for digest in set(self._content.digests()) - used:
                 self._content.remove(digest)
 
     def _speaks_for(self, chain: str) -> bool:
         with self._lock:
-            return chain in self._used().chains
-
-    def _used(self) -> Used:
-        recorded = self._recorded()
-        return Used(
-            recorded.blobs.union(*(lease.blobs for lease in self._open)),
-            recorded.chains.union(*(lease.chains for lease in self._open)),
-        )
+            return self._records.needs_chain(chain) or any(chain in each.chains for each in self._open)
 
 
 class Lease:
@@ -86,8 +87,8 @@ class Lease:
 
     def __init__(self, leases: Leases) -> None:
         self._leases = leases
-        self.blobs: list[str] = []
-        self.chains: list[str] = []
+        self.blobs: set[str] = set()
+        self.chains: dict[str, None] = {}
         self.removed: list[str] = []
 
     def hold(self, *, blobs: list[str] | None = None, chains: list[str] | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -26,9 +27,11 @@ class Records:
         self._state = state
         self._lock = threading.RLock()
         self._images: dict[str, Image] = {}
+        self._needed = _Needed()
 
     def open(self) -> None:
         self._images = self._state.load(TABLE, Image)
+        self._needed = _Needed(self._images.values())
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -40,6 +43,7 @@ class Records:
                     yield
             except BaseException:
                 self._images = before
+                self._needed = _Needed(before.values())
                 raise
 
     def every(self) -> list[Image]:
@@ -89,12 +93,14 @@ class Records:
     def put(self, image: Image) -> None:
         with self.transaction():
             self._state.put(TABLE, image.id, image)
+            self._needed.count(self._images.get(image.id), -1)
+            self._needed.count(image, 1)
             self._images[image.id] = image
 
     def delete(self, ident: str) -> None:
         with self.transaction():
             self._state.delete(TABLE, ident)
-            self._images.pop(ident, None)
+            self._needed.count(self._images.pop(ident, None), -1)
 
     def point(self, name: str, ident: str) -> Image | None:
         """Make a normalised name point at an image; returns the image that it is taken from, if it is another."""
@@ -122,17 +128,41 @@ class Records:
 
     def used(self) -> Used:
         """The blobs and layers that the records speak for."""
-        images = self.every()
-        return Used(
-            {digest for image in images for digest in blobs_of(image)},
-            {chain for image in images for chain in chains_of(image)},
-        )
+        with self._lock:
+            return Used(set(self._needed.blobs), set(self._needed.chains))
+
+    def needs_blob(self, digest: str) -> bool:
+        with self._lock:
+            return digest in self._needed.blobs
+
+    def needs_chain(self, chain: str) -> bool:
+        with self._lock:
+            return chain in self._needed.chains
 
     def _by_prefix(self, digits: str | None) -> Image | None:
         if not digits:
             return None
         found = [image for image in self.visible() if image.id.startswith("sha256:" + digits)]
         return found[0] if len(found) == 1 else None
+
+
+class _Needed:
+    """How many images need each blob and each layer: counted as they come and go, for there may be thousands."""
+
+    def __init__(self, images: Iterable[Image] = ()) -> None:
+        self.blobs: Counter[str] = Counter()
+        self.chains: Counter[str] = Counter()
+        for image in images:
+            self.count(image, 1)
+
+    def count(self, image: Image | None, by: int) -> None:
+        if image is None:
+            return
+        for counter, names in ((self.blobs, blobs_of(image)), (self.chains, chains_of(image))):
+            for name in names:
+                counter[name] += by
+                if not counter[name]:
+                    del counter[name]
 
 
 def blobs_of(image: Image) -> list[str]:

@@ -149,7 +149,7 @@ class Removal:
 
     def _check(self, image: Image, *, force: bool, names: bool) -> None:
         """``Conflict`` says who needs the image. ``names``: several names are a reason, too."""
-        if any(each.parent == image.id for each in self._records.visible()):
+        if any(each.parent == image.id and not each.removed for each in self._records.every()):
             raise _conflict(image, "image has dependent child images", hard=True)
         users = self._users(image.id)
         for user in users:

@@ -80,7 +80,7 @@ class Images:
         self._content = ContentStore(config.data_root / "content", limits)
         self._layers = Layers(self._content, drivers, self._workers, ids)
         self._records = Records(state)
-        self._leases = Leases(self._content, self._layers, self._records.used)
+        self._leases = Leases(self._content, self._layers, self._records)
         self._intake = Intake(self._content, self._layers, self._records, self._workers)
         self._removal = removal.Removal(self._records, self._leases, lambda ident: self.in_use(ident), self._tell)
         self._partials = Partials(self._content)

@@ -9,6 +9,7 @@ import pytest
 
 from sampan.errors import Conflict, Invalid, NotFound
 from sampan.images.layers import chain_ids
+from sampan.images.records import blobs_of, chains_of
 from unit.images.image_archives import old_docker, sha, tar_of
 from unit.images.image_house import House
 
@@ -177,3 +178,32 @@ def test_loads_and_removals_at_the_same_time_never_break_an_image(house: House) 
         thread.join()
     assert not failures
     assert (house.files(), house.images.list()) == (set(), [])
+
+
+def test_what_is_needed_is_counted_as_it_comes_and_goes(house: House, image: str) -> None:
+    records = house.images._records
+
+    def agrees() -> bool:
+        every = records.every()
+        blobs = {digest for each in every for digest in blobs_of(each)}
+        return records.used() == ({*blobs}, {chain for each in every for chain in chains_of(each)})
+
+    def fails() -> None:
+        with records.transaction():
+            records.delete(image)
+            raise RuntimeError
+
+    assert agrees()
+    with pytest.raises(RuntimeError):
+        fails()
+    assert agrees()
+    house.images.load(io.BytesIO(tar_of(old_docker(LOWER, LOWER, tags=("y:1",)))))
+    house.images.tag("y:1", "y:2")
+    assert agrees()
+    house.images.remove("x:1")
+    assert agrees()
+    assert records.needs_blob("sha256:" + sha(LOWER))
+    assert not records.needs_chain(CHAIN[1])
+    house.images.remove("y:1")
+    house.images.remove("y:2")
+    assert records.used() == (set(), set())
