@@ -646,3 +646,18 @@ class DoesOneThingAtATime(Vfs):
             super().create(container, layer, **rest)
         finally:
             self.working -= 1
+
+
+@breaks("different layers go at once", call="remove_layer", caught_by="test_different_layers_and_containers_at_once")
+class RemovesOneAtATime(Vfs):
+    going = 0
+
+    def remove_layer(self, layer: str) -> None:
+        if self.going:
+            raise SampanError("another layer is being removed")
+        self.going += 1
+        try:
+            time.sleep(0.02)
+            super().remove_layer(layer)
+        finally:
+            self.going -= 1
