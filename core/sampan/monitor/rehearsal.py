@@ -27,6 +27,9 @@ _HOLES = 40
 ROUNDS = 16  # the interpreter specialises code when it has run it eight times
 
 
+_LANDING = (("tcp", "192.0.2.1", 80), ("::", 80))
+
+
 class _Nothing:
     """A runtime that starts nothing."""
 
@@ -72,8 +75,11 @@ def _told(message: dict[str, Any]) -> tuple[list[Any], dict[str, Any], list[int]
     daemon, control = messages.pair()
     client, stream = _socket.socketpair()
     order = messages.keep({})
-    messages.send(daemon, message, [control.fileno(), order, stream.fileno()])
+    boxes = [messages.box([(_LANDING, client.fileno())])] if message["landings"] else []
+    messages.send(daemon, message, [control.fileno(), order, *(each.fileno() for each in (stream, *boxes))])
     os.close(order)
+    for each in boxes:
+        each.close()
     received, fds = messages.receive(control)
     return [daemon, control, client, stream], received, fds
 
@@ -106,7 +112,7 @@ def _message(directory: str | None) -> dict[str, Any]:
         "stdin_once": True,
         "log": log if directory else None,
         "streams": [(True, True, True)],
-        "landings": False,
+        "landings": directory is not None,
         "size": None,
         "directory": directory,
     }
