@@ -70,7 +70,9 @@ class StorageConfig(_Section, frozen=True):
 
 
 class NetworkConfig(_Section, frozen=True):
-    """``driver`` is for new networks; ``bridge_*`` describe the default network that is called ``bridge``."""
+    """``driver`` is for new networks; ``bridge_*`` describe the default network that is called ``bridge``.
+
+    ``userland_proxy``: ports that name no address are published on ``::``, too, for containers that have only IPv4."""
 
     driver: str = "bridge"
     patience: Patience = 30.0
@@ -78,6 +80,7 @@ class NetworkConfig(_Section, frozen=True):
     bridge_subnet: SubnetAddress = ""
     default_address_pools: list[Pool] = msgspec.field(default_factory=_pools)
     publish_address: Address = "0.0.0.0"
+    userland_proxy: bool = True
     dns: list[Address] = []
     dns_search: list[str] = []
     options: Options = {}

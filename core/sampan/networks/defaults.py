@@ -74,8 +74,9 @@ def publishing(config: NetworkConfig, network: Network) -> Publishing:
     modes = {version: network.spec.options.get(f"{_MODE_OPTION}{version}") for version in (4, 6)}
     routed = [version for version, mode in modes.items() if mode == "routed"]
     addresses = _publish_addresses(config, network)
-    carried = [network.spec.options.get(BINDING_6_OPTION) or "::"] if addresses == ["0.0.0.0"] and not routed else []
-    return Publishing(addresses, routed, carried)
+    if addresses != ["0.0.0.0"] or routed or not config.userland_proxy:
+        return Publishing(addresses, routed)
+    return Publishing(addresses, routed, [network.spec.options.get(BINDING_6_OPTION) or "::"])
 
 
 def _publish_addresses(config: NetworkConfig, network: Network) -> list[str]:

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from sampan.drivers.types import PortBinding
+from sampan.config import NetworkConfig
+from sampan.drivers.types import NetworkSpec, PortBinding, Subnet
 from sampan.errors import Conflict, Exhausted, Invalid
+from sampan.networks.defaults import publishing
 from sampan.networks.holding import has_ipv6, hold
 from sampan.networks.ports import Ports, Wish, read
+from sampan.types import Network
 
 ANY = ["0.0.0.0"]
 
@@ -234,3 +237,19 @@ def test_a_thousand_ports_are_left_to_ipv4() -> None:
     wishes = [Wish("tcp", number) for number in range(1, 1002)]
     given = Ports().reserve("boat", wishes, ["127.0.0.1", "::1"], ferry=True)
     assert {one.host_ip for one in given} == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "subnet", "carried"),
+    [
+        ({}, "10.5.0.0/24", ["::"]),
+        ({"userland_proxy": False}, "10.5.0.0/24", []),
+        ({"publish_address": "127.0.0.1"}, "10.5.0.0/24", []),
+        ({}, "fd05::/64", []),
+    ],
+)
+def test_where_a_port_is_published_for_those_who_have_no_ipv6(
+    settings: dict[str, Any], subnet: str, carried: list[str]
+) -> None:
+    spec = NetworkSpec(id="n", name="n", driver="bridge", subnets=(Subnet(subnet=subnet),))
+    assert list(publishing(NetworkConfig(**settings), Network(spec=spec, created="")).carried) == carried
