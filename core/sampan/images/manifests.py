@@ -24,6 +24,7 @@ OCI_INDEX = "index.json"
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 DEPTH = 4  # indexes within indexes
+NAMES = 4096  # of all images of an archive: each costs a look at all others
 LAYER_LIMIT = 1024  # more than any storage driver can stack in one mount
 
 _INDEX_TYPES = {
@@ -161,6 +162,9 @@ def images(archive: Archive) -> list[Found]:
         )
     if not found:
         raise Invalid("the archive names no image")
+    names = sum(len(each.references) for each in found)
+    if names > NAMES:
+        raise Invalid(f"the archive gives its images {names} names, and {NAMES} is the most")
     return found
 
 

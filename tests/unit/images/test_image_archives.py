@@ -179,6 +179,7 @@ BROKEN: dict[str, tuple[Files | bytes, str]] = {
     "manifest of another shape": (changed(GOOD, "manifest.json", b'[{"Config": 1}]'), "Config"),
     "manifest without images": (changed(GOOD, "manifest.json", b"[]"), "names no image"),
     "bad name": (old_docker(LOWER, tags=("Bad Name",)), "invalid reference format"),
+    "more names than anybody has": (old_docker(LOWER, tags=("x:1",) * 5000), "5000 names, and 4096 is the most"),
     "name with a digest": (old_docker(LOWER, tags=("x@sha256:" + "a" * 64,)), 'invalid tag "x@sha256:'),
     "fewer layers than diff ids": (old_docker(LOWER, config=config_of(LOWER, UPPER)), "2 diff ids for 1 layers"),
     "diff id that is none": (
