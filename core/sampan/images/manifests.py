@@ -179,7 +179,7 @@ def config(data: bytes, layers: int | None = None) -> dict[str, Any]:
     if len(diff_ids) > LAYER_LIMIT:
         raise Invalid(f"the image has {len(diff_ids)} layers, and {LAYER_LIMIT} is the most")
     if checked.os not in ("", "linux"):
-        raise Unsupported(f'the image is for the operating system "{checked.os}", and only Linux images run here')
+        raise Unsupported(f"cannot load {checked.os[:40]} image on linux: only Linux images run here")
     for diff_id in diff_ids:
         hex_of(diff_id)
     if checked.created and not _is_moment(checked.created):
