@@ -86,7 +86,7 @@ class Btrfs(StorageDriver):
         if not (self._has("layers", layer) or self._has("begun", layer)):
             return
         for link in self._pool.path("parents").iterdir():
-            if str(link.readlink()) == layer and (self._has("layers", link.name) or self._has("containers", link.name)):
+            if _parent(link) == layer and (self._has("layers", link.name) or self._has("containers", link.name)):
                 raise Conflict(f"layer {layer} is needed by {link.name}")
         for shelf in ("layers", "begun"):
             subvolumes.remove(self._pool.path(shelf, layer))
@@ -164,3 +164,11 @@ class Btrfs(StorageDriver):
         if not self._has("containers", container):
             raise NotFound(f"container {container} has no root file system here")
         return self._pool.path("containers", container)
+
+
+def _parent(link: Path) -> str:
+    """The layer that it names; ``""`` if it has just been removed by somebody else."""
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""
