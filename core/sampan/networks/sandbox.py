@@ -62,8 +62,8 @@ class Sandboxes:
             for path in directory.iterdir():
                 if path.name not in running:
                     self.remove(path.name)
-        with contextlib.suppress(OSError):  # nobody depends on it
-            self._mount(Path("/proc/thread-self/ns/net"), self.hosts)
+        with contextlib.suppress(OSError):  # nobody depends on it, so it is no mount that somebody has to remove
+            self.hosts.symlink_to(f"/proc/{os.getpid()}/ns/net")
         for container, pid in running.items():
             if pid and not self._mounted(self.path(container)):
                 with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ import pytest
 
 from sampan.drivers import RuntimeDriver
 from sampan.drivers.types import Host
-from sampan.linux import process
+from sampan.linux import mounts, namespaces, process
 from sampan.testing.runtime import containers
 from sampan.testing.runtime.base import Base
 from sampan.testing.runtime.spec import command
@@ -67,6 +67,8 @@ class AheadTests(Base):
 
         def starter() -> None:
             half.warm()  # the first time, what is imported late is imported
+            namespaces.unshare(namespaces.CLONE_NEWNS)
+            mounts.mount("none", "/", None, mounts.MS_REC | mounts.MS_PRIVATE)  # others mount things meanwhile
             before = _surroundings()
             half.warm()
             after = _surroundings()
