@@ -102,7 +102,7 @@ def _version_1() -> bool:
 
 
 def test_it_is_a_container_like_others(engine: Engine, boat: str, docker_cli: str) -> None:
-    assert engine.docker("logs", boat).out.split() == ["up", "/etc"]
+    engine.wait_until(lambda: engine.docker("logs", boat).out.split() == ["up", "/etc"], "it has said all")
     done = engine.docker("exec", "-u", "1000:1001", "-w", "/tmp", "-e", "C=d", boat, "sh", "-c", "id -u; pwd; echo $C")
     assert done.out.split() == ["1000", "/tmp", "d"]
     assert engine.docker("exec", boat, "sh", "-c", "exit 9").code == 9
