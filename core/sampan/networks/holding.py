@@ -14,7 +14,7 @@ import resource
 import socket
 
 from sampan.errors import Conflict, Invalid
-from sampan.linux import listeners
+from sampan.linux import listeners, sysctl
 
 _SOCKETS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0), "sctp": (socket.SOCK_STREAM, 132)}
 
@@ -50,11 +50,9 @@ def room() -> int:
 def has_ipv6() -> bool:
     """Can one listen on IPv6 here? Not where the kernel is without, or has it switched off."""
     try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as one:
-            one.bind(("::1", 0))
+        return sysctl.read("net/ipv6/conf/lo/disable_ipv6") == "0"
     except OSError:
         return False
-    return True
 
 
 def hold(protocol: str, address: str, port: int, *, landing: bool = False) -> Hold:
