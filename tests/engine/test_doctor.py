@@ -142,7 +142,8 @@ def test_it_was_disconnected(doctor: Doctor) -> None:
 
 def test_it_does_not_run_and_the_exit_status_says_so(doctor: Doctor) -> None:
     doctor.run("lost", "--network", "none")
-    assert "has no network (--network none)" in doctor.says("lost:80")
+    what = "has no network (--network none)"
+    doctor.engine.wait_until(lambda: what in doctor.says("lost:80"), "it listens")
     doctor.engine.docker("rm", "-f", "lost").ok()
     doctor.engine.docker("create", "--name", "lost", "-p", "8091:80", doctor.engine.image(), "true").ok()
     found = doctor.engine.sampan("doctor", "port", "lost:80")
