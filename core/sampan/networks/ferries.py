@@ -32,8 +32,7 @@ class Landing(NamedTuple):
 
 def carried(spec: EndpointSpec, port: PortBinding) -> bool:
     """Does this port need a ferry?"""
-    six = any(":" in address for address in spec.addresses)
-    return ":" in port.host_ip and bool(port.host_port) and port.protocol in PROTOCOLS and not six and _has_four(spec)
+    return ":" in port.host_ip and bool(port.host_port) and port.protocol in PROTOCOLS and needed(spec.addresses)
 
 
 def driven(spec: EndpointSpec, ports: Iterable[PortBinding]) -> list[PortBinding]:
@@ -59,10 +58,6 @@ def complete(known: dict[tuple[str, int, str], Hold], spec: EndpointSpec, ports:
         if carried(spec, port) and key not in known:
             with contextlib.suppress(SampanError):  # somebody was quicker
                 known[key] = hold(port.protocol, port.host_ip, port.host_port, landing=True)
-
-
-def _has_four(spec: EndpointSpec) -> bool:
-    return any(":" not in address for address in spec.addresses)
 
 
 def needed(addresses: Sequence[str]) -> bool:

@@ -25,13 +25,13 @@ _BUFFER = 1 << 18  # bytes of datagrams that do
 class Hold:
     """One port of one address, for as long as this is not closed. ``fd`` is -1 where there is nothing to hold."""
 
+    def __init__(self, fd: int = -1) -> None:
+        self.fd = fd
+
     def land(self) -> None:
         """Let clients in from now on."""
         with socket.socket(fileno=os.dup(self.fd)) as one:
             _open_to_all(one)
-
-    def __init__(self, fd: int = -1) -> None:
-        self.fd = fd
 
     def close(self) -> None:
         fd, self.fd = self.fd, -1
@@ -89,10 +89,9 @@ def hold(protocol: str, address: str, port: int, *, landing: bool = False) -> Ho
 def listener(protocol: str, port: int) -> str:
     """``": nginx (process 7) listens there"``, or ``""`` if it is none of others' that is known. Takes milliseconds."""
     for one in listeners.listeners(protocol):
-        known = (
-            listeners.owner(one.inode) if one.port == port and not listeners.owner(one.inode, [os.getpid()]) else None
-        )
-        if known:
+        if one.port != port or listeners.owner(one.inode, [os.getpid()]):
+            continue
+        if known := listeners.owner(one.inode):
             return f": {known[1]} (process {known[0]}) listens there"
     return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from sampan.config import NetworkConfig
@@ -54,31 +55,11 @@ class Maker:
             internal=request.internal or features.internal,
             options=drivers,
         )
-        return Network(
-            spec=spec,
-            created=_now(),
-            labels=request.labels,
-            ipv4=request.ipv4,
-            ipv6=request.ipv6,
-            attachable=request.attachable,
-            ipam_options=request.ipam_options,
-            other_options=others,
-            config_from=request.config_from,
-            picked=[one.subnet for one in ranges if one not in request.subnets],
-        )
+        return _recorded(request, spec, others, [one.subnet for one in ranges if one not in request.subnets])
 
     def _configuration(self, request: Request) -> Network:
         spec = NetworkSpec(id=secrets.token_hex(32), name=request.name, driver=_NO_DRIVER, subnets=request.subnets)
-        return Network(
-            spec=spec,
-            created=_now(),
-            labels=request.labels,
-            ipv4=request.ipv4,
-            ipv6=request.ipv6,
-            ipam_options=request.ipam_options,
-            other_options=request.options,
-            config_only=True,
-        )
+        return _recorded(request, spec, request.options)
 
     def default(self, wanted: defaults.Default) -> Network:
         """One of the networks that are always there."""
@@ -108,6 +89,23 @@ class Maker:
     def _pick(self, version: int, besides: tuple[Subnet, ...] | list[Subnet]) -> Subnet:
         taken = [*self._records.ranges(), *subnets.host_routes(version), *(subnets.parsed(one) for one in besides)]
         return subnets.choose(self._config.default_address_pools, version, taken)
+
+
+def _recorded(request: Request, spec: NetworkSpec, others: Mapping[str, str], picked: Sequence[str] = ()) -> Network:
+    """``others`` are options that no driver sees, ``picked`` the subnets that nobody asked for."""
+    return Network(
+        spec=spec,
+        created=_now(),
+        labels=request.labels,
+        ipv4=request.ipv4,
+        ipv6=request.ipv6,
+        attachable=request.attachable,
+        ipam_options=request.ipam_options,
+        other_options=dict(others),
+        config_only=request.config_only,
+        config_from=request.config_from,
+        picked=list(picked),
+    )
 
 
 def _now() -> str:

@@ -12,8 +12,9 @@ from sampan.types import Container, Network
 _OF_THE_DEFAULT = {
     f"com.docker.network.bridge.{name}": "true" for name in ("default_bridge", "enable_icc", "enable_ip_masquerade")
 }
-BINDING, MTU = "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.driver.mtu"
 """What Docker tells of the network ``bridge``, and is true of ours."""
+BINDING, MTU = "com.docker.network.bridge.host_binding_ipv4", "com.docker.network.driver.mtu"
+"""What it tells, too, and the configuration decides."""
 
 
 def network(

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from sampan.api.wire.loan import PORTION, Loan
+from sampan.api.wire.loan import PORTION, Loan, portion
 from sampan.api.wire.request import BadRequest
 from sampan.errors import Invalid, Unavailable
 
@@ -171,21 +171,13 @@ class Body:
                 raise _stalled()
 
     def _taken(self, limit: int) -> bytes:
-        parts, size = [], 0
-        while self._chunks and size < limit:
-            part = self._chunks.popleft()
-            if size + len(part) > limit:
-                view = memoryview(part)
-                part, rest = view[: limit - size], view[limit - size :]
-                self._chunks.appendleft(rest)
-            parts.append(part)
-            size += len(part)
-        self._size -= size
+        data = portion(self._chunks, limit)
+        self._size -= len(data)
         if self._to_lend > 0:
-            self._to_lend = max(self._to_lend - size, 0)
+            self._to_lend = max(self._to_lend - len(data), 0)
         if self._paused and self._size < LOW:
             self._loop.call_soon_threadsafe(self._release)
-        return b"".join(parts)
+        return data
 
     def _read(self, loan: Loan, limit: int) -> bytes:
         data, error = b"", ""

@@ -16,6 +16,20 @@ from sampan.api.wire.chunked import ChunkedReader
 PORTION = 256 * 1024  # bytes that are read at once
 
 
+def portion(pieces: deque[bytes | memoryview], limit: int) -> bytes:
+    """Take at most ``limit`` bytes from the front."""
+    parts, left = [], limit
+    while pieces and left:
+        part = pieces.popleft()
+        if len(part) > left:
+            view = memoryview(part)
+            part, rest = view[:left], view[left:]
+            pieces.appendleft(rest)
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 class Loan:
     """While there is one, the event loop does not read. ``chunks`` decodes what comes, or else ``left`` bytes are still
     to come."""
@@ -24,7 +38,7 @@ class Loan:
         self._fd = os.dup(lender.fileno())
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
-        self.pieces: deque[memoryview] = deque()
+        self.pieces: deque[bytes | memoryview] = deque()
         """What came and was not read yet."""
         self._chunks = chunks
         self._lock = threading.Lock()
@@ -40,15 +54,7 @@ class Loan:
             with self._in_use():
                 while not self.pieces and not self.ended:
                     self._take(self._receive(patience))
-        parts, size = [], 0
-        while self.pieces and size < limit:
-            part = self.pieces.popleft()
-            if size + len(part) > limit:
-                self.pieces.appendleft(part[limit - size :])
-                part = part[: limit - size]
-            parts.append(part)
-            size += len(part)
-        return b"".join(parts)
+        return portion(self.pieces, limit)
 
     def close(self) -> bool:
         """It is over. Returns whether somebody is left behind in the middle of it: then nobody knows what would come
