@@ -21,6 +21,7 @@ from sampan.images.tar_sparse import Segments, check_segments, old_gnu_segments,
 
 BLOCK = 512
 CHUNK = 1 << 18  # fits the processor's second cache; larger was slower
+_REMEMBERED = 4096  # forms of a field whose meaning was looked up once
 META_LIMIT = 1 << 20  # an extended header beyond this is an attack
 
 FILE, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO, CONTIGUOUS = (
@@ -90,6 +91,7 @@ class TarReader:
         self._last: bytes | None = None  # the entry that errors speak of
         self._owners: dict[bytes, tuple[int, int, int]] = {}
         self._mtime_field, self._mtime = b"", 0
+        self._sums: dict[int, bytes] = {}  # how most programs write them
 
     def __iter__(self) -> TarReader:
         return self
@@ -112,7 +114,7 @@ class TarReader:
             # Adler-32's low half is the sum of the bytes and 1, modulo 65521, fifty times faster than adding them in
             # Python; a header's checksum counts its own eight bytes as spaces.
             total = (adler32(block) & 0xFFFF) - (adler32(checksum) & 0xFFFF) + 8 * 32
-            if b"%06o\0 " % total != checksum:
+            if self._sums.get(total) != checksum:
                 self._verify(block, checksum, total)
             kind = fields[5]
             if kind == FILE:
@@ -220,7 +222,7 @@ class TarReader:
         owner = (number(field[:8]) & 0o7777, number(field[8:16]), number(field[16:]))
         if not (0 <= owner[1] < 0xFFFFFFFF and 0 <= owner[2] < 0xFFFFFFFF):
             raise ValueError
-        if len(self._owners) < 1024:
+        if len(self._owners) < _REMEMBERED:
             self._owners[field] = owner
         return owner
 
@@ -266,6 +268,8 @@ class TarReader:
         """Once more, in every form that a checksum ever had: some old programs added the bytes as signed numbers."""
         text = field.rstrip(_ENDS)
         if text and not text.strip(_OCTAL) and (total - int(text, 8)) % 65521 == 0:
+            if len(self._sums) < _REMEMBERED:
+                self._sums[total] = field
             return
         try:
             expected = number(field)

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 UNLIMITED = Limits(size=LARGEST, entries=10_000_000)
 LONGEST_NAME = 4095  # PATH_MAX without its null
 _LONGEST_TIME = 1 << 34  # seconds; ext4 ends there, in 2514
+_DOT = ord(".")
 _XATTRS = (b"user.", b"security.capability", b"system.posix_acl_access")
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -100,6 +101,8 @@ class Unpacker:
         self._owner = (os.geteuid(), os.getegid())
         self._masked = 0o7000 | _umask()
         self._times: dict[bytes, int] = {}  # of directories, set last
+        self._beside: bytes | None = None  # the directory of the last file, as the archive names it
+        self._place: Place
         self._without_xattrs: set[bytes] = set()
         self._special: dict[bytes, Callable[[Entry, Place, bytes], None]] = {
             tar.SYMLINK: self._symlink,
@@ -118,6 +121,7 @@ class Unpacker:
                 limits.check_size(total)
             if self._tree.unsettled:
                 self._tree.settle()
+                self._beside = None
             if self._gives:
                 self._give(entry)
             try:
@@ -139,6 +143,10 @@ class Unpacker:
             raise _explained(failure.name, failure.error) from failure
 
     def _apply(self, entry: Entry) -> None:
+        directory, _, last = entry.name.rpartition(b"/")
+        if directory == self._beside and entry.kind == tar.FILE and last and last[0] != _DOT:  # as most are
+            self._file(entry, self._place, last)
+            return
         path = normal(entry.name)
         if not path:
             self._root(entry)
@@ -149,8 +157,11 @@ class Unpacker:
             return
         place = self._tree.place(parent)
         if entry.kind == tar.FILE:
+            if name == last:
+                self._beside, self._place = directory, place
             self._file(entry, place, name)
-        elif entry.kind == tar.DIRECTORY:
+            return
+        if entry.kind == tar.DIRECTORY:
             self._directory(entry, place, name, path)
         elif entry.kind == tar.LINK:
             self._link(entry, place, name)
@@ -213,6 +224,8 @@ class Unpacker:
         finally:
             if fd >= 0:
                 os.close(fd)
+        if place.made is not None:
+            place.made.add(name)
 
     def _fill(self, fd: int, entry: Entry) -> None:
         if entry.segments is not None:

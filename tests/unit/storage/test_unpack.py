@@ -9,12 +9,15 @@ import stat
 import struct
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from sampan.errors import Exhausted, Invalid
+from sampan.errors import Exhausted, Invalid, SampanError
 from sampan.images.confined.limits import Limits
 from sampan.images.unpack import unpack
 from sampan.testing.archives import Archive
@@ -273,6 +276,65 @@ def test_the_last_of_two_entries_wins(layer: Path, style: Style) -> None:
     assert (layer / "d").stat().st_ino == (layer / "a").stat().st_ino
     assert stat.S_IMODE((layer / "e").stat().st_mode) == 0o711
     assert (layer / "e/kept").exists()
+
+
+NAMES = [
+    "a",
+    "b",
+    "a/b",
+    "a/b/a",
+    "a/b/.",
+    "a/b/..",
+    "a//b",
+    "/a/b",
+    "a/b/../a",
+    "a/.a",
+    ".a",
+    "a/.wh.b",
+    "a/.wh..wh..opq",
+]
+MEMBERS = st.lists(st.tuples(st.sampled_from("fffdlh"), st.sampled_from(NAMES)), max_size=12)
+
+
+@settings(deadline=None)
+@example([("f", "a/b/."), ("f", "a/b/a")], "overlay")
+@given(MEMBERS, st.sampled_from(STYLES))
+def test_files_beside_one_another_are_where_they_would_be_alone(members: list[tuple[str, str]], style: Style) -> None:
+    """Most entries lie in the directory of the last one, which is not looked for again."""
+    results = []
+    for spelt in ("", "./"):  # every second entry, so that none has the directory of the last one's name
+        archive = Archive()
+        for count, (kind, name) in enumerate(members):
+            name = spelt * (count % 2) + name
+            if kind == "f":
+                archive.file(name, b"%d" % count)
+            elif kind == "d":
+                archive.directory(name, mtime=count)
+            else:
+                (archive.symlink if kind == "l" else archive.hard_link)(name, NAMES[count % 4])
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                unpack(archive.stream(), Path(place), style)
+                failed = ""
+            except SampanError as error:
+                failed = type(error).__name__
+            results.append((failed, _contents(Path(place))))
+    assert results[0] == results[1]
+
+
+def _contents(place: Path) -> list[tuple[str, int, bytes]]:
+    found = []
+    for path in sorted(place.rglob("*")):
+        status = path.lstat()
+        data = (
+            path.read_bytes()
+            if stat.S_ISREG(status.st_mode)
+            else os.fsencode(path.readlink())
+            if path.is_symlink()
+            else b""
+        )
+        found.append((str(path.relative_to(place)), status.st_mode, data))
+    return found
 
 
 def test_attributes_are_as_the_archive_says(layer: Path, style: Style) -> None:
