@@ -15,11 +15,12 @@ _HEX = frozenset(b"0123456789abcdefABCDEF")
 class ChunkedReader:
     """Feed it bytes; it gives back the decoded ones, and ``done`` with what is left over."""
 
-    __slots__ = ("_end_of_chunk", "_left", "_line", "_trailers", "done")
+    __slots__ = ("_end_of_chunk", "_frame", "_left", "_line", "_size", "_trailers", "done")
 
     def __init__(self) -> None:
         self._left = 0
         self._line = b""
+        self._size, self._frame = 0, b""  # of the last chunk, and what is between it and another one like it
         self._end_of_chunk = False  # the CRLF behind a chunk's data is still to come
         self._trailers = -1  # bytes of trailers seen, -1 before the last chunk
         self.done = False
@@ -36,6 +37,7 @@ class ChunkedReader:
                 pieces.append(piece)
                 at, self._left = at + len(piece), self._left - len(piece)
                 self._end_of_chunk = not self._left
+                at = self._alike(data, at, pieces)
                 continue
             end = data.find(b"\r\n", at)
             if end < 0:
@@ -46,6 +48,17 @@ class ChunkedReader:
             self._take(data[at:end])
             at = end + 2
         return pieces, data[at:]
+
+    def _alike(self, data: bytes, at: int, pieces: list[memoryview]) -> int:
+        """Most clients send a long body in chunks of one size: those that are here, all at once. Returns where they
+        end."""
+        view, frame, size = memoryview(data), self._frame, self._size
+        last = len(data) - len(frame) - size
+        while at <= last and data.startswith(frame, at):
+            at += len(frame)
+            pieces.append(view[at : at + size])
+            at += size
+        return at
 
     def _take(self, line: bytes) -> None:
         if self._end_of_chunk:
@@ -63,6 +76,7 @@ class ChunkedReader:
                 raise BadRequest(
                     400, f"a chunk of the request's body has the size {size[:20]!r}, which is not a number"
                 )
-            self._left = int(size, 16)
+            self._left = self._size = int(size, 16)
+            self._frame = b"\r\n" + line + b"\r\n"
             if not self._left:
                 self._trailers = 0

@@ -8,12 +8,14 @@ import os
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 
 from sampan.api.wire.chunked import ChunkedReader
 
 PORTION = 256 * 1024  # bytes that are read at once
+_BREATH = 0.0001  # seconds; who wakes at the first byte of many wakes again for each of them
 
 
 def portion(pieces: deque[bytes | memoryview], limit: int) -> bytes:
@@ -92,6 +94,7 @@ class Loan:
             try:
                 data = os.read(self._fd, PORTION)
             except BlockingIOError:
+                time.sleep(_BREATH)
                 if not self._poll.poll(patience * 1000):
                     raise TimeoutError from None
                 continue
