@@ -48,6 +48,20 @@ def test_its_files_are_its_own(engine: Engine, shell: str, storage: str) -> None
     assert engine.sampan(*run, "test -e /keel").code == 1
 
 
+@pytest.mark.parametrize("storage", ["overlayfs", "vfs"])
+def test_programs_find_the_marks_of_a_container(
+    engine: Engine, shell: str, storage: str, name: str, tmp_path: Path
+) -> None:
+    look = "stat -c '%F %a' /.dockerenv && readlink /etc/mtab && grep -q ' / ' /etc/mtab"
+    ran = engine.sampan("run", "--name", name, "--storage-driver", storage, shell, "sh", "-c", look)
+    assert ran.out.splitlines() == ["regular empty file 755", "/proc/mounts"]
+    assert engine.docker("diff", name).out == "", "they are no changes of the container's"
+    engine.docker("export", "-o", str(tmp_path / "all.tar"), name).ok()
+    with tarfile.open(tmp_path / "all.tar") as tar:
+        assert {".dockerenv", "etc/mtab"} <= set(tar.getnames())
+    engine.docker("rm", name).ok()
+
+
 @pytest.mark.parametrize(("flags", "code"), [(["true"], 0), (["sh", "-c", "exit 37"], 37)])
 def test_the_exit_status_is_the_commands(cli: Cli, shell: str, flags: list[str], code: int) -> None:
     assert cli("run", "--rm", shell, *flags).code == code

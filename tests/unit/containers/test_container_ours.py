@@ -1,8 +1,11 @@
-"""Mount points that the engine makes are no changes of a container's."""
+"""What the engine leaves in a container's root, and that it is no change of the container's."""
 
 from __future__ import annotations
 
-from sampan.containers.files.ours import without_ours
+import os
+from pathlib import Path
+
+from sampan.containers.files.ours import leave_marks, without_ours
 from sampan.drivers.types import Change, ChangeKind
 
 ADDED, MODIFIED, DELETED = ChangeKind.ADDED, ChangeKind.MODIFIED, ChangeKind.DELETED
@@ -30,3 +33,36 @@ def test_what_the_container_put_there_stays() -> None:
 def test_changed_and_deleted_ones_are_the_containers() -> None:
     found = changes(("/etc", MODIFIED), ("/etc/hosts", DELETED), ("/proc", MODIFIED))
     assert without_ours(found) == found
+
+
+def test_a_directory_that_was_made_for_ours_is_ours() -> None:
+    assert without_ours(changes(("/etc", ADDED), ("/etc/mtab", ADDED), ("/.dockerenv", ADDED))) == []
+
+
+def marked(root: Path) -> None:
+    fd = os.open(root, os.O_PATH | os.O_DIRECTORY)
+    try:
+        leave_marks(fd, (os.getuid(), os.getgid()))
+    finally:
+        os.close(fd)
+
+
+def test_marks_stay_inside_and_replace_nothing(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for each in (root, outside, root / "inside"):
+        each.mkdir()
+    (root / ".dockerenv").symlink_to(outside / "made")
+    (root / "etc").symlink_to(outside)
+    (root / str(outside).lstrip("/")).mkdir(parents=True)
+    marked(root)
+    assert list(outside.iterdir()) == []
+    assert (root / ".dockerenv").is_symlink()
+    assert (root / str(outside).lstrip("/") / "mtab").is_symlink()
+
+
+def test_marks_that_are_there_or_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / ".dockerenv").write_text("mine")
+    (tmp_path / "etc").write_text("no directory")
+    marked(tmp_path)
+    assert (tmp_path / ".dockerenv").read_text() == "mine"
+    assert (tmp_path / "etc").read_text() == "no directory"

@@ -1,11 +1,16 @@
-"""Which changes of a container are the engine's own doing: mount points that its image lacked."""
+"""What in a container's root is the engine's own doing: mount points that its image lacked, and two marks."""
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 
 from sampan.drivers.types import Change, ChangeKind
+from sampan.linux import paths
+
+DOCKERENV, MTAB = "/.dockerenv", "/etc/mtab"
 
 _OURS = frozenset(
     [
@@ -19,13 +24,39 @@ _OURS = frozenset(
         "/etc/hostname",
         "/etc/hosts",
         "/etc/resolv.conf",
+        DOCKERENV,
+        MTAB,
     ]
 )
-"""Where the engine mounts something in every container. What is missing of these it makes, as an image would have."""
+"""Where the engine mounts something in every container, and its marks. What is missing of these it makes, as an image
+would have."""
+
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def leave_marks(root: int, owner: tuple[int, int] = (0, 0)) -> None:
+    """Make what programs look for, as Docker does: ``/.dockerenv``, by which they know that they are in a container,
+    and ``/etc/mtab``, where old ones find what is mounted. ``root`` is the container's, ``owner`` (uid, gid) its root
+    user. What is there already stays as it is, and nothing is made where there is no room."""
+    with suppress(OSError):
+        mark = os.open(DOCKERENV.lstrip("/"), _NEW, dir_fd=root)
+        try:
+            os.fchown(mark, *owner)
+            os.fchmod(mark, 0o755)
+        finally:
+            os.close(mark)
+    with suppress(OSError):
+        directory = paths.make_directories(root, posixpath.dirname(MTAB), 0o755, *owner)
+        try:
+            os.symlink("/proc/mounts", posixpath.basename(MTAB), dir_fd=directory)
+            os.chown(posixpath.basename(MTAB), *owner, dir_fd=directory, follow_symlinks=False)
+        finally:
+            os.close(directory)
 
 
 def without_ours(changes: Iterable[Change]) -> list[Change]:
-    """Changes without empty mount points of ours, and without directories that changed for these alone."""
+    """Changes without marks and empty mount points of ours, and without directories that changed for these alone."""
     found = list(changes)
     added = {change.path for change in found if change.kind is ChangeKind.ADDED}
     ours = {path for path in _OURS & added if not any(other.startswith(f"{path}/") for other in added - _OURS)}
@@ -35,5 +66,5 @@ def without_ours(changes: Iterable[Change]) -> list[Change]:
         change
         for change in found
         if change.path not in ours
-        and not (change.kind is ChangeKind.MODIFIED and change.path in above and change.path not in touched)
+        and not (change.kind is not ChangeKind.DELETED and change.path in above and change.path not in touched)
     ]

@@ -19,6 +19,7 @@ from sampan.containers import links, sharing, timestamps
 from sampan.containers.bundle import mounts, remapping, spec, users
 from sampan.containers.explaining import Account
 from sampan.containers.files import hostfiles
+from sampan.containers.files.ours import leave_marks
 from sampan.containers.life import keeping
 from sampan.containers.life.transitions import move
 from sampan.containers.monitors import Launch, Started
@@ -96,6 +97,8 @@ class Starter:
             root = storage.mount(record.root)
         undo.push(storage.unmount, record.root)
         try:
+            with step("leave /.dockerenv and /etc/mtab", "file"):
+                leave_marks(root, parts.ids_of(record).root)
             with step("make its volumes and bound directories ready", "volume", " ".join(keeping.names(record))):
                 mounts.prepare(record.mounts, parts.ids_of(record).root)
                 keeping.mount(parts, record, undo)
