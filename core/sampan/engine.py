@@ -155,6 +155,7 @@ class Engine:
             except (SampanError, OSError) as error:
                 log.error("the runtime %s could not clean up: %s", name, error)
         self.containers.open(found)
+        self.images.collect()
 
 
 def _lock(root: Path, name: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sqlite3
@@ -183,17 +184,40 @@ def test_the_freezer_follows_the_record(engine: Engine, before: object, frozen: 
     if frozen:
         engine.sampan("pause", ident).ok()
     engine.kill()
-    database = sqlite3.connect(engine.root / "data" / "engine.db", isolation_level=None)
-    [body] = database.execute("SELECT body FROM containers WHERE id = ?", (ident,)).fetchone()
-    record = json.loads(body)
-    record["state"]["status"] = recorded
-    database.execute("UPDATE containers SET body = ? WHERE id = ?", (json.dumps(record), ident))
-    database.close()
+    with edited(engine, "containers", ident) as record:
+        record["state"]["status"] = recorded
     engine.start()
     if recorded == "paused":
         engine.sampan("unpause", ident).ok()
     assert engine.sampan("exec", ident, "echo", "warm").out == "warm"
     engine.sampan("rm", "-f", ident).ok()
+
+
+def test_an_image_that_was_removed_goes_with_all_that_it_consisted_of(engine: Engine, before: object) -> None:
+    """The daemon died when it was out of sight and not yet away."""
+    container = engine.docker("run", "-d", "--network", "none", IMAGE, "sh", "-c", "echo anew > /made").out
+    engine.docker("wait", container).ok()
+    blobs = engine.data / "content/blobs/sha256"
+    there = set(blobs.iterdir())
+    ident = engine.docker("commit", container, "doomed:1").out
+    engine.docker("rm", container).ok()
+    assert len(set(blobs.iterdir()) - there) == 2
+    engine.kill()
+    with edited(engine, "images", ident) as record:
+        record.update(references=[], removed=True)
+    engine.start()
+    assert set(blobs.iterdir()) == there
+    assert ident not in engine.docker("images", "-aq", "--no-trunc").out
+
+
+@contextlib.contextmanager
+def edited(engine: Engine, table: str, ident: str) -> Iterator[dict[str, Any]]:
+    """A record, while there is no daemon."""
+    with contextlib.closing(sqlite3.connect(engine.root / "data" / "engine.db", isolation_level=None)) as database:
+        [body] = database.execute(f"SELECT body FROM {table} WHERE id = ?", (ident,)).fetchone()  # noqa: S608
+        record = json.loads(body)
+        yield record
+        database.execute(f"UPDATE {table} SET body = ? WHERE id = ?", (json.dumps(record), ident))  # noqa: S608
 
 
 def attached(engine: Engine, name: str) -> socket.socket:

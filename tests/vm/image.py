@@ -26,7 +26,7 @@ _DEBIAN = Debian("test-vm")
 _KERNEL = "linux-image-cloud-amd64"
 _PACKAGES = (
     *("python3", "libseccomp2", "libnftables1", "nftables", "iproute2", "iputils-ping", "curl"),
-    *("busybox", "procps", "kmod", "util-linux", "xfsprogs"),
+    *("busybox", "procps", "kmod", "util-linux", "xfsprogs", "crun", "runc", "lxc"),
 )
 _TOOLS = ("pytest", "pytest-timeout", "hypothesis", "docker")
 """Of the developers' tools, those that the tests import."""

@@ -190,7 +190,8 @@ class Images:
         return self._removal.holding(image)
 
     def collect(self) -> None:
-        """Let go of images that were removed while a container stood on them. Called after a container is removed."""
+        """Let go of images that were removed while a container stood on them, or by a daemon that did not come to the
+        end of it. Called at the start, when containers are known, and after a container is removed."""
         for image in self._records.every():
             if image.removed:
                 self._removal.collect(image)
