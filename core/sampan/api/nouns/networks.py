@@ -58,20 +58,22 @@ def prune(call: Call) -> Any:
 
 
 @routes.post("/networks/{id}/connect")
-def connect(call: Call) -> None:
+def connect(call: Call) -> Reply:
     body = call.json(letters.NETWORK_CONNECT)
     settings = _settings(body)
     if call.version < ages.PRIORITY:
         settings.pop("GwPriority", None)
     call.engine.containers.connect(_container(body), call.id, settings)
+    return Reply(200)
 
 
 @routes.post("/networks/{id}/disconnect")
-def disconnect(call: Call) -> None:
+def disconnect(call: Call) -> Reply:
     body = call.json(letters.NETWORK_DISCONNECT)
     if not isinstance(body.get("Force"), bool | None):
         raise Invalid("Force must be true or false")
     call.engine.containers.disconnect(_container(body), call.id, force=bool(body.get("Force")))
+    return Reply(200)
 
 
 def _of_the_default(call: Call) -> dict[str, str]:

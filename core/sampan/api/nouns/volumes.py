@@ -41,7 +41,7 @@ def create(call: Call) -> Reply:
 
 
 @routes.put("/volumes/{name}")
-def change(call: Call) -> None:
+def change(call: Call) -> Reply:
     raise Unavailable("only cluster volumes of a swarm can be changed, and this engine is in none")
 
 
