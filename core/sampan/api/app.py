@@ -14,6 +14,7 @@ from sampan.api import failures
 from sampan.api.call import MAX_JSON, Call
 from sampan.api.nouns import routes
 from sampan.api.router import NEWEST, Handler, Route, UnknownVersion, split_version
+from sampan.api.wire import peer
 from sampan.api.wire.answer import Answer, Hijack, Reply, Stream, json
 from sampan.api.wire.request import Request
 
@@ -37,7 +38,7 @@ class App:
 
     def answer(self, request: Request) -> Answer | Awaitable[Answer]:
         log.debug("%s %s", request.method, request.path)
-        if "origin" in request.headers:
+        if peer.is_page(request.headers.get("origin", ""), request.headers.get("host", "")):
             return failures.refuse(403, "web pages are not served: the request has an Origin header")
         try:
             version, path = split_version(request.path)

@@ -310,27 +310,33 @@ class Containers:
     # ── streams ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def attach(
-        self, reference: str, *, stdin: bool, stdout: bool, stderr: bool, stream: bool, logs: bool
+        self,
+        reference: str,
+        *,
+        stdin: bool,
+        stdout: bool,
+        stderr: bool,
+        stream: bool,
+        logs: bool,
+        framed: bool = True,
     ) -> socket.socket:
-        """Our end of the container's streams, non-blocking: Docker's framing, or raw with a terminal.
+        """Our end of the container's streams, non-blocking: Docker's framing, or raw with a terminal or if it is not
+        to be ``framed``.
 
         What is sent is its stdin, half-closing is the end of it. Before the start it is kept for the start.
         """
         entry = self._parts.registry.find(reference)
         if not logs and not stream:
             return attach.said("", tty=True)
-        wants = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
-        if not logs:
-            inner = attach.live(self._parts.monitors, entry, **wants)
-            self._parts.announce(entry.record, "attach")
-            return inner
         wanted = Wanted(stdout=stdout, stderr=stderr)
-        if stream:
+        if not logs:
+            ours = attach.live(self._parts.monitors, entry, stdin=stdin, stdout=stdout, stderr=stderr)
+        elif stream:
             ours = attach.after_log(self._parts.monitors, entry, *self._log(reference), wanted, stdin=stdin)
         else:
             ours = attach.with_log(self.logs(reference, wanted), None, tty=entry.record.config["Tty"])
         self._parts.announce(entry.record, "attach")
-        return ours
+        return ours if framed or entry.record.config["Tty"] else attach.recast(ours, framed=False)
 
     def detached(self, reference: str) -> None:
         """Somebody who was attached has left by the detach keys."""

@@ -283,7 +283,7 @@ _COUNTERS = {f"{way}_{what}" for way in ("rx", "tx") for what in ("bytes", "pack
 
 def test_nothing_to_prune(wire: Wire) -> None:
     """``docker system prune`` asks for it, whether there is a build cache or not."""
-    assert wire.ask("POST", "/build/prune").json == {"CachesDeleted": [], "SpaceReclaimed": 0}
+    assert wire.ask("POST", "/build/prune").json == {"CachesDeleted": None, "SpaceReclaimed": 0}
 
 
 @pytest.mark.parametrize(

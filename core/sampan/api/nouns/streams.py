@@ -43,6 +43,23 @@ def attach(call: Call) -> Hijack:
     return Hijack(peer, stream_type(call, True), keys.DetachKeys(leave), left)
 
 
+@routes.get("/containers/{id}/attach/ws")
+def attach_by_websocket(call: Call) -> Hijack:
+    """The bare bytes of both streams; before 1.42 of all three, whatever was asked for."""
+    from sampan.api.wire import websocket
+
+    query, containers = call.query, call.engine.containers
+    container = containers.get(call.id)
+    leave = keys.parse(query.text("detachKeys"))
+    agreed = websocket.accepted(call.request.headers)
+    wanted = {name: query.flag(name) or call.version < (1, 42) for name in ("stdin", "stdout", "stderr")}
+    wanted |= {name: query.flag(name) for name in ("stream", "logs")}
+    peer = containers.attach(container.id, **wanted, framed=False)
+    escape = keys.DetachKeys(leave) if container.config.get("Tty") else None
+    left = partial(containers.detached, container.id)
+    return Hijack(peer, RAW, escape, left, websocket=agreed, text=call.version < (1, 28))
+
+
 @routes.get("/containers/{id}/logs")
 async def logs(call: Call) -> Stream:
     query, containers = call.query, call.engine.containers

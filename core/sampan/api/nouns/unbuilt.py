@@ -13,7 +13,6 @@ from sampan.api.router import Route
 from sampan.errors import Unavailable, Unsupported
 
 OPERATIONS = """
-GET    /containers/{id}/attach/ws   attaching through a websocket
 POST   /build                       building an image
 POST   /build/cancel                cancelling a build
 POST   /session                     building with BuildKit

@@ -67,7 +67,7 @@ def prune(call: Call) -> Any:
 @routes.post("/build/prune")
 def prune_builds(call: Call) -> Any:
     """``docker system prune`` asks for this, too."""
-    return {"CachesDeleted": [], "SpaceReclaimed": 0}
+    return {"CachesDeleted": None, "SpaceReclaimed": 0}
 
 
 @routes.get("/plugins", inline=True)

@@ -84,10 +84,11 @@ class Stream:
 class Hijack:
     """The connection becomes a two-way stream between the client and ``peer``, a connected non-blocking socket.
 
-    ``leave`` finds what the client may type to leave; then the stream ends and ``left`` is called.
+    ``leave`` finds what the client may type to leave; then the stream ends and ``left`` is called. ``websocket``: the
+    header lines that agree to one, in whose frames all then goes, with ``text`` as characters.
     """
 
-    __slots__ = ("content_type", "leave", "left", "peer")
+    __slots__ = ("content_type", "leave", "left", "peer", "text", "websocket")
 
     def __init__(
         self,
@@ -95,7 +96,12 @@ class Hijack:
         content_type: str,
         leave: DetachKeys | None = None,
         left: Callable[[], object] = bool,
+        *,
+        websocket: bytes = b"",
+        text: bool = False,
     ) -> None:
+        self.websocket = websocket
+        self.text = text
         self.peer = peer
         self.content_type = content_type
         self.leave = leave

@@ -290,8 +290,9 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             hijack.peer.close()
             return
-        self._sender.hand_over(hijack.content_type, upgrade=bool(self._request.upgrade))
-        tunnel = self._tunnel = Tunnel(self._transport, hijack.peer, hijack.leave, hijack.left)
+        upgrade = bool(self._request.upgrade)
+        self._sender.hand_over(hijack.content_type, upgrade=upgrade, websocket=hijack.websocket)
+        tunnel = self._tunnel = self._dig(hijack)
         if self._sender.is_full:
             tunnel.client_is_slow()
         self._let_go()
@@ -299,6 +300,13 @@ class Connection(asyncio.Protocol):
         self._ahead = b""
         if self._client_ended and not tunnel.client_ended():
             self._transport.close()
+
+    def _dig(self, hijack: Hijack) -> Tunnel:
+        if not hijack.websocket:
+            return Tunnel(self._transport, hijack.peer, hijack.leave, hijack.left)
+        from sampan.api.wire.websocket import FramedTunnel
+
+        return FramedTunnel(self._transport, hijack.peer, hijack.leave, hijack.left, text=hijack.text)
 
     # flow
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import ipaddress
 import pwd
 import socket
 import struct
 from asyncio import BaseTransport
+from urllib.parse import urlsplit
 
 _UCRED = struct.Struct("iii")  # pid, uid, gid: unix(7), SO_PEERCRED
+
+
+def is_page(origin: str, host: str) -> bool:
+    """May that be a page in somebody's browser, which sends the header ``Origin`` (RFC 6454)? Websockets' clients send
+    it, too: with the ``host`` that they call us by. A page's name can be made to mean us, but an address is its own."""
+    if not origin:
+        return False
+    if origin.partition("://")[2] != host:
+        return True
+    try:
+        hostname = urlsplit(f"//{host}").hostname or ""
+        return hostname != "localhost" and not ipaddress.ip_address(hostname)
+    except ValueError:
+        return True
 
 
 def name(transport: BaseTransport) -> str:

@@ -67,12 +67,12 @@ class Sender:
         if chunked:
             self._transport.write(b"0\r\n\r\n")
 
-    def hand_over(self, content_type: str, *, upgrade: bool) -> None:
+    def hand_over(self, content_type: str, *, upgrade: bool, websocket: bytes = b"") -> None:
         """What comes before a two-way stream. Clients of old ask for no upgrade and get one all the same."""
-        status = "101 UPGRADED" if upgrade else "200 OK"
-        switch = "Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else ""
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n{switch}"
-        self._transport.write(head.encode() + self._headers + b"\r\n")
+        status = b"101 UPGRADED" if upgrade else b"200 OK"
+        switch = websocket or (b"Connection: Upgrade\r\nUpgrade: tcp\r\n" if upgrade else b"")
+        kind = b"" if websocket else f"Content-Type: {content_type}\r\n".encode()
+        self._transport.write(b"HTTP/1.1 %b\r\n%b%b%b\r\n" % (status, kind, switch, self._headers))
 
     def _head(self, status: int, content_type: str, framing: str, keep: bool) -> list[bytes]:
         kind = f"Content-Type: {content_type}\r\n" if content_type else ""

@@ -55,7 +55,10 @@ def parse(text: str) -> Platform:
     if len(parts) == 1 and parts[0].lower() not in _SYSTEMS:
         parts = ["linux", *parts]
         if not _KNOWN.fullmatch(normal(*parts).architecture):
-            raise Invalid(f'"{text[:80]}": unknown operating system or architecture, such as linux/arm64 or arm64')
+            raise Invalid(
+                f'"{text[:80]}": unknown operating system or architecture: invalid argument: '
+                "write for example linux/arm64 or arm64"
+            )
     return normal(parts[0], parts[1] if len(parts) > 1 else architecture(), parts[2] if len(parts) > 2 else "")
 
 
