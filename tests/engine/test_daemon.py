@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -81,3 +82,42 @@ def test_the_configured_driver_is_the_default(new_engine: New) -> None:
     assert engine.sampan("run", "--rm", engine.image(), "echo", "on vfs").out == "on vfs"
     told = json.loads(engine.sampan("drivers", "--format", "json").out)
     assert [one["name"] for one in told if one["default"] and one["family"] == "storage"] == ["vfs"]
+
+
+HIDING = 'mount --bind /dev/null /etc/protocols && exec "$@"'
+
+
+class Bare(Engine):
+    """On a host without /etc/protocols."""
+
+    def start(self) -> None:
+        self.program = ["unshare", "--mount", "sh", "-c", HIDING, "sh", sys.executable, "-m", "sampan.cli"]
+        super().start()
+
+
+def test_a_host_without_names_of_protocols() -> None:
+    """Debian's package netbase is in no minimal installation; what nftables is told must not need it."""
+    ports = ["-p", "8080:80", "-p", "8080:80/udp", "-p", "8080:80/sctp"]
+    with Bare() as engine:
+        engine.docker("network", "create", "-o", "com.docker.network.bridge.gateway_mode_ipv4=routed", "routed").ok()
+        for network in ("bridge", "routed"):
+            engine.docker("run", "--rm", "--network", network, *ports, engine.image(), "true").ok()
+        engine.docker("network", "rm", "routed").ok()
+
+
+class Lame(Engine):
+    """Its libnftables is none."""
+
+    def environment(self) -> dict[str, str]:
+        (self.root / "libnftables.so.1").touch()
+        return {**super().environment(), "LD_LIBRARY_PATH": str(self.root)}
+
+
+def test_why_there_is_no_default_network() -> None:
+    """Whoever wants to run a container hears of it, and not the log alone."""
+    with Lame() as engine:
+        engine.sampan("image", "from-host", "-t", "shell").ok()
+        told = engine.docker("run", "--rm", "shell", "true").stderr
+        assert "network bridge not found: it could not be made when the daemon started: " in told
+        assert "libnftables" in told
+        engine.docker("run", "--rm", "--network", "none", "shell", "true").ok()

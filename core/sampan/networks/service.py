@@ -60,6 +60,7 @@ class Networks:
         self._connector = Connector(self._joiner, lambda container: self.save(container))
         self.save: Callable[[Container], None] = lambda _container: None
         self.land: Callable[[str, Sequence[Landing]], None] = lambda _container, _landings: None
+        self._unmade: dict[str, str] = {}  # default networks by name, and why there is none
 
     def open(self, running: Sequence[Container], landings: Mapping[str, Sequence[Landing]] = _NO_LANDINGS) -> None:
         """Load the records, make kernel and drivers agree with them and with what runs, make the default networks.
@@ -83,6 +84,7 @@ class Networks:
                 self._make_default(wanted)
             except SampanError as error:
                 log.warning("the default network %s could not be made: %s", wanted.name, error.message)
+                self._unmade[wanted.name] = error.message
 
     def close(self) -> None:
         """Containers stay connected. If there are none, what networks have in the kernel goes, until the next open."""
@@ -100,7 +102,12 @@ class Networks:
 
     def get(self, reference: str) -> Network:
         """By id, by name, or by the beginning of an id that only one has."""
-        return self._records.find(reference)
+        try:
+            return self._records.find(reference)
+        except NotFound as missing:
+            if why := self._unmade.get(reference):
+                raise NotFound(f"{missing.message}: it could not be made when the daemon started: {why}") from None
+            raise
 
     def _joinable(self, reference: str) -> Network:
         network = self.get(reference)
