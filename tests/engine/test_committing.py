@@ -39,6 +39,19 @@ def test_what_changed_becomes_a_layer(engine: Engine, cli: Cli, shell: str, tag:
     cli("rmi", tag).ok()
 
 
+def test_a_container_may_end_while_it_is_committed_or_paused(engine: Engine, shell: str) -> None:
+    for milliseconds in range(0, 60, 3):
+        command = ["sleep", f"{milliseconds / 1000}"]
+        container = engine.api("POST", "/containers/create", {"Image": shell, "Cmd": command})[1]["Id"]
+        assert engine.api("POST", f"/containers/{container}/start")[0] == 204
+        status, told = engine.api("POST", f"/commit?container={container}")
+        assert status == 201, told
+        status, told = engine.api("POST", f"/containers/{container}/pause")
+        assert status in (204, 409), told
+        engine.api("DELETE", f"/containers/{container}?force=1")
+    engine.docker("image", "prune", "-f").ok()
+
+
 def test_what_is_wrong_leaves_nothing(engine: Engine, cli: Cli, shell: str, nothing_left: None) -> None:
     name = f"boat-{uuid.uuid4().hex[:8]}"
     cli("create", "--name", name, shell, "true").ok()

@@ -481,6 +481,29 @@ class PausesTheInitAlone(Wrong):
 
 
 @breaks(
+    "resuming what has ended is nothing",
+    call="resume",
+    caught_by="test_one_that_has_ended_is_not_paused_and_resuming_it_is_nothing",
+)
+class ResumesWhatIsThere(Wrong):
+    def resume(self, container: str) -> None:
+        if not self._groups.processes(container):
+            raise NotFound(f"container {container[:12]} is not running")
+        super().resume(container)
+
+
+@breaks(
+    "what has ended is not paused",
+    call="pause",
+    caught_by="test_one_that_has_ended_is_not_paused_and_resuming_it_is_nothing",
+)
+class PausesTheDead(Wrong):
+    def pause(self, container: str) -> None:
+        with contextlib.suppress(NotFound):
+            super().pause(container)
+
+
+@breaks(
     "a resumed container goes on",
     call="resume",
     caught_by="test_a_paused_container_does_nothing_and_a_resumed_one_goes_on",

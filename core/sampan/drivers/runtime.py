@@ -123,11 +123,11 @@ class RuntimeDriver(ABC):
 
     @abstractmethod
     def pause(self, container: str) -> None:
-        """Freeze all processes; returns when they are frozen. Idempotent."""
+        """Freeze all processes; returns when they are frozen. Idempotent. ``NotFound`` if it has ended."""
 
     @abstractmethod
     def resume(self, container: str) -> None:
-        """Thaw all processes. Idempotent."""
+        """Thaw all processes. Idempotent, and nothing happens if it has ended."""
 
     def frozen(self, container: str) -> bool:
         """Is it frozen, by :meth:`pause` or by anybody else? A runtime that cannot tell says no: then an exec in one

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sampan.containers.files.ours import without_ours
 from sampan.containers.files.view import Views
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
-from sampan.errors import Conflict
+from sampan.errors import Conflict, NotFound
 from sampan.images import pack
 from sampan.images.committing import Wish
 from sampan.images.references import parse
@@ -66,7 +66,8 @@ def frozen(parts: Parts, entry: Entry, wanted: bool) -> Iterator[None]:
     if not wanted or record.state.status is not Status.RUNNING or not runtime.features().pause:
         yield
         return
-    runtime.pause(record.id)
+    with suppress(NotFound):  # it has just ended, and nobody writes any more
+        runtime.pause(record.id)
     try:
         yield
     finally:

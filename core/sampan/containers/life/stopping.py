@@ -113,7 +113,10 @@ class Stopper:
             if not features.pause:
                 why = features.why.get("pause", "it has no such feature")
                 raise Unsupported(f"the runtime {record.runtime} cannot pause: {why}")
-            self._parts.runtime(record).pause(record.id)
+            try:
+                self._parts.runtime(record).pause(record.id)
+            except NotFound:  # its end has just not been heard of
+                raise Conflict(f"container {record.id} is not running") from None
             move(record.state, Status.PAUSED)
             self._parts.save(record)
             self._parts.announce(record, "pause")

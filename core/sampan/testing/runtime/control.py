@@ -109,6 +109,19 @@ class ControlTests(Base):
         containers.driver.resume(running.key)
         until(lambda: used(running.pid) > frozen, lambda: "it did not go on")
 
+    def test_one_that_has_ended_is_not_paused_and_resuming_it_is_nothing(
+        self, containers: Containers, features: RuntimeFeatures
+    ) -> None:
+        """Somebody may want to at that very moment."""
+        need(features, "pause")
+        running = containers.start(command("true"))
+        running.finish()
+        containers.driver.resume(running.key)
+        containers.driver.remove(running.key)
+        with pytest.raises(NotFound):
+            containers.driver.pause(running.key)
+        containers.driver.resume(running.key)
+
     def test_all_processes_of_a_paused_container_stand_still(
         self, containers: Containers, features: RuntimeFeatures
     ) -> None:

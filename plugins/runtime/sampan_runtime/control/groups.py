@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 import time
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sampan.drivers.errors import Unavailable
+from sampan.drivers.errors import NotFound, Unavailable
 from sampan.linux import bpf, cgroups
 from sampan_runtime.control import changing, devices, limits
 from sampan_runtime.control.homes import Homes, resolve
@@ -155,7 +156,17 @@ class Groups:
         changing.change(self.writes(container, resources))
 
     def freeze(self, container: str, frozen: bool) -> None:
-        """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze)."""
+        """Freeze or thaw, and wait until it is so (cgroup-v1/freezer-subsystem.rst; cgroup-v2.rst, cgroup.freeze).
+        ``NotFound`` if it has ended; thawing such a one is no work."""
+        try:
+            self._freeze(container, frozen)
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENODEV):  # the second: it went while its file was open
+                raise
+            if frozen:
+                raise NotFound(f"container {container[:12]} is not running") from None
+
+    def _freeze(self, container: str, frozen: bool) -> None:
         state = self._freezer(container)
         if "freezer" in self._found:
             path, value = state, ("FROZEN" if frozen else "THAWED")

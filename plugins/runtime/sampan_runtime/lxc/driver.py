@@ -209,6 +209,8 @@ class Lxc(Grouped):
         if not frozen and self._groups.frozen(container):
             self._groups.freeze(container, False)  # by another hand than LXC's, which knows nothing of it
         if self._groups.frozen(container) != frozen:
+            if not self._groups.processes(container):
+                raise gone(container)
             reason = answer.error.strip().replace("\n", "; ") or f"it ended with {answer.status}"
             raise Unavailable(f"{command} cannot act on container {container[:12]}: {reason}")
 

@@ -156,10 +156,14 @@ class Oci(Grouped):
 
     def _freeze(self, container: str, command: str, frozen: bool) -> None:
         """Binaries refuse what is so already, and do not wait until it is so, and so it is made sure of here."""
+        refused = False
         if self._groups.frozen(container) != frozen:
-            self._call(container, command, container)
-        with contextlib.suppress(FileNotFoundError):  # it has ended, or its groups are not here
+            refused = bool(self._call(container, command, container).status)
+        try:
             self._groups.freeze(container, frozen)
+        except NotFound:  # or else its groups are not here
+            if refused:
+                raise
 
     def update(self, container: str, resources: Mapping[str, Any]) -> None:
         wanted = fitting.resources(resources, self._groups)
