@@ -111,6 +111,7 @@ def test_plain_http_only_where_it_is_allowed(engine: Engine, wild: Wild) -> None
 def test_mirrors(engine: Engine, cli: Cli, wild: Wild) -> None:
     """One that is dead is passed over; one that has not what is wanted, too; none gets our secrets, or pushes."""
     cli("pull", "198.51.100.1:5000/a:1").ok()
+    assert engine.api("GET", "/distribution/198.51.100.1:5000/a:1/json")[0] == 200
     with Wild(engine, 5101, tokens=True) as behind:
         behind.image(layer(), tag="2")
         wild.asked.clear()

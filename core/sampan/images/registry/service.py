@@ -91,9 +91,15 @@ class Registries:
         return self._ask(name, credentials, lambda server: questions.search(server, term, limit))
 
     def inspect(self, name: Reference, credentials: Credentials) -> dict[str, Any]:
-        """What a registry has under a name: its digest and its platforms. ``NotFound``, ``Unauthorized``."""
+        """What a registry, or a mirror of it, has under a name: its digest and its platforms. ``NotFound``,
+        ``Unauthorized``."""
+
+        async def asking(endpoint: Endpoint) -> dict[str, Any]:
+            async with self._repository(endpoint, name, credentials) as server:
+                return await questions.inspect(server)
+
         try:
-            return self._ask(name, credentials, questions.inspect)
+            return self._loop.attend(self._anywhere(name.domain, asking), Board(), silent)
         except Answered as error:
             raise (Unauthorized if error.denied else NotFound if error.absent else Unavailable)(error.message) from None
 
@@ -111,16 +117,20 @@ class Registries:
         return self._loop.attend(asking(), Board(), silent)
 
     async def _pull(self, wish: Wish, board: Board) -> None:
-        places = endpoints.find(wish.name.domain, self._config, mirrors=True)
+        await self._anywhere(wish.name.domain, lambda endpoint: self._pull_from(endpoint, wish, board))
+
+    async def _anywhere(self, domain: str, act: Callable[[Endpoint], Awaitable[T]]) -> T:
+        """At the first of a registry's mirrors and addresses where that can be done."""
+        places = endpoints.find(domain, self._config, mirrors=True)
         for endpoint in places[:-1]:
             try:
-                return await self._pull_from(endpoint, wish, board)
+                return await act(endpoint)
             except Unreachable:
                 continue
             except SampanError:
                 if not endpoint.is_mirror:
                     raise
-        return await self._pull_from(places[-1], wish, board)
+        return await act(places[-1])
 
     async def _pull_from(self, endpoint: Endpoint, wish: Wish, board: Board) -> None:
         async with self._repository(endpoint, wish.name, wish.credentials) as source:
