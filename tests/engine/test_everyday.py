@@ -56,10 +56,15 @@ def test_programs_find_the_marks_of_a_container(
     ran = engine.sampan("run", "--name", name, "--storage-driver", storage, shell, "sh", "-c", look)
     assert ran.out.splitlines() == ["regular empty file 755", "/proc/mounts"]
     assert engine.docker("diff", name).out == "", "they are no changes of the container's"
-    engine.docker("export", "-o", str(tmp_path / "all.tar"), name).ok()
-    with tarfile.open(tmp_path / "all.tar") as tar:
-        assert {".dockerenv", "etc/mtab"} <= set(tar.getnames())
-    engine.docker("rm", name).ok()
+    new = engine.sampan("create", "--storage-driver", storage, shell, "true").out
+    for container in (new, name):
+        engine.docker("export", "-o", str(tmp_path / "all.tar"), container).ok()
+        with tarfile.open(tmp_path / "all.tar") as tar:
+            names = tar.getnames()
+            assert {".dockerenv", "etc/mtab", "etc/hosts", "etc/hostname", "etc/resolv.conf"} <= set(names)
+        engine.docker("cp", f"{container}:/etc/resolv.conf", str(tmp_path)).ok()
+        assert engine.docker("diff", container).out == ""
+        engine.docker("rm", container).ok()
 
 
 @pytest.mark.parametrize(("flags", "code"), [(["true"], 0), (["sh", "-c", "exit 37"], 37)])

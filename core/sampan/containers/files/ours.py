@@ -7,10 +7,12 @@ import posixpath
 from collections.abc import Iterable
 from contextlib import suppress
 
+from sampan.containers.files import hostfiles
 from sampan.drivers.types import Change, ChangeKind
 from sampan.linux import paths
 
 DOCKERENV, MTAB = "/.dockerenv", "/etc/mtab"
+_FILES = (hostfiles.HOSTS, hostfiles.HOSTNAME, hostfiles.RESOLV)
 
 _OURS = frozenset(
     [
@@ -21,9 +23,7 @@ _OURS = frozenset(
         "/dev/shm",
         "/proc",
         "/sys",
-        "/etc/hostname",
-        "/etc/hosts",
-        "/etc/resolv.conf",
+        *_FILES,
         DOCKERENV,
         MTAB,
     ]
@@ -35,24 +35,33 @@ would have."""
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def leave_marks(root: int, owner: tuple[int, int] = (0, 0)) -> None:
+def leave_marks(root: int, owner: tuple[int, int] = (0, 0), *, files: bool = False) -> None:
     """Make what programs look for, as Docker does: ``/.dockerenv``, by which they know that they are in a container,
     and ``/etc/mtab``, where old ones find what is mounted. ``root`` is the container's, ``owner`` (uid, gid) its root
-    user. What is there already stays as it is, and nothing is made where there is no room."""
+    user. ``files``: and those on which the engine will mount its own. What is there already stays as it is, and nothing
+    is made where there is no room."""
     with suppress(OSError):
-        mark = os.open(DOCKERENV.lstrip("/"), _NEW, dir_fd=root)
-        try:
-            os.fchown(mark, *owner)
-            os.fchmod(mark, 0o755)
-        finally:
-            os.close(mark)
+        _make(root, DOCKERENV.lstrip("/"), owner, 0o755)
     with suppress(OSError):
         directory = paths.make_directories(root, posixpath.dirname(MTAB), 0o755, *owner)
         try:
-            os.symlink("/proc/mounts", posixpath.basename(MTAB), dir_fd=directory)
-            os.chown(posixpath.basename(MTAB), *owner, dir_fd=directory, follow_symlinks=False)
+            with suppress(FileExistsError):
+                os.symlink("/proc/mounts", posixpath.basename(MTAB), dir_fd=directory)
+                os.chown(posixpath.basename(MTAB), *owner, dir_fd=directory, follow_symlinks=False)
+            for name in _FILES if files else ():
+                with suppress(FileExistsError):
+                    _make(directory, posixpath.basename(name), owner, 0o644)
         finally:
             os.close(directory)
+
+
+def _make(directory: int, name: str, owner: tuple[int, int], mode: int) -> None:
+    fd = os.open(name, _NEW, dir_fd=directory)
+    try:
+        os.fchown(fd, *owner)
+        os.fchmod(fd, mode)
+    finally:
+        os.close(fd)
 
 
 def without_ours(changes: Iterable[Change]) -> list[Change]:

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from sampan.containers.files.ours import leave_marks
 from sampan.containers.life.transitions import ALIVE
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
@@ -91,6 +92,8 @@ class Views:
         try:
             root = self._parts.storage(record).mount(record.root)
             try:
+                if not record.state.started_at:  # what a start makes is there before the first, as with dockerd
+                    leave_marks(root, self._parts.ids_of(record).root, files=True)
                 view = View(_harmless(root)) if bare else _dressed(self._parts, record, root)
             except BaseException:
                 os.close(root)
