@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 
 import pytest
 
+from sampan.api.wire import tunnel
 from unit.api.conftest import Daemon, Wire, fill
 from unit.api.fake_engine import running
 
@@ -237,3 +239,26 @@ def test_stop_closes_streams(far: Daemon, wire: Wire) -> None:
     far.stop()
     assert wire.closed()
     assert end.recv(1) == b""
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_its_end_is_told_when_its_last_words_were_heard(far: Daemon, wire: Wire, reads: bool) -> None:
+    """dockerode's clients take the answer to their wait for a sign that all output is there."""
+    waiting = Wire(far.path)
+    waiting.send("POST /containers/web/wait HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert waiting.head()[0] == 200
+    wire.send(attach())
+    wire.head()
+    end = container_end(far)
+    end.sendall(b"last words")
+    end.close()
+    assert far.engine.containers.exit is not None
+    begun = time.monotonic()
+    far.call(far.engine.containers.exit.set_result, (0, ""))
+    if reads:
+        assert wire.file.read(10) == b"last words"
+    assert waiting.chunk() == b'{"StatusCode":0}\r\n'
+    waited = time.monotonic() - begun
+    assert reads or waited >= tunnel.LAST_WORDS
+    assert waited < tunnel.LAST_WORDS + 5
+    waiting.close()

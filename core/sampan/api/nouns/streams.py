@@ -14,6 +14,7 @@ from sampan.api.nouns import routes
 from sampan.api.wire import keys
 from sampan.api.wire.answer import Hijack, Reply, Stream, line
 from sampan.api.wire.outlet import Outlet
+from sampan.api.wire.tunnel import heard
 from sampan.containers.registry import Condition
 from sampan.containers.streams.attach import frame
 from sampan.containers.streams.logformats import LogEntry
@@ -38,9 +39,9 @@ def attach(call: Call) -> Hijack:
     wanted = {name: query.flag(name) for name in ("stdin", "stdout", "stderr", "stream", "logs")}
     peer = containers.attach(container.id, **wanted)
     if not container.config.get("Tty"):
-        return Hijack(peer, stream_type(call, False))
+        return Hijack(peer, stream_type(call, False), of=container.id)
     left = partial(containers.detached, container.id)
-    return Hijack(peer, stream_type(call, True), keys.DetachKeys(leave), left)
+    return Hijack(peer, stream_type(call, True), keys.DetachKeys(leave), left, of=container.id)
 
 
 @routes.get("/containers/{id}/attach/ws")
@@ -57,7 +58,7 @@ def attach_by_websocket(call: Call) -> Hijack:
     peer = containers.attach(container.id, **wanted, framed=False)
     escape = keys.DetachKeys(leave) if container.config.get("Tty") else None
     left = partial(containers.detached, container.id)
-    return Hijack(peer, RAW, escape, left, websocket=agreed, text=call.version < (1, 28))
+    return Hijack(peer, RAW, escape, left, of=container.id, websocket=agreed, text=call.version < (1, 28))
 
 
 @routes.get("/containers/{id}/logs")
@@ -117,18 +118,21 @@ async def wait(call: Call) -> Stream:
     if condition not in CONDITIONS:
         raise Invalid(f'invalid condition: "{condition}": one of {", ".join(CONDITIONS)} is expected')
     containers = call.engine.containers
-    containers.get(call.id)
+    container = containers.get(call.id)
     waiting = asyncio.ensure_future(containers.wait(call.id, cast(Condition, condition)))
     await asyncio.sleep(0)  # one step: the wish is registered before the head leaves
     if waiting.done() and waiting.exception():
         waiting.result()
-    return Stream(_exit(waiting, tells_errors=condition != "removed"), live=True)
+    return Stream(_exit(waiting, container.id, tells_errors=condition != "removed"), live=True)
 
 
-async def _exit(waiting: asyncio.Future[tuple[int, str]], *, tells_errors: bool) -> AsyncGenerator[bytes, None]:
+async def _exit(
+    waiting: asyncio.Future[tuple[int, str]], ident: str, *, tells_errors: bool
+) -> AsyncGenerator[bytes, None]:
     """Whoever waits for a removal hears of an error only if the removal failed; the start told its own."""
     try:
         code, error = await waiting
+        await heard(ident)
         answer: dict[str, Any] = {"StatusCode": code}
         if error and tells_errors:
             answer["Error"] = {"Message": error}

@@ -84,11 +84,12 @@ class Stream:
 class Hijack:
     """The connection becomes a two-way stream between the client and ``peer``, a connected non-blocking socket.
 
-    ``leave`` finds what the client may type to leave; then the stream ends and ``left`` is called. ``websocket``: the
-    header lines that agree to one, in whose frames all then goes, with ``text`` as characters.
+    ``leave`` finds what the client may type to leave; then the stream ends and ``left`` is called. ``of``: whose own
+    streams they are, a container's id. ``websocket``: the header lines that agree to one, in whose frames all then
+    goes, with ``text`` as characters.
     """
 
-    __slots__ = ("content_type", "leave", "left", "peer", "text", "websocket")
+    __slots__ = ("content_type", "leave", "left", "of", "peer", "text", "websocket")
 
     def __init__(
         self,
@@ -97,9 +98,11 @@ class Hijack:
         leave: DetachKeys | None = None,
         left: Callable[[], object] = bool,
         *,
+        of: str = "",
         websocket: bytes = b"",
         text: bool = False,
     ) -> None:
+        self.of = of
         self.websocket = websocket
         self.text = text
         self.peer = peer

@@ -303,10 +303,10 @@ class Connection(asyncio.Protocol):
 
     def _dig(self, hijack: Hijack) -> Tunnel:
         if not hijack.websocket:
-            return Tunnel(self._transport, hijack.peer, hijack.leave, hijack.left)
+            return Tunnel(self._transport, hijack.peer, hijack.leave, hijack.left, hijack.of)
         from sampan.api.wire.websocket import FramedTunnel
 
-        return FramedTunnel(self._transport, hijack.peer, hijack.leave, hijack.left, text=hijack.text)
+        return FramedTunnel(self._transport, hijack.peer, hijack.leave, hijack.left, hijack.of, text=hijack.text)
 
     # flow
 

@@ -17,6 +17,7 @@ import socket
 import struct
 import termios
 from collections.abc import Callable
+from weakref import WeakSet
 
 from sampan.api.wire.keys import DetachKeys
 
@@ -25,10 +26,23 @@ PIECE = 256 * 1024
 HIGH = 256 * 1024  # bytes waiting for a slow container before the client is held back
 HEAD_PATIENCE = 0.05  # seconds for a client to read the answer's head by itself
 EAGER = 0.0003  # seconds in which that is looked at again and again
+LAST_WORDS = 0.05  # seconds for clients to read what a container said last, before others hear of its end
+
+_dug: WeakSet[Tunnel] = WeakSet()
+
+
+async def heard(of: str) -> None:
+    """Until who is attached to the container ``of`` has read what it said last, or has had the time to: where clients
+    wait for its end on another connection, they take it for said that all has come."""
+    loop = asyncio.get_running_loop()
+    late = loop.time() + LAST_WORDS
+    while loop.time() < late and any(each.of == of and each.is_behind() for each in _dug):  # noqa: ASYNC110
+        await asyncio.sleep(0.0005)  # nobody tells when a client has read
 
 
 class Tunnel:
-    """``peer`` is non-blocking and belongs to the tunnel. The connection calls the ``client_…`` methods."""
+    """``peer`` is non-blocking and belongs to the tunnel; ``of`` is whose it is. The connection calls the ``client_…``
+    methods."""
 
     def __init__(
         self,
@@ -36,7 +50,10 @@ class Tunnel:
         peer: socket.socket,
         leave: DetachKeys | None = None,
         left: Callable[[], object] = bool,
+        of: str = "",
     ) -> None:
+        self.of = of
+        _dug.add(self)
         self._loop = asyncio.get_running_loop()
         self._leave = leave
         self._left = left
@@ -61,6 +78,12 @@ class Tunnel:
             self._loop.call_soon(self._head_is_read)
         else:
             self._loop.call_later(0.001, self._head_is_read)
+
+    def is_behind(self) -> bool:
+        """Is something still on its way to a client who is there?"""
+        if self._client_gone or (self._ended and self._client.is_closing()):
+            return False
+        return not self._ended or unread(self._client) > 0
 
     # the container's socket
 

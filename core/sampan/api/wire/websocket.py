@@ -112,11 +112,12 @@ class FramedTunnel(Tunnel):
         peer: socket,
         leave: DetachKeys | None = None,
         left: Callable[[], object] = bool,
+        of: str = "",
         *,
         text: bool = False,
     ) -> None:
         self._framed = Framed(client, text=text)
-        super().__init__(self._framed, peer, leave, left)
+        super().__init__(self._framed, peer, leave, left, of)
 
     def client_sent(self, data: bytes) -> None:
         if not self._framed.received(data, super().client_sent):
