@@ -115,6 +115,8 @@ def _close_to_all(one: socket.socket, protocol: str) -> None:
         with contextlib.suppress(OSError):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         return
+    if protocol == "sctp":  # what is bound there is nobody else's, and it does not listen without a backlog (EINVAL)
+        return
     one.listen(0)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     one.shutdown(socket.SHUT_RD)
