@@ -160,7 +160,11 @@ def test_umoci_unpacks_the_same_tree(engine: Engine, base: str, saved: Path, tmp
     exported = tmp_path / "export.tar"
     engine.docker("export", "-o", exported, ident).ok()
     engine.docker("rm", ident).ok()
-    assert tree_of(exported) == tree_at(bundle / "rootfs")
+    ours, theirs = tree_of(exported), tree_at(bundle / "rootfs")
+    for name in (".dockerenv", "etc", "etc/mtab", "etc/hosts", "etc/hostname", "etc/resolv.conf"):
+        if name not in theirs:  # a container has it, an image need not
+            assert ours.pop(name)[2] in (b"", b"/proc/mounts")
+    assert ours == theirs
 
 
 Tree = dict[str, tuple[object, ...]]

@@ -265,7 +265,7 @@ def _runs(pid: int) -> bool:
 def _refused(port: int) -> bool:
     try:
         _client(port).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):  # the second: it had been let in, and nobody took it over
         return True
     return False
 

@@ -1,6 +1,6 @@
 """How fast bytes go: written to the container's disk, and received by it from this host.
 
-Only where the image has the programs for it (dd; wget or nc), and the container a way; else there is no figure.
+Only where the image has the programs for it (dd; wget, nc or busybox) and the container a way; else there is no figure.
 """
 
 from __future__ import annotations
@@ -32,9 +32,14 @@ def receive(execute: Execute, ident: str, size: int, exec_took: float, host: str
         thread = threading.Thread(target=_serve, args=(server, size), daemon=True)
         thread.start()
         port = server.getsockname()[1]
-        code, took = execute(ident, ["wget", "-q", "-T", "5", "-O", "/dev/null", f"http://{host}:{port}/"])
-        if code in _NO_PROGRAM:
-            code, took = execute(ident, ["sh", "-c", f"nc {host} {port} > /dev/null"])
+        for command in (
+            ["wget", "-q", "-T", "5", "-O", "/dev/null", f"http://{host}:{port}/"],
+            ["sh", "-c", f"nc {host} {port} > /dev/null"],
+            ["sh", "-c", f"busybox nc {host} {port} > /dev/null"],
+        ):
+            code, took = execute(ident, command)
+            if code not in _NO_PROGRAM:
+                break
         server.shutdown(socket.SHUT_RDWR)  # nobody came for the bytes
         thread.join(_PATIENCE)
     return None if code else _speed(size, took, exec_took)
