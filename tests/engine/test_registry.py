@@ -66,6 +66,15 @@ def lone(engine: Engine) -> str:
     return made
 
 
+def test_a_made_up_header_is_nobodys(engine: Engine, plain: Registry) -> None:
+    """aiodocker sends one because there must be one."""
+    name = plain.name("made-up")
+    engine.docker("tag", "shell", f"{name}:1").ok()
+    header = ["-H", "X-Registry-Auth: FOOBAR", "-X", "POST"]
+    told = engine.run("curl", "-s", "--unix-socket", engine.socket, *header, f"http://d/images/{name}/push?tag=1").out
+    assert "digest: sha256:" in told
+
+
 def test_what_is_pushed_comes_back_the_same(engine: Engine, cli: Cli, plain: Registry) -> None:
     ident, name = lone(engine), plain.name(f"{cli.__name__}/lone:1")
     digest = pushed(engine, cli, name, "lone:1")

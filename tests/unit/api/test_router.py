@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
-from sampan.api.nouns import routes
+from sampan.api.nouns import routes, unbuilt
 from sampan.api.router import Route, Routes, UnknownVersion, split_version
 from unit.api.conftest import Daemon, Wire
 
@@ -143,6 +144,28 @@ def test_every_published_operation_has_an_answer() -> None:
     words = OPERATIONS.split()
     published = set(zip(words[::2], words[1::2], strict=True))
     assert published - routes.declared == set()
+
+
+NO_CONTENT = """
+POST /containers/{id}/start POST /containers/{id}/stop POST /containers/{id}/restart POST /containers/{id}/kill
+POST /containers/{id}/rename POST /containers/{id}/pause POST /containers/{id}/unpause DELETE /containers/{id}
+DELETE /networks/{id} DELETE /volumes/{name}
+"""
+"""Of these, what is answered with 204 here. Some clients take any other success than the described one for failure."""
+
+
+def test_nothing_but_what_is_described_so_is_answered_with_no_content() -> None:
+    words = NO_CONTENT.split()
+    described = set(zip(words[::2], words[1::2], strict=True))
+    operations = OPERATIONS.split()
+    silent = set()
+    for method, path in zip(operations[::2], operations[1::2], strict=True):
+        found = routes.find(method, path)
+        assert found is not None
+        if inspect.signature(found[0].handler).return_annotation in (None, "None"):
+            silent.add((method, path))
+    refused = {(line.split()[0], line.split()[1]) for line in unbuilt.OPERATIONS.strip().splitlines()}
+    assert silent - refused == described
 
 
 def test_the_layers_of_the_room() -> None:
