@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from harness import Engine
@@ -185,6 +187,33 @@ def test_a_program_that_is_stopped_at_once_can_still_say_goodbye(engine: Engine,
         boat = made(Cmd=["sh", "-c", "trap 'exit 5' TERM; while :; do sleep 0.05; done"], start=True)
         assert engine.api("POST", f"/containers/{boat}/stop")[0] == 204
         assert engine.api("GET", f"/containers/{boat}/json")[1]["State"]["ExitCode"] == 5
+
+
+@pytest.mark.parametrize("logs", [0, 1])
+def test_attaching_by_a_websocket(engine: Engine, made: Any, logs: int) -> None:
+    """The bare bytes of both streams, with the log first for who wants it."""
+    boat = made(Cmd=["sh", "-c", "echo before; read x; echo got $x; echo err >&2"], OpenStdin=True, StdinOnce=True)
+    if logs:
+        assert engine.api("POST", f"/containers/{boat}/start")[0] == 204
+        engine.wait_until(lambda: engine.docker("logs", boat).stdout == "before\n", "it has said something")
+
+    async def attach() -> bytes:
+        heard = b""
+        query = f"stream=1&stdin=1&stdout=1&stderr=1&logs={logs}"
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(engine.socket))) as session,
+            session.ws_connect(f"http://localhost/v1.50/containers/{boat}/attach/ws?{query}") as stream,
+        ):
+            if not logs:
+                async with session.post(f"http://localhost/containers/{boat}/start") as started:
+                    assert started.status == 204
+            await stream.send_bytes(b"you\n")
+            async for message in stream:
+                heard += message.data
+            assert stream.close_code == 1000
+        return heard
+
+    assert sorted(asyncio.run(attach()).split(b"\n")) == [b"", b"before", b"err", b"got you"]
 
 
 def test_what_older_clients_read_of_the_engine(engine: Engine) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from msgspec.structs import replace
 
-from sampan.errors import Invalid, NotFound, Unsupported
+from sampan.errors import Invalid, NotFound, SampanError, Unsupported
 from sampan.events import EventBus
 from sampan.images import changes as instructions
 from sampan.images import committing, configuration, describing, from_host, manifests, references, removal
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from sampan.images.registry.documents import Document
     from sampan.images.registry.service import Registries
     from sampan.plugins import Drivers
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[dict[str, Any]], None]
 Rows = list[dict[str, Any]]
@@ -194,7 +197,10 @@ class Images:
         end of it. Called at the start, when containers are known, and after a container is removed."""
         for image in self._records.every():
             if image.removed:
-                self._removal.collect(image)
+                try:
+                    self._removal.collect(image)
+                except (SampanError, OSError) as error:  # a full disk, say: it keeps no daemon from starting
+                    log.error("the removed image %s stays until the next time: %s", removal.short(image.id), error)
 
     def layers_in_use(self) -> set[str]:
         """Chain ids of all layers of all images, those of images removed under a container too, and those of pulls that

@@ -103,6 +103,7 @@ CHAINS: dict[str, tuple[str, list[str]]] = {
             "ct status dnat accept",
             "ip daddr . meta l4proto . th dport @open4 accept",
             "ip6 daddr . meta l4proto . th dport @open6 accept",
+            # Numbers: names that are not of nftables' grammar are looked up in /etc/protocols, which may be missing.
             "oifname @routed4 meta l4proto 1 accept",
             "oifname @routed6 meta l4proto 58 accept",
             "iifname . oifname @trusted ip daddr . meta l4proto . th dport @direct4 accept",

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from sampan.errors import Conflict, Invalid, NotFound
+from sampan.errors import Conflict, Exhausted, Invalid, NotFound
 from sampan.images.layers import chain_ids
 from sampan.images.records import blobs_of, chains_of
 from unit.images.image_archives import old_docker, sha, tar_of
@@ -207,3 +207,22 @@ def test_what_is_needed_is_counted_as_it_comes_and_goes(house: House, image: str
     house.images.remove("y:1")
     house.images.remove("y:2")
     assert records.used() == (set(), set())
+
+
+def test_what_cannot_be_let_go_now_is_let_go_later(
+    house: House, image: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A daemon asks for it while it starts, on a full disk, too."""
+    container = house.container("x:1", "exited")
+    house.images.remove("x:1", force=True)
+
+    def full(*_: object, **__: object) -> None:
+        raise Exhausted("no space is left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(house.state, "delete", full)
+        house.remove_container(container)
+    assert "no space is left" in caplog.text
+    assert house.files() != set()
+    house.images.collect()
+    assert house.files() == set()

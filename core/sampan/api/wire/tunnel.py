@@ -53,7 +53,8 @@ class Tunnel:
         of: str = "",
     ) -> None:
         self.of = of
-        _dug.add(self)
+        if of:
+            _dug.add(self)
         self._loop = asyncio.get_running_loop()
         self._leave = leave
         self._left = left
