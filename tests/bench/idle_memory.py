@@ -12,6 +12,7 @@ from scratch import IMAGE, Scratch, docker
 
 from harness.dockerd import Dockerd
 from harness.engine import Engine
+from sampan.linux import process
 
 CONTAINERS = 10
 
@@ -52,7 +53,7 @@ def _watchers(engine: Engine | Dockerd | Podman) -> Iterable[int]:
         else:
             docker(engine.host, *command)
             pid = int(docker(engine.host, *inspect))
-        yield _parent(pid)
+        yield process.parent(pid) or pid
 
 
 def _remove(engine: Engine | Dockerd | Podman) -> None:
@@ -61,10 +62,6 @@ def _remove(engine: Engine | Dockerd | Podman) -> None:
         engine.run("rm", "--force", "--time", "0", *names)
     else:
         docker(engine.host, "rm", "--force", *names)
-
-
-def _parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _kilobytes(pid: int, *fields: str) -> float:

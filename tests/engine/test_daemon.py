@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 
@@ -121,3 +123,23 @@ def test_why_there_is_no_default_network() -> None:
         assert "network bridge not found: it could not be made when the daemon started: " in told
         assert "libnftables" in told
         engine.docker("run", "--rm", "--network", "none", "shell", "true").ok()
+
+
+def test_a_daemon_with_very_many_files_open() -> None:
+    """It takes more of them than its shell would give it, libnftables gets along, and containers notice nothing."""
+    engine = Engine()
+    engine.program = ["prlimit", "--nofile=1024:8192", *engine.program]
+    with engine, contextlib.ExitStack() as clients:
+        engine.docker("network", "create", "sound").ok()
+        for _ in range(1200):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(engine.socket))
+        shown = engine.docker(
+            "run", "--rm", "--network", "sound", "-p", "8080:80", engine.image(), "sh", "-c", "ulimit -n"
+        )
+        assert shown.out == "1024"
+        assert engine.docker("exec", _long(engine), "sh", "-c", "ulimit -Hn; ulimit -n").out.split() == ["8192", "1024"]
+
+
+def _long(engine: Engine) -> str:
+    return engine.docker("run", "-d", engine.image(), "sleep", "1000").out

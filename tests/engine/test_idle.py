@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import Engine
+from sampan.linux import process
 
 pytestmark = pytest.mark.root
 
@@ -25,11 +26,6 @@ def wakes(pid: int) -> int:
     return sum(int(line.split()[1]) for line in lines)
 
 
-def parent(pid: int) -> int:
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("PPid")]
-    return int(line.split()[1])
-
-
 def test_an_idle_engine_sleeps(engine: Engine, shell: str) -> None:
     engine.docker(
         "run", "-d", "--name", "often", "--health-cmd", "true", "--health-interval", "50ms", shell, "sleep", "99"
@@ -38,7 +34,7 @@ def test_an_idle_engine_sleeps(engine: Engine, shell: str) -> None:
     engine.docker("rm", "-f", "often").ok()
     assert engine.daemon
     init = engine.api("GET", "/containers/boat/json")[1]["State"]["Pid"]
-    idle = [engine.daemon.pid, parent(init)]
+    idle = [engine.daemon.pid, process.parent(init) or 0]
 
     def quiet() -> bool:
         before = [wakes(pid) for pid in idle]

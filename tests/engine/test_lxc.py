@@ -14,6 +14,7 @@ import pytest
 
 from conftest import lacking
 from harness import Engine
+from sampan.linux import process
 
 pytestmark = pytest.mark.root
 
@@ -179,19 +180,15 @@ def has_groups(ident: str) -> bool:
 def test_whoever_of_it_dies_nothing_is_left(engine: Engine, docker_cli: str, nothing_left: None, victim: str) -> None:
     ident = engine.docker("run", "-d", "--runtime", "lxc", engine.image(), "sleep", "1000").ok().out
     init = int(engine.docker("inspect", "-f", "{{.State.Pid}}", ident).out)
-    keeper = parent(init)
+    keeper = process.parent(init) or 0
     assert "lxc-start" in Path(f"/proc/{keeper}/comm").read_text()
-    os.kill({"lxc-start": keeper, "monitor": parent(keeper), "init": init}[victim], signal.SIGKILL)
+    os.kill({"lxc-start": keeper, "monitor": process.parent(keeper) or 0, "init": init}[victim], signal.SIGKILL)
     status = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", ident]
     engine.wait_until(lambda: engine.docker(*status).out == "exited 137", "its end is known")
     engine.wait_until(lambda: not Path(f"/proc/{init}").exists(), "its init is gone")
     engine.docker("start", ident).ok()
     assert engine.docker("exec", ident, "echo", "again").out == "again"
     engine.docker("rm", "-f", ident).ok()
-
-
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def test_what_it_cannot_do_is_told(engine: Engine, docker_cli: str) -> None:

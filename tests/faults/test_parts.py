@@ -20,6 +20,7 @@ import pytest
 from faults.fragile import children, waiting
 from harness import Engine, Leftovers
 from harness.leftovers import may_launch
+from sampan.linux import process
 from sampan.monitor.launcher import CREWS
 
 pytestmark = pytest.mark.root
@@ -60,10 +61,6 @@ def record(engine: Engine, ident: str) -> dict[str, Any]:
     return dict(json.loads(body))
 
 
-def parent(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
 def launcher(engine: Engine) -> int:
     assert engine.daemon is not None
     return next(filter(may_launch, children(engine.daemon.pid)), 0)
@@ -72,7 +69,7 @@ def launcher(engine: Engine) -> int:
 def monitor_of(pid: int) -> int:
     """The nearest monitor above a process: some runtimes keep a program of their own in between."""
     while Path(f"/proc/{pid}/comm").read_text() != "sampan-monitor\n":
-        pid = parent(pid)
+        pid = process.parent(pid) or 0
     return pid
 
 
@@ -153,13 +150,15 @@ def test_crews_that_are_killed_while_they_wait_cost_no_start(engine: Engine) -> 
     assert engine.daemon is not None
     first = launcher(engine)
     crews = set(waiting(engine.daemon.pid)) - {first}
-    for pid in {pid for pid in crews if parent(pid) != first}:  # starters, and inits made ahead
-        os.kill(pid, signal.SIGKILL)
+    for pid in {pid for pid in crews if process.parent(pid) != first}:  # starters, and inits made ahead
+        with contextlib.suppress(ProcessLookupError):  # those of the container of the test before may just have ended
+            os.kill(pid, signal.SIGKILL)
     for _ in range(2 * CREWS):
         assert engine.sampan("run", "--rm", IMAGE, "echo", "aboard").out == "aboard"
     for pid in waiting(engine.daemon.pid):
-        if pid != first and parent(pid) == first:  # monitors
-            os.kill(pid, signal.SIGKILL)
+        if pid != first and process.parent(pid) == first:  # monitors
+            with contextlib.suppress(ProcessLookupError):  # the last container's may just have ended
+                os.kill(pid, signal.SIGKILL)
     for _ in range(2 * CREWS):
         assert engine.sampan("run", "--rm", IMAGE, "echo", "aboard").out == "aboard"
 

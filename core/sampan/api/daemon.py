@@ -54,7 +54,9 @@ def _run(config: Config, started: float) -> int:
     from sampan.api.listen import listen
     from sampan.api.workers import Workers
     from sampan.engine import Engine
+    from sampan.linux import openfiles
 
+    openfiles.take_more()
     engine = Engine(config)
     engine.open()
     try:

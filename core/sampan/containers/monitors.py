@@ -27,14 +27,14 @@ import msgspec
 
 import sampan
 from sampan.errors import Conflict, Internal, NotFound, StartFailed, Unavailable
-from sampan.linux import messages, mounts
+from sampan.linux import messages, mounts, openfiles
 from sampan.networks.ferries import Landing
 
 log = logging.getLogger(__name__)
 
 _START = (
     "import sys; sys.path[:0] = {path!r}; "
-    "from sampan.monitor import launcher; launcher.main({starts}, {execs}, {usual}, {path!r}, {modules!r})"
+    "from sampan.monitor import launcher; launcher.main({starts}, {execs}, {usual}, {files}, {path!r}, {modules!r})"
 )
 _LAUNCHES = 10.0  # seconds for what an earlier daemon was about to start
 _SOCKET = "monitor.sock"
@@ -383,7 +383,9 @@ class Monitors:
         starts, execs = theirs["start"].fileno(), theirs["exec"].fileno()
         usual = messages.keep(self._usual)
         path = module_path(self._modules)
-        code = _START.format(path=path, starts=starts, execs=execs, usual=usual, modules=self._modules)
+        code = _START.format(
+            path=path, starts=starts, execs=execs, usual=usual, files=openfiles.GIVEN, modules=self._modules
+        )
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-E", "-c", code],

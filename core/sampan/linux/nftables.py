@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
+import os
 import shutil
+import socket
 import subprocess
 import threading
 from abc import ABC, abstractmethod
@@ -28,6 +30,8 @@ _LIBC = ctypes.CDLL(None)
 _STATELESS, _JSON = 1 << 2, 1 << 4  # NFT_CTX_OUTPUT_STATELESS, NFT_CTX_OUTPUT_JSON
 _PR_SET_NAME, _PR_GET_NAME, _NAME_ROOM = 15, 16, 16  # prctl(2)
 _TIMEOUT = 30.0  # seconds for the nft command
+_FD_SETSIZE, _SPARE, _TRIES = 1024, 4, 100
+_NETLINK_NETFILTER = 12
 
 _KINDS: tuple[tuple[str, type[SampanError]], ...] = (
     ("No such file or directory", NotFound),
@@ -82,15 +86,17 @@ _ONE_AT_A_TIME = threading.Lock()
 two of them do to it at once can end the whole process. So all contexts of a process take turns."""
 
 
+_kept: list[int] = []
+"""Low descriptors, for the time when all others are in use (:func:`_context`)."""
+
+
 class _Library(Nftables):
     def __init__(self, library: ctypes.CDLL, name: str) -> None:
         self._lock = _ONE_AT_A_TIME
         self._name = name
         self._library = library
         with self._lock:
-            self._context = ctypes.c_void_p(library.nft_ctx_new(0))
-            if not self._context:
-                raise Unavailable("libnftables could not be set up: the kernel refused a netlink socket")
+            self._context = _context(library)
             library.nft_ctx_buffer_output(self._context)
             library.nft_ctx_buffer_error(self._context)
 
@@ -113,6 +119,7 @@ class _Library(Nftables):
         with self._lock:
             self._library.nft_ctx_free(self._context)
             self._context = ctypes.c_void_p()
+            _keep()
 
 
 class _Command(Nftables):
@@ -142,11 +149,57 @@ def open_nftables(name: str = "") -> Nftables:
     """
     library = _load()
     if library is not None:
-        return _Library(library, name)
+        try:
+            return _Library(library, name)
+        except Exhausted:
+            if not shutil.which("nft"):
+                raise
     command = shutil.which("nft")
     if command is None:
         raise Unavailable(MISSING)
     return _Command(command)
+
+
+def _context(library: ctypes.CDLL) -> ctypes.c_void_p:
+    """One whose socket has a low descriptor. libnftables waits with select(2), and the C library ends a process that
+    does so with FD_SETSIZE or more (select(2), "BUGS"). ``Exhausted`` if there is none."""
+    _keep()
+    for _ in range(_TRIES):
+        place = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        os.close(place)
+        if place >= _FD_SETSIZE:
+            if not _kept:
+                break
+            place = _kept.pop()
+            os.close(place)
+        context = ctypes.c_void_p(library.nft_ctx_new(0))
+        if not context:
+            raise Unavailable("libnftables could not be set up: the kernel refused a netlink socket")
+        if _speaks_netfilter(place):
+            return context
+        library.nft_ctx_free(context)  # another thread was quicker: who knows which descriptor this one has
+        _keep()
+    raise Exhausted(f"libnftables needs a descriptor below {_FD_SETSIZE}, and all of them are in use")
+
+
+def _keep() -> None:
+    while len(_kept) < _SPARE:
+        place = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        if place >= _FD_SETSIZE:
+            os.close(place)
+            return
+        _kept.append(place)
+
+
+def _speaks_netfilter(descriptor: int) -> bool:
+    try:
+        found = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        return found.family == socket.AF_NETLINK and found.proto == _NETLINK_NETFILTER
+    finally:
+        found.detach()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Making and watching processes: clone3(2), pidfds, prctl(2), close_range(2)."""
+"""Making and watching processes: clone3(2), pidfds, prctl(2), close_range(2), setrlimit(2)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
 _ALL = 0xFFFFFFFF
+_RLIMIT_NOFILE = 7
 _SIGCHLD = 17
 
 
@@ -96,6 +97,12 @@ def close_all_but(*kept: int) -> None:
             syscall(SYS_CLOSE_RANGE, first, fd - 1, 0, what="close_range")
         first = fd + 1
     syscall(SYS_CLOSE_RANGE, first, _ALL, 0, what="close_range")
+
+
+def limit_files(soft: int, hard: int) -> None:
+    """How many files the calling process, and whoever it makes, may open (setrlimit(2), RLIMIT_NOFILE). For those who
+    are too small to import ``resource``."""
+    call("setrlimit", ctypes.c_int(_RLIMIT_NOFILE), (ctypes.c_ulong * 2)(soft, hard), what="setrlimit")
 
 
 def start_time(pid: int) -> int | None:

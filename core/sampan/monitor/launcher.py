@@ -33,13 +33,14 @@ _FAREWELL = 5.0  # seconds for crews to take down what they have made ahead
 CREWS = 4  # as many starts at once find a crew waiting
 
 
-def main(starts: int, execs: int, usual: int, path: list[str], modules: list[str]) -> None:
+def main(starts: int, execs: int, usual: int, files: tuple[int, int], path: list[str], modules: list[str]) -> None:
     """Serve the daemon at the other ends of ``starts`` and ``execs`` until it closes them.
 
     ``modules`` are the runtimes' monitor halves to import ahead; crews are made for the first. ``usual`` is the file of
-    what that may make ahead for.
+    what that may make ahead for, ``files`` how many may be opened.
     """
     process.close_all_but(starts, execs, usual)
+    process.limit_files(*files)
     for fd in (starts, execs):
         os.set_inheritable(fd, False)
     sys.path[:0] = [entry for entry in path if entry not in sys.path]

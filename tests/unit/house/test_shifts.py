@@ -35,7 +35,18 @@ def run(place: Path) -> subprocess.CompletedProcess[str]:
     (place / "conftest.py").write_text(CONFTEST)
     for name, text in MODULES.items():
         (place / f"test_{name}.py").write_text(text)
-    options = ["-p", "no:cacheprovider", "-p", "harness.shifts", "-n", "2", "--dist", "loadfile", "-v"]
+    options = [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "harness.shifts",
+        "-n",
+        "2",
+        "--dist",
+        "loadfile",
+        "-v",
+        f"--basetemp={place / 'tmp'}",
+    ]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
         [sys.executable, "-m", "pytest", *options],
