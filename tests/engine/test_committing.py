@@ -66,6 +66,30 @@ def test_what_is_wrong_leaves_nothing(engine: Engine, cli: Cli, shell: str, noth
     cli("rm", name).ok()
 
 
+def test_what_a_request_says_of_the_configuration_is_completed_by_the_containers(engine: Engine, shell: str) -> None:
+    asked = {"Cmd": ["echo", "own"], "Env": ["A=1", "B=2"], "Labels": {"a": "own"}, "WorkingDir": "/tmp"}
+    status, boat = engine.api("POST", "/containers/create", {"Image": shell, **asked})
+    assert status == 201, boat
+    for body, command, labels in (
+        ({"Labels": {"b": "more"}, "Cmd": None, "Env": ["A=3"], "WorkingDir": ""}, ["echo", "own"], {"a", "b"}),
+        ({"Entrypoint": ["cat"]}, None, {"a"}),
+        ({"Cmd": ["true"]}, ["true"], {"a"}),
+    ):
+        status, made = engine.api("POST", f"/commit?container={boat['Id']}", body)
+        assert status == 201, made
+        config = engine.api("GET", f"/images/{made['Id']}/json")[1]["Config"]
+        assert (config.get("Cmd"), set(config["Labels"]), config["WorkingDir"]) == (command, labels, "/tmp")
+        assert ("A=3" in config["Env"], "A=1" in config["Env"], "B=2" in config["Env"]) == (
+            "Env" in body,
+            "Env" not in body,
+            True,
+        )
+        engine.docker("rmi", made["Id"]).ok()
+    status, told = engine.api("POST", f"/commit?container={boat['Id']}", {"Labels": [1]})
+    assert (status, "Labels" in told["message"]) == (400, True)
+    engine.docker("rm", boat["Id"]).ok()
+
+
 def test_device_nodes_are_kept_and_still_work_in_the_container(engine: Engine, cli: Cli, shell: str, tag: str) -> None:
     """While its files are read, no device in it can be opened: that ends with the reading."""
     name = f"boat-{uuid.uuid4().hex[:8]}"

@@ -69,6 +69,17 @@ def test_out_of_a_container(cli: Cli, boat: str, tmp_path: Path) -> None:
     assert (out / "v").read_text() == "vol\n"
 
 
+def test_the_working_directory_is_there_before_the_first_start(engine: Engine, cli: Cli, shell: str) -> None:
+    name = f"boat-{uuid.uuid4().hex[:8]}"
+    cli("create", "--name", name, "-w", "/deep/down", shell, "pwd").ok()
+    status, data = engine.api("GET", f"/containers/{name}/archive?path=/deep")
+    assert status == 200, data
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert [(each.name, each.mode) for each in tar] == [("deep", 0o755), ("deep/down", 0o755)]
+    assert cli("start", "-a", name).out == "/deep/down"
+    cli("rm", name).ok()
+
+
 def test_links_are_copied_or_followed(cli: Cli, boat: str, tmp_path: Path) -> None:
     cli("cp", f"{boat}:/link", tmp_path / "asis").ok()
     assert str((tmp_path / "asis").readlink()) == "/d/f"

@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -37,13 +38,14 @@ def made(engine: Engine, shell: str) -> Iterator[Any]:
         engine.api("DELETE", f"/containers/{ident}?force=1&v=1")
 
 
-def hijacked(engine: Engine, path: str, body: Any) -> tuple[int, str, bytes]:
+def hijacked(engine: Engine, path: str, body: Any, connection_too: bool = True) -> tuple[int, str, bytes]:
     """Status, content type and all that is said on a connection that becomes a stream."""
     payload = json.dumps(body).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(20)
         connection.connect(str(engine.socket))
-        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\n"
+        head += "Connection: Upgrade\r\n" if connection_too else ""
         head += f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
         connection.sendall(head.encode() + payload)
         answer = http.client.HTTPResponse(connection)
@@ -216,8 +218,71 @@ def test_attaching_by_a_websocket(engine: Engine, made: Any, logs: int) -> None:
     assert sorted(asyncio.run(attach()).split(b"\n")) == [b"", b"before", b"err", b"got you"]
 
 
+@pytest.mark.parametrize("connection_too", [True, False])
+def test_whoever_names_an_upgrade_gets_one(engine: Engine, made: Any, connection_too: bool) -> None:
+    """Go's clients can write to an answer of 101 alone, and some do not write ``Connection: Upgrade``."""
+    boat = made(start=True, OpenStdin=True)
+    exec_ = engine.api("POST", f"/containers/{boat}/exec", {"Cmd": ["echo", "out"], "AttachStdout": True})[1]["Id"]
+    status, _, said = hijacked(engine, f"/exec/{exec_}/start", {}, connection_too)
+    assert (status, said) == (101, b"\x01\0\0\0\0\0\0\x04out\n")
+
+
+def test_an_exec_is_of_one_run_of_its_container(engine: Engine, made: Any) -> None:
+    boat = made(start=True, OpenStdin=True)
+    name = engine.api("GET", f"/containers/{boat}/json")[1]["Name"].lstrip("/")
+    exec_ = engine.api("POST", f"/containers/{boat}/exec", {"Cmd": ["true"]})[1]["Id"]
+    assert engine.api("POST", f"/containers/{boat}/pause")[0] == 204
+    status, told = engine.api("POST", f"/exec/{exec_}/start", {"Detach": True})
+    assert (status, "is paused" in told["message"]) == (409, True)
+    status, told = engine.api("POST", f"/containers/{name}/exec", {"Cmd": ["true"]})
+    assert (status, told["message"]) == (409, f"Container {name} is paused, unpause the container before exec")
+    assert engine.api("POST", f"/containers/{boat}/unpause")[0] == 204
+    assert engine.api("POST", f"/exec/{exec_}/start", {"Detach": True})[0] == 200
+    exec_ = engine.api("POST", f"/containers/{boat}/exec", {"Cmd": ["true"]})[1]["Id"]
+    assert engine.api("POST", f"/containers/{boat}/stop?t=0")[0] == 204
+    for _ in range(2):
+        status, told = engine.api("POST", f"/exec/{exec_}/start", {"Detach": True})
+        assert (status, told["message"].startswith(f"No such exec instance: {exec_}")) == (404, True)
+        assert engine.api("POST", f"/containers/{boat}/start")[0] in (204, 304)
+
+
+@pytest.mark.parametrize(
+    ("container", "exec_", "term"),
+    [
+        ({"Tty": True}, {}, ""),
+        ({"Tty": True}, {"Tty": True}, "xterm"),
+        ({}, {"Tty": True}, "xterm"),
+        ({"Env": ["TERM=vt100"]}, {"Tty": True}, "vt100"),
+        ({"Env": ["TERM=vt100"], "Tty": True}, {}, "vt100"),
+        ({}, {"Tty": True, "Env": ["TERM=vt52"]}, "vt52"),
+    ],
+)
+def test_the_variable_of_a_terminal(
+    engine: Engine, made: Any, container: dict[str, Any], exec_: dict[str, Any], term: str
+) -> None:
+    """It is the process's, not the container's, but for one that the user has set."""
+    boat = made(start=True, OpenStdin=True, **container)
+    body = {"Cmd": ["sh", "-c", "echo =$TERM"], "AttachStdout": True, **exec_}
+    ident = engine.api("POST", f"/containers/{boat}/exec", body)[1]["Id"]
+    said = hijacked(engine, f"/exec/{ident}/start", {"Tty": "Tty" in exec_})[2]
+    assert said.strip().rpartition(b"=")[2] == term.encode()
+
+
+def test_paths_that_old_clients_know(engine: Engine) -> None:
+    assert engine.api("OPTIONS", "/v1.50/containers/json") == (200, b"")
+    assert engine.api("GET", "/networks/")[1] == engine.api("GET", "/networks")[1]
+
+
+def test_an_image_is_saved_for_one_platform(engine: Engine, shell: str) -> None:
+    one = quote('{"os":"linux","architecture":"amd64"}')
+    status, told = engine.api("GET", f"/images/{shell}/get?platform={one}&platform={one}")
+    assert (status, "multiple platform parameters" in told["message"]) == (400, True)
+
+
 def test_what_older_clients_read_of_the_engine(engine: Engine) -> None:
+    assert "FirewallBackend" not in engine.api("GET", "/v1.48/info")[1]
     older, newer = engine.api("GET", "/v1.49/info")[1], engine.api("GET", "/v1.50/info")[1]
+    assert older["FirewallBackend"] == {"Driver": "nftables"}
     assert (older["BridgeNfIptables"], older["BridgeNfIp6tables"]) == (False, False)
     assert "BridgeNfIptables" not in newer
 

@@ -201,6 +201,11 @@ def test_links_on_the_default_network(sea: Engine) -> None:
     ):
         assert variable in told
     assert sea.docker("inspect", "-f", "{{.HostConfig.Links}}", "web").out == "[/db:/web/base /db:/web/db]"
+    names = ["ps", "--no-trunc", "--format", "{{.Names}}", "--filter", "name=^db$"]
+    assert sea.docker(*names).out == "db,web/base,web/db"
+    assert sea.docker("inspect", "-f", "{{.Name}}", "web/base").out == "/db"
+    assert "SECRET=x" in sea.docker("exec", "web/base", "env").out
+    assert "No such container: web/nobody" in sea.docker("exec", "web/nobody", "true").stderr
     sea.docker("stop", "-t", "0", "db").ok()
     refused = sea.docker("run", "--rm", "--link", "db:x", IMAGE, "true")
     assert "Cannot link to a non running container: /db AS /" in refused.stderr
@@ -212,6 +217,7 @@ def test_links_on_the_default_network(sea: Engine) -> None:
     assert sea.docker("rm", "--link", "/web/base").out == "/web/base"
     assert [line.partition("\t")[2] for line in etc(sea, "web", "hosts") if now in line] == [f"db {db[:12]}"]
     assert sea.docker("inspect", "-f", "{{.HostConfig.Links}}", "web").out == "[/db:/web/db]"
+    assert sea.docker(*names).out == "db,web/db"
     for name, words in (
         ("web/base", "No such container: web/base"),
         ("nobody/db", "No such container: nobody/db"),

@@ -44,6 +44,8 @@ class App:
             version, path = split_version(request.path)
         except UnknownVersion as error:
             return failures.refuse(400, str(error))
+        if request.method == "OPTIONS":
+            return Reply(200)
         found = routes.find(request.method, path)
         if found is None:
             return failures.refuse(404, "page not found")

@@ -12,6 +12,7 @@ from sampan.api.times import moment
 from sampan.errors import Invalid
 
 _FALSE = frozenset({"", "0", "no", "false", "none"})  # everything else is true, as in dockerd's httputils.BoolValue
+_FLAGS = frozenset({"all", "dangling", "is-automated", "is-official", "is-task"})  # filters that are true or false
 
 
 class Query:
@@ -87,6 +88,9 @@ class Filters:
                 raise Invalid(
                     f"invalid filter '{name}': here one of {', '.join(sorted(known)) or 'none'} is understood"
                 )
+        for name in _FLAGS & self._values.keys():  # a wrong one is told though there may be nothing to choose from
+            self.flag(name)
+        self.first_until()
 
     def __contains__(self, name: str) -> bool:
         return name in self._values
@@ -110,14 +114,13 @@ class Filters:
 
     def until(self) -> int | None:
         """The moment of the filter ``until``, in nanoseconds since 1970: a time, or so long ago; None without it."""
-        values = self.get("until")
-        if len(values) > 1:
+        if len(self.get("until")) > 1:
             raise Invalid("more than one until filter specified")
-        try:
-            return moment(values[0], "until") if values else None
-        except Invalid:
-            what = f'failed to parse value as time or duration: "{values[0][:60]}"'
-            raise Invalid(f"{what} is neither like 24h nor like 2030-01-31T12:00:00Z") from None
+        return self.first_until()
+
+    def first_until(self) -> int | None:
+        """The same where several are allowed: the earliest."""
+        return min([_until(text) for text in self.get("until")], default=None)
 
     def labels(self, have: dict[str, str] | None) -> bool:
         """Do these labels have every ``label`` (``key`` or ``key=value``) and none of those under ``label!``?"""
@@ -125,6 +128,14 @@ class Filters:
         return all(_has(found, want) for want in self.get("label")) and not any(
             _has(found, unwanted) for unwanted in self.get("label!")
         )
+
+
+def _until(text: str) -> int:
+    try:
+        return moment(text, "until")
+    except Invalid:
+        what = f'failed to parse value as time or duration: "{text[:60]}"'
+        raise Invalid(f"{what} is neither like 24h nor like 2030-01-31T12:00:00Z") from None
 
 
 def _has(labels: dict[str, str], want: str) -> bool:

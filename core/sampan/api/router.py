@@ -53,8 +53,9 @@ class _Template(NamedTuple):
 
 
 class Routes:
-    """Paths are written as in the API's description: ``/containers/{id}/json``. ``{id}`` is one part of a path,
-    ``{name}`` may contain slashes, as names of images do."""
+    """Paths are written as in the API's description: ``/containers/{id}/json``. ``{id}`` is one part of a path, but a
+    container's, which may be called by a link of another (``web/db``); ``{name}`` may contain slashes, as names of
+    images do."""
 
     def __init__(self) -> None:
         self._exact: dict[tuple[str, str], Route] = {}
@@ -73,11 +74,10 @@ class Routes:
     def put(self, path: str, *, streams: bool = False) -> Callable[[Handler], Handler]:
         return self._declare("PUT", path, False, streams)
 
-    def delete(self, path: str, *, slashes: bool = False) -> Callable[[Handler], Handler]:
-        """``slashes``: even an ``{id}`` may contain them."""
-        return self._declare("DELETE", path, False, False, slashes=slashes)
+    def delete(self, path: str) -> Callable[[Handler], Handler]:
+        return self._declare("DELETE", path, False, False)
 
-    def add(self, method: str, path: str, route: Route, *, slashes: bool = False) -> None:
+    def add(self, method: str, path: str, route: Route) -> None:
         if (method, path) in self.declared:
             raise ValueError(f"{method} {path} is declared twice")
         self.declared.add((method, path))
@@ -87,7 +87,8 @@ class Routes:
         prefix, _, rest = path.partition("{")
         parameter, _, suffix = rest.partition("}")
         found = self._templates.setdefault((method, prefix.split("/", 2)[1]), [])
-        found.append(_Template(prefix, parameter, suffix, route, slashes or parameter == "name"))
+        slashes = parameter == "name" or prefix == "/containers/"
+        found.append(_Template(prefix, parameter, suffix, route, slashes))
         found.sort(key=lambda template: -len(template.suffix))  # /images/{name}/json before /images/{name}
 
     def find(self, method: str, path: str) -> tuple[Route, dict[str, str]] | None:
@@ -101,11 +102,9 @@ class Routes:
                 return template.route, {template.parameter: value}
         return None
 
-    def _declare(
-        self, method: str, path: str, inline: bool, streams: bool, *, slashes: bool = False
-    ) -> Callable[[Handler], Handler]:
+    def _declare(self, method: str, path: str, inline: bool, streams: bool) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
-            self.add(method, path, Route(handler, inline=inline, streams=streams), slashes=slashes)
+            self.add(method, path, Route(handler, inline=inline, streams=streams))
             return handler
 
         return declare

@@ -104,9 +104,11 @@ class Execs:
 
         Attached, whatever keeps the command from running (it is not there, nor is its user, a driver fails) is told in
         the stream and by the exit code, as Docker does: its client shows of another answer nothing but the number.
-        Detached, that is raised, now or at the finish. A container that does not run is a ``Conflict`` for both.
+        Detached, that is raised, now or at the finish. For both, one that was made for a run of its container that has
+        ended is ``NotFound``, and a paused container a ``Conflict``.
         """
         made = self.get(ident)
+        entry = self._still_active(made)  # while it is paused, nothing is used up
         with self._lock:
             if made.exit_code is not None:
                 raise Conflict(f"exec command {ident} has already run")
@@ -116,9 +118,8 @@ class Execs:
             self._ended[ident] = threading.Event()
         config = made.config
         framed = not config["Tty"] if framed is None else framed
-        entry, ours, streams, last = None, None, [], None
+        ours, streams, last = None, [], None
         try:
-            entry = self._active(made.container)
             if not detach:
                 ours, stream = self._parts.monitors.stream(
                     stdin=config["AttachStdin"], stdout=config["AttachStdout"], stderr=config["AttachStderr"]
@@ -132,7 +133,7 @@ class Execs:
                 ours.close()
                 last.close()
             failure = self._failed(made, error)
-            if detach or entry is None or not isinstance(error, SampanError):
+            if detach or not isinstance(error, SampanError):
                 raise
             return attach.said(failure + "\r\n", tty=not framed), lambda: None
         told = attach.recast(ours, framed=framed) if ours and framed == config["Tty"] else ours
@@ -235,12 +236,20 @@ class Execs:
         with entry.lock:  # one that is being started is waited for
             ident, status = entry.record.id, entry.record.state.status
         if status is Status.PAUSED:
-            raise Conflict(f"Container {ident} is paused, unpause the container before exec")
+            raise Conflict(f"Container {reference} is paused, unpause the container before exec")
         if status is Status.RESTARTING:
             raise Conflict(f"Container {ident} is restarting, wait until the container is running")
         if status not in ALIVE:
             raise Conflict(f"container {ident} is not running")
         return entry
+
+    def _still_active(self, made: Exec) -> Entry:
+        try:
+            return self._active(made.container)
+        except Conflict as error:
+            if self._parts.registry.find(made.container).record.state.status not in ALIVE:
+                raise NotFound(f"No such exec instance: {made.id}: {error.message}") from None
+            raise
 
     def _launch(self, record: Container, made: Exec, streams: list[Any], size: tuple[int, int] | None) -> Launch:
         runtime = self._parts.runtime(record)
@@ -317,7 +326,9 @@ def _process(record: Container, config: Mapping[str, Any]) -> dict[str, Any]:
     groups = tuple(host["GroupAdd"] or ())
     user = _user(record, config["User"], groups) if config["User"] else None
     basis = own["env"] if user is None else [each for each in own["env"] if not each.startswith("HOME=")]
-    environment = spec.merged_environment(basis, (["TERM=xterm"] if config["Tty"] else []) + config["Env"])
+    if not any(each.startswith("TERM=") for each in record.config["Env"]):  # it is that of the process's own terminal
+        basis = [each for each in basis if each != spec.TERM] + [spec.TERM] * config["Tty"]
+    environment = spec.merged_environment(basis, config["Env"])
     process = {
         **own,
         "terminal": config["Tty"],

@@ -84,6 +84,16 @@ def told(parts: Parts, record: Container) -> list[str]:
     return [f"/{target.name}:/{record.name}/{alias}" for target, alias in of(parts, record)]
 
 
+def names(parts: Parts) -> dict[str, list[str]]:
+    """By the ids of those that are linked to: ``/WHOSE/ALIAS``."""
+    found: dict[str, list[str]] = {}
+    for entry in parts.registry:
+        if entry.record.host_config["Links"]:
+            for target, alias in of(parts, entry.record):
+                found.setdefault(target.id, []).append(f"/{entry.record.name}/{alias}")
+    return found
+
+
 def entries(links: Sequence[Link]) -> list[tuple[str, str]]:
     """Of ``/etc/hosts``: addresses, each with the alias, the host name, and the name if that is another."""
     found = []
@@ -121,11 +131,11 @@ def remove(parts: Parts, name: str) -> None:
     except NotFound:
         raise missing from None
     with entry.lock:
-        record, before = entry.record, entry.record.host_config["Links"] or []
-        rest = [text for text in before if text.partition(":")[2] != alias]
-        if NETWORK not in record.endpoints or rest == before:
+        record, before = entry.record, entry.record.host_config["Links"]
+        rest = [text for text in before or () if text.partition(":")[2] != alias]
+        if NETWORK not in record.endpoints or rest == (before or []):
             raise missing
-        record.host_config["Links"] = rest
+        record.host_config["Links"] = rest or None
         try:
             parts.save(record)
         except BaseException:

@@ -120,11 +120,22 @@ class Registry:
         """By full id only."""
         return self._entries.get(ident)
 
+    def _linked(self, whose: str, alias: str) -> Entry | None:
+        owner = self._entries.get(self._names.get(whose, ""))
+        links = (owner.record.host_config["Links"] or ()) if owner else ()
+        targets = {name: ident for ident, _, name in (link.partition(":") for link in links)}
+        return self._entries.get(targets.get(alias, ""))
+
     def find(self, reference: str) -> Entry:
-        """By id, name or a prefix of the id that only one has. Raises ``NotFound``, or ``Invalid`` if several do."""
+        """By id, name, another's link (``WHOSE/ALIAS``) or a prefix of the id that only one has.
+
+        Raises ``NotFound``, or ``Invalid`` if several have it.
+        """
         with self._lock:
-            entry = self._entries.get(reference)
-            entry = entry or self._entries.get(self._names.get(reference.removeprefix("/"), ""))
+            name = reference.removeprefix("/")
+            entry = self._entries.get(reference) or self._entries.get(self._names.get(name, ""))
+            if entry is None and "/" in name:
+                entry = self._linked(*name.rsplit("/", 1))
             if entry:
                 return entry
             found = [ident for ident in self._entries if ident.startswith(reference)] if reference else []

@@ -259,6 +259,10 @@ class Containers:
             self._parts.networks.renamed(entry.record)
             self._parts.announce(entry.record, "rename", oldName=f"/{old}")
 
+    def link_names(self) -> dict[str, builtins.list[str]]:
+        """What containers are called by those that link to them on the default network, ``/WHOSE/ALIAS``, by id."""
+        return links.names(self._parts)
+
     def unlink(self, name: str) -> None:
         """Remove a link on the default network, by its name ``/WHOSE/ALIAS``."""
         links.remove(self._parts, name)

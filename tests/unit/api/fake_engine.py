@@ -84,6 +84,9 @@ class Containers:
     def links(self, reference: str) -> builtins.list[str]:
         return []
 
+    def link_names(self) -> dict[str, builtins.list[str]]:
+        return {}
+
     def logs(self, reference: str, wanted: Wanted) -> Iterator[LogEntry]:
         self.calls.append(("logs", wanted))
         yield LogEntry("stdout", "2024-01-01T00:00:00.000000001Z", b"out\n")

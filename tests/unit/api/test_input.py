@@ -155,7 +155,10 @@ def three(daemon: Daemon, wire: Wire) -> Wire:
         ("all=1&", '{"ancestor":["busybox"]}', ["/new", "/old", "/web"]),
         ("all=1&", '{"ancestor":["nosuch"]}', []),
         ("all=1&", '{"network":["bridge"]}', ["/web"]),
+        ("all=1&", '{"network":["no"]}', []),
         ("all=1&", '{"publish":["8080/tcp"]}', ["/web"]),
+        ("all=1&", '{"publish":["8000-8100"]}', ["/web"]),
+        ("all=1&", '{"publish":["8000-8100/udp","1-100"]}', []),
         ("all=1&", '{"expose":["81"]}', ["/web"]),
         ("all=1&", '{"since":["web"]}', ["/new", "/old"]),
         ("all=1&", '{"before":["new"],"since":["web"]}', ["/old"]),
@@ -166,12 +169,28 @@ def test_filters_of_containers(three: Wire, query: str, filters: str, expected: 
 
 
 @pytest.mark.parametrize(
-    "filters", ['{"status":["up"]}', '{"exited":["x"]}', '{"nosuch":["1"]}', '{"is-task":["maybe"]}', "{"]
+    "filters",
+    [
+        *('{"status":["up"]}', '{"exited":["x"]}', '{"nosuch":["1"]}', '{"is-task":["maybe"]}', "{"),
+        *('{"publish":["80-x"]}', '{"until":["now"]}', '{"until":["1h","2h"]}'),
+    ],
 )
 def test_filters_that_make_no_sense(three: Wire, filters: str) -> None:
     answer = three.ask("GET", f"/containers/json?all=1&filters={quote(filters)}")
     assert answer.status == 400
     assert answer.message
+
+
+def test_what_makes_no_sense_is_told_though_there_is_nothing_to_choose_from() -> None:
+    for text in ('{"dangling":["maybe"]}', '{"until":["now"]}'):
+        with pytest.raises(Invalid, match=r"is expected|is neither"):
+            Filters(text, ("dangling", "until"))
+
+
+def test_the_earliest_of_several_times() -> None:
+    filters = Filters('{"until":["2030-01-31T12:00:00Z","2020-01-31T12:00:00Z"]}', ("until",))
+    assert filters.first_until() == 1580472000 * 10**9
+    assert Filters("", ("until",)).first_until() is None
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_paths(method: str, path: str, params: dict[str, str]) -> None:
         ("GET", "/containers//json"),
         ("GET", "/containers/json/"),
         ("GET", "/images//json"),
-        ("GET", "/containers/a/b/json"),
+        ("GET", "/networks/a/b"),
         ("OPTIONS", "*"),
         ("CONNECT", "x:1"),
     ],

@@ -180,7 +180,7 @@ def test_whose_pages_may_ask() -> None:
         ("http://localhost", "localhost", False),
         ("http://evil.example", "10.0.0.7:2375", True),
         ("http://rebound.example:2375", "rebound.example:2375", True),
-        ("http://", "", True),
+        ("http://localhost", "", False),
         ("null", "10.0.0.7:2375", True),
     ):
         assert peer.is_page(origin, host) == page, origin

@@ -42,12 +42,14 @@ def list_containers(call: Call) -> Any:
     wanted = ContainerFilter(engine, query.filters(*ContainerFilter.KNOWN))
     limit = max(0, query.number("limit") or 0)
     everyone = query.flag("all") or limit > 0 or wanted.asks_for_states
-    find, with_size = find_network(engine), query.flag("size")
+    find, with_size, linked = find_network(engine), query.flag("size"), engine.containers.link_names()
     chosen = [c for c in engine.containers.list() if (everyone or c.state.status in views.RUNNING) and wanted(c)]
     told = [
         views.summary(c, shown_image(engine, c), find, sizes_if_told(engine, c) if with_size else None)
         for c in (chosen[:limit] if limit else chosen)
     ]
+    for entry in told if linked else ():
+        entry["Names"] += linked.get(entry["Id"], [])
     if call.version < (1, 46):
         for entry in told:
             entry["HostConfig"].pop("Annotations", None)
@@ -108,7 +110,7 @@ def rename(call: Call) -> None:
     call.engine.containers.rename(call.id, call.query.needed("name"))
 
 
-@routes.delete("/containers/{id}", slashes=True)  # of a link, it is /web/db
+@routes.delete("/containers/{id}")
 def remove(call: Call) -> None:
     if call.query.flag("link"):
         call.engine.containers.unlink(call.id)

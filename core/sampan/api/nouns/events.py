@@ -107,7 +107,7 @@ def _names(event: Event, noun: str) -> Callable[[str], bool]:
         if noun == "image" and event["Type"] == "container":
             return _same_image(wanted, attributes.get("image", ""))
         if event["Type"] != noun:
-            return event["Type"] == "network" and noun == "container" and attributes.get("container") == wanted
+            return False
         named = (ident, attributes.get("name"))
         return wanted in named or ident.startswith(wanted) or (noun == "image" and _same_image(wanted, ident))
 

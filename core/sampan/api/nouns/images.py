@@ -16,7 +16,7 @@ from sampan.api.times import nanoseconds
 from sampan.api.views import images as views
 from sampan.api.wire.answer import Reply, Stream
 from sampan.api.wire.outlet import Outlet
-from sampan.errors import Conflict, NotFound
+from sampan.errors import Conflict, Invalid, NotFound
 from sampan.images.references import familiar
 from sampan.images.registry.wishes import Remote
 from sampan.types import Image
@@ -149,6 +149,8 @@ def save_one(call: Call) -> Stream:
 
 
 def _save(call: Call, names: list[str]) -> Stream:
+    if len(call.query.every("platform")) > 1:
+        raise Invalid("multiple platform parameters not supported")
     wanted = call.query.text("platform")
     for image, kept in call.engine.images.select(names):
         platform.check(image, wanted, familiar(kept[0]) if kept else image.id)
@@ -170,7 +172,7 @@ def _dangles(image: Image, filters: Filters) -> bool:
 
 
 def _wanted(image: Image, filters: Filters) -> bool:
-    until = filters.until()
+    until = filters.first_until()
     created = nanoseconds(image.created) if image.created else 0
     return filters.labels(views.labels(image)) and (until is None or created < until)
 

@@ -20,6 +20,7 @@ DEFAULT = ("bridge", "host", "none")
 
 
 @routes.get("/networks")
+@routes.get("/networks/")  # as older descriptions had it
 def list_networks(call: Call) -> Any:
     filters = call.query.filters("dangling", "driver", "id", "label", "label!", "name", "scope", "type", "until")
     networks = call.engine.networks

@@ -31,7 +31,7 @@ class ContainerFilter:
         self._before = [nanoseconds(engine.containers.get(ref).created) for ref in filters.get("before")]
         self._since = [nanoseconds(engine.containers.get(ref).created) for ref in filters.get("since")]
         self._until = filters.until()
-        self._ports = {name: {_port(text) for text in filters.get(name)} for name in ("publish", "expose")}
+        self._ports = {name: [_ports(text, name) for text in filters.get(name)] for name in ("publish", "expose")}
         self._check()
 
     @property
@@ -87,10 +87,9 @@ class ContainerFilter:
 
     def _has_things(self, container: Container) -> bool:
         filters = self._filters
-        networks = {name for e in container.endpoints.values() for name in (e.network, e.network_name)}
         volumes = {place for m in container.mounts for place in (m.name or m.source, m.target)}
         return (
-            ("network" not in filters or not networks.isdisjoint(filters.get("network")))
+            ("network" not in filters or any(_is_on(container, network) for network in filters.get("network")))
             and ("volume" not in filters or not volumes.isdisjoint(filters.get("volume")))
             and self._has_ports(container)
         )
@@ -100,9 +99,9 @@ class ContainerFilter:
         if not published and not exposed:
             return True
         ports = endpoints.port_list(container)
-        public = {(p["PublicPort"], p["Type"]) for p in ports if "PublicPort" in p}
-        private = {(p["PrivatePort"], p["Type"]) for p in ports}
-        return (not published or bool(published & public)) and (not exposed or bool(exposed & private))
+        public = [(p["PublicPort"], p["Type"]) for p in ports if "PublicPort" in p]
+        private = [(p["PrivatePort"], p["Type"]) for p in ports]
+        return _meet(published, public) and _meet(exposed, private)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -127,6 +126,17 @@ def _whole(text: str, name: str) -> int:
         raise Invalid(f"invalid filter '{name}={text}': a whole number is expected") from None
 
 
-def _port(text: str) -> tuple[int, str]:
-    number, _, protocol = text.partition("/")
-    return _whole(number, "publish"), protocol or "tcp"
+def _is_on(container: Container, network: str) -> bool:
+    """By the network's name, or by what its id begins with."""
+    return any(e.network.startswith(network) or e.network_name == network for e in container.endpoints.values())
+
+
+def _ports(text: str, name: str) -> tuple[range, str]:
+    """``80``, ``80/tcp`` or ``8000-8010/udp``."""
+    numbers, _, protocol = text.partition("/")
+    first, dash, last = numbers.partition("-")
+    return range(_whole(first, name), _whole(last if dash else first, name) + 1), protocol or "tcp"
+
+
+def _meet(wanted: list[tuple[range, str]], there: list[tuple[int, str]]) -> bool:
+    return not wanted or any(port in ports and kind == of for port, kind in there for ports, of in wanted)

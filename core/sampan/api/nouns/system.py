@@ -42,7 +42,11 @@ def version(call: Call) -> Any:
 @routes.get("/info")
 def info(call: Call) -> Any:
     told = system.info(call.engine, count_listeners())
-    return told if call.version >= (1, 50) else {**told, "BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if call.version < (1, 50):
+        told |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if call.version < (1, 49):
+        del told["FirewallBackend"]
+    return told
 
 
 @routes.get("/system/df")

@@ -182,6 +182,7 @@ _ABSENT: dict[str, Any] = {
     "RuncCommit": {"ID": ""},
     "InitCommit": {"ID": ""},
     "CDISpecDirs": [],
+    "FirewallBackend": {"Driver": "nftables"},
     "ProductLicense": "",
 }
-"""What this engine does not have, in the form in which clients expect to be told so."""
+"""What is always so, and what this engine does not have, in the form in which clients expect to be told so."""

@@ -290,7 +290,7 @@ class Connection(asyncio.Protocol):
         if self._transport.is_closing():
             hijack.peer.close()
             return
-        upgrade = bool(self._request.upgrade)
+        upgrade = "upgrade" in self._request.headers  # dockerd asks for no more, and Go's clients need the 101
         self._sender.hand_over(hijack.content_type, upgrade=upgrade, websocket=hijack.websocket)
         tunnel = self._tunnel = self._dig(hijack)
         if self._sender.is_full:

@@ -14,8 +14,9 @@ _UCRED = struct.Struct("iii")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 def is_page(origin: str, host: str) -> bool:
     """May that be a page in somebody's browser, which sends the header ``Origin`` (RFC 6454)? Websockets' clients send
-    it, too: with the ``host`` that they call us by. A page's name can be made to mean us, but an address is its own."""
-    if not origin:
+    it, too: with the ``host`` that they call us by, or without any, as no browser does. A page's name can be made to
+    mean us, but an address is its own."""
+    if not origin or not host:
         return False
     if origin.partition("://")[2] != host:
         return True

@@ -17,6 +17,7 @@ from sampan.types import Container, Mount
 
 VERSION = "1.2.0"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+TERM = "TERM=xterm"  # what Docker tells a process of its terminal
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +99,7 @@ def capability_sets(granted: Sequence[str], user: User) -> dict[str, list[str]]:
 def own_environment(container: Container, linked: Sequence[str] = ()) -> list[str]:
     """The environment of every process of the container: Docker's variables, those of its links, then the user's."""
     config = container.config
-    basis = [f"PATH={PATH}", f"HOSTNAME={config['Hostname']}"] + (["TERM=xterm"] if config["Tty"] else [])
+    basis = [f"PATH={PATH}", f"HOSTNAME={config['Hostname']}"] + [TERM] * config["Tty"]
     return merged_environment(basis, [*linked, *config["Env"]])
 
 

@@ -14,6 +14,7 @@ from sampan.linux import paths
 
 LARGEST_FILE = 8 << 20
 LARGEST_ID = 2**31 - 1
+_RANGE = f"uids and gids must be in range 0-{LARGEST_ID}"
 
 
 class User(NamedTuple):
@@ -59,6 +60,8 @@ def _account(accounts: Sequence[_Account], wanted: str) -> _Account:
     for account in accounts:
         if account.uid == uid if uid is not None else account.name == wanted:
             return account
+    if uid is None and wanted.removeprefix("-").isdecimal():
+        raise Invalid(_RANGE)
     if uid is None:
         raise Invalid(f"unable to find user {wanted}: no matching entries in passwd file")
     return _Account("", _in_range(uid), 0, "/")
@@ -80,7 +83,7 @@ def _number(text: str) -> int | None:
 
 def _in_range(number: int) -> int:
     if number > LARGEST_ID:
-        raise Invalid(f"uids and gids must be in range 0-{LARGEST_ID}")
+        raise Invalid(_RANGE)
     return number
 
 

@@ -10,6 +10,7 @@ from sampan.containers.files.ours import without_ours
 from sampan.containers.files.view import Views
 from sampan.containers.parts import Parts
 from sampan.containers.registry import Entry
+from sampan.containers.requests import config as merging
 from sampan.errors import Conflict, NotFound
 from sampan.images import pack
 from sampan.images.committing import Wish
@@ -30,15 +31,15 @@ def commit(
     comment: str = "",
     pause: bool = True,
 ) -> Image:
-    """The new image. ``name`` is the image's. ``config``: keys of the container's ``Config`` to be others in the image.
+    """The new image. ``name`` is the image's. ``config``: a ``Config`` that the container's is to complete.
 
-    ``Invalid``: the name or an instruction is wrong. ``Conflict``: the container is being removed.
+    ``Invalid``: the name, an instruction or a key is wrong. ``Conflict``: the container is being removed.
     """
     record = entry.record
     if record.state.status in (Status.REMOVING, Status.DEAD):
         raise Conflict(f"container {record.id} is being removed and cannot be committed")
     wish = Wish(
-        config={**record.config, **(config or {})},
+        config=merging.committed(config, record.config) if config else record.config,
         instructions=list(instructions),
         author=author,
         comment=comment,

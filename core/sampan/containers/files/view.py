@@ -93,7 +93,7 @@ class Views:
             root = self._parts.storage(record).mount(record.root)
             try:
                 if not record.state.started_at:  # what a start makes is there before the first, as with dockerd
-                    leave_marks(root, self._parts.ids_of(record).root, files=True)
+                    _as_started(root, record, self._parts.ids_of(record).root)
                 view = View(_harmless(root)) if bare else _dressed(self._parts, record, root)
             except BaseException:
                 os.close(root)
@@ -115,6 +115,13 @@ class Views:
                     self._parts.storage(entry.record).unmount(entry.record.root)
             finally:
                 entry.unseen.set()
+
+
+def _as_started(root: int, record: Container, owner: tuple[int, int]) -> None:
+    leave_marks(root, owner, files=True)
+    if directory := record.config["WorkingDir"]:
+        with contextlib.suppress(OSError):  # a start will say what is wrong with it
+            os.close(paths.make_directories(root, directory, 0o755, *owner))
 
 
 def _running(record: Container, bare: bool) -> View:

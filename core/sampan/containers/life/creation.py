@@ -146,6 +146,8 @@ def _check_joins(parts: Parts, record: Container) -> None:
     """A container whose namespace is to be joined must exist now; Docker keeps its id, in case it is renamed."""
     for key in ("NetworkMode", "PidMode", "IpcMode"):
         kind, _, reference = record.host_config[key].partition(":")
+        if kind == "container" and reference.removeprefix("/") == record.name:
+            raise Invalid(f"cannot join own {key.removesuffix('Mode').lower()}")
         if kind == "container" and reference:
             other = parts.registry.find(reference)
             record.host_config[key] = f"container:{other.record.id}"

@@ -94,6 +94,24 @@ def merge(asked: Request, image: Mapping[str, Any]) -> None:
     Raises ``Invalid`` if there is nothing to run, or nothing that can be.
     """
     config = asked.config
+    _fill(config, image)
+    _check_command(config)
+    healthcheck.validate_label(config, removed=asked.host.AutoRemove)
+    config.Volumes = {**{f"/{path.lstrip('/')}": {} for path in image.get("Volumes") or ()}, **config.Volumes}
+    checks.check_strings(config)
+
+
+def committed(given: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The ``Config`` of an image of a container whose own is ``own``: what the request says, completed by that as a
+    container's is by its image's. Raises ``Invalid``."""
+    config = bodies.read(given, request.Config)
+    config.Cmd, config.Entrypoint = _words(config.Cmd), _words(config.Entrypoint)
+    _fill(config, own)
+    config.Volumes = {**(own.get("Volumes") or {}), **config.Volumes}
+    return _plain(config)
+
+
+def _fill(config: request.Config, image: Mapping[str, Any]) -> None:
     config.User = config.User or image.get("User") or ""
     config.WorkingDir = config.WorkingDir or image.get("WorkingDir") or ""
     if config.WorkingDir:
@@ -105,11 +123,8 @@ def merge(asked: Request, image: Mapping[str, Any]) -> None:
     config.Env += [variable for variable in image.get("Env") or () if variable.partition("=")[0] not in named]
     config.OnBuild = config.OnBuild or list(image.get("OnBuild") or ())
     config.Shell = config.Shell or list(image.get("Shell") or ())
-    _merge_command(config, image)
+    _fill_command(config, image)
     config.Healthcheck = healthcheck.merged(config.Healthcheck, image.get("Healthcheck"))
-    healthcheck.validate_label(config, removed=asked.host.AutoRemove)
-    config.Volumes = {**{f"/{path.lstrip('/')}": {} for path in image.get("Volumes") or ()}, **config.Volumes}
-    checks.check_strings(config)
 
 
 def _stop_signal(text: str) -> str:
@@ -131,18 +146,19 @@ def _ports(keys: Iterable[str]) -> dict[str, Any]:
     return found
 
 
-def _merge_command(config: request.Config, image: Mapping[str, Any]) -> None:
+def _fill_command(config: request.Config, image: Mapping[str, Any]) -> None:
     if not config.Entrypoint:
         config.Cmd = config.Cmd or list(image.get("Cmd") or ())
         if config.Entrypoint is None:
             config.Entrypoint = list(image.get("Entrypoint") or ())
     if config.Entrypoint == [""]:
         config.Entrypoint = []
-    command = [*(config.Entrypoint or ()), *(config.Cmd or ())]
-    if not command:
+
+
+def _check_command(config: request.Config) -> None:
+    """An empty name is a command: whoever wants the files of an image that has none makes a container of it so."""
+    if not config.Entrypoint and not config.Cmd:
         raise Invalid("no command specified")
-    if not command[0]:
-        raise Invalid("the command to run is empty")
 
 
 def complete(asked: Request, ident: str, defaults: Defaults) -> tuple[dict[str, Any], dict[str, Any]]:

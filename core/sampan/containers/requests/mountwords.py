@@ -30,6 +30,16 @@ _TMPFS_FLAGS = frozenset(
     {"ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "atime", "noatime"}
     | {"diratime", "nodiratime", "relatime", "norelatime", "strictatime", "nostrictatime"}
 )
+_PROC = "/proc"
+_PROC_FILES = frozenset(
+    f"{_PROC}/{name}"
+    for name in (
+        *("cpuinfo", "diskstats", "loadavg", "meminfo", "net/dev", "slabinfo", "stat", "swaps", "uptime"),
+        *("sys/crypto/fips_enabled", "sys/kernel/ns_last_pid"),
+    )
+)
+"""What others may tell of a container's share of the machine (LXCFS), as runc allows it. In the rest nothing is to
+be mounted, by an image least of all: who starts a process in there would write to what looks like the kernel's file."""
 _TMPFS_VALUES = frozenset({"size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"})
 
 
@@ -49,7 +59,7 @@ def bind(text: str, driver: str = "") -> Mount:
     chosen = mode.split(",")
     kind = "bind" if source.startswith("/") else "volume"
     what = f'{wrong}: invalid mount config for type "{kind}"'
-    place = destination(target, what)
+    place = destination(target, what, source)
     propagation = next((option for option in chosen if option in PROPAGATIONS), "")
     if kind == "bind":
         if _NOCOPY in chosen:
@@ -108,7 +118,7 @@ def mount(wanted: request.Mount) -> Mount:
         raise Unsupported(f"mounts of type {wanted.Type} are not supported yet, only bind, volume and tmpfs")
     if wanted.Type not in ("bind", "tmpfs", "volume"):
         raise Invalid(f"{what}: mount type unknown")
-    target = destination(wanted.Target, what)
+    target = destination(wanted.Target, what, wanted.Source if wanted.Type == "bind" else "")
     _check_options(wanted, what)
     if wanted.Type == "tmpfs":
         return Mount(type="tmpfs", target=target, read_only=wanted.ReadOnly, options=_tmpfs_options(wanted, what))
@@ -220,8 +230,8 @@ def tmpfs(target: str, text: str) -> Mount:
     return Mount(type="tmpfs", target=place, read_only="ro" in options, options={"tmpfs": options})
 
 
-def destination(text: str, what: str) -> str:
-    """A place in the container. ``Invalid``: ``what`` and why."""
+def destination(text: str, what: str, source: str = "") -> str:
+    """A place in the container, of what is at ``source`` on the host. ``Invalid``: ``what`` and why."""
     if not text:
         raise Invalid(f"{what}: field Target must not be empty")
     if not text.startswith("/"):
@@ -231,6 +241,8 @@ def destination(text: str, what: str) -> str:
         raise Invalid(f"{what}: invalid specification: destination can't be '/'")
     if len(place.encode()) > 4000:
         raise Invalid(f"{what}: the mount path is longer than 4000 bytes")
+    if (place == _PROC and clean(source) != _PROC) or (place.startswith(f"{_PROC}/") and place not in _PROC_FILES):
+        raise Invalid(f'{what}: "{place}" cannot be mounted on because it is inside {_PROC}')
     return place
 
 
