@@ -218,6 +218,22 @@ def test_attaching_by_a_websocket(engine: Engine, made: Any, logs: int) -> None:
     assert sorted(asyncio.run(attach()).split(b"\n")) == [b"", b"before", b"err", b"got you"]
 
 
+def test_whoever_has_heard_the_last_word_sees_the_end(engine: Engine, made: Any) -> None:
+    """dockerd's streams end when the state is written: clients ask for the exit code then, and not for the wait."""
+    for _ in range(20):
+        boat = made(Cmd=["sh", "-c", "sleep 0.02; exit 3"])
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(20)
+            connection.connect(str(engine.socket))
+            ask = f"POST /containers/{boat}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\nUpgrade: tcp\r\n\r\n"
+            connection.sendall(ask.encode())
+            assert connection.recv(65536).startswith(b"HTTP/1.1 101")
+            assert engine.api("POST", f"/containers/{boat}/start")[0] == 204
+            assert connection.recv(65536) == b""
+        state = engine.api("GET", f"/containers/{boat}/json")[1]["State"]
+        assert (state["Status"], state["ExitCode"], state["Pid"]) == ("exited", 3, 0)
+
+
 @pytest.mark.parametrize("connection_too", [True, False])
 def test_whoever_names_an_upgrade_gets_one(engine: Engine, made: Any, connection_too: bool) -> None:
     """Go's clients can write to an answer of 101 alone, and some do not write ``Connection: Upgrade``."""

@@ -33,12 +33,13 @@ from sampan.containers.streams import attach, logs
 from sampan.containers.streams.logformats import LogEntry
 from sampan.containers.streams.logs import Wanted
 from sampan.drivers.types import Stats
-from sampan.errors import Conflict, Invalid, NotModified, Unsupported
+from sampan.errors import Conflict, Invalid, NotFound, NotModified, Unsupported
 from sampan.types import Container, Status
 
 log = logging.getLogger(__name__)
 
 _SETTLE = 20.0  # seconds that removing an image waits for roots of removed containers on it
+_TOLD_WITHIN = 2.0  # seconds for a monitor to tell of an end that can be seen
 
 
 class Containers:
@@ -130,6 +131,19 @@ class Containers:
 
     def get(self, reference: str) -> Container:
         return self._parts.registry.find(reference).record
+
+    def latest(self, reference: str) -> Container:
+        """The container now. When its process is gone, but its end was not told yet, waits for that, a moment: whoever
+        has seen its streams end is to see its end. ``NotFound`` if that has removed it."""
+        entry = self._parts.registry.find(reference)
+        state = entry.record.state
+        if state.status in ALIVE and state.pid and not Path(f"/proc/{state.pid}").exists():
+            entry.ended.wait(_TOLD_WITHIN)
+        elif state.status in ALIVE and not state.pid and entry.lock.acquire(timeout=_TOLD_WITHIN):  # being told of
+            entry.lock.release()
+        if entry.gone:
+            raise NotFound(f"No such container: {reference}")
+        return entry.record
 
     def explain(self, reference: str) -> Operations:
         """What was done to make it, by operation: ``create``, and ``start`` for its last start."""

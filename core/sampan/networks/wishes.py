@@ -38,10 +38,11 @@ class Planner:
                 raise Conflict("conflicting options: a container in another's network cannot be on networks itself")
             return {}
         first = self._find(mode)
-        settings = {first.spec.id: (first, self._first_settings(wanted, mode, config))}
+        settings: dict[str, tuple[Network, dict[str, Any]]] = {first.spec.id: (first, {})}
         for reference, given in wanted.items():
             network = first if reference in (mode, "default") else self._find(reference)
             settings[network.spec.id] = (network, dict(given or {}) or settings.get(network.spec.id, (network, {}))[1])
+        _take_over_mac(settings[first.spec.id][1], config)
         networks = [network for network, _ in settings.values()]
         self._check_together(networks)
         return {network.spec.name: self._planned(network, given) for network, given in settings.values()}
@@ -68,12 +69,6 @@ class Planner:
             return self._endpoint(network, given)
         except Invalid as error:
             raise Invalid(f"invalid config for network {network.spec.name}: {error.message}") from None
-
-    def _first_settings(self, wanted: Mapping[str, Any], mode: str, config: Mapping[str, Any]) -> dict[str, Any]:
-        given = dict(wanted.get(mode) or wanted.get("default") or {})
-        if config.get("MacAddress") and not given.get("MacAddress"):
-            given["MacAddress"] = config["MacAddress"]
-        return given
 
     def _check_together(self, networks: list[Network]) -> None:
         alone = [network.spec.name for network in networks if self._features(network).single]
@@ -107,6 +102,17 @@ class Planner:
             driver_options=dict(given.get("DriverOpts") or {}),
             links=[str(link) for link in given.get("Links") or ()],
             gw_priority=_priority(given.get("GwPriority")),
+        )
+
+
+def _take_over_mac(given: dict[str, Any], config: Mapping[str, Any]) -> None:
+    """The one of the whole container, as older clients give it, is that of its first network."""
+    wide = str(config.get("MacAddress") or "")
+    given["MacAddress"] = given.get("MacAddress") or wide
+    if wide and str(given["MacAddress"]).lower() != wide.lower():
+        raise Invalid(
+            "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be "
+            "left empty"
         )
 
 

@@ -78,6 +78,8 @@ class Containers:
     def list(self) -> builtins.list[Container]:
         return sorted(self.records.values(), key=lambda record: record.created, reverse=True)
 
+    latest = get
+
     def files(self, reference: str) -> dict[str, str]:
         return {"hosts": "/run/hosts"}
 

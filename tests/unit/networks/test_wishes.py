@@ -66,6 +66,17 @@ def test_the_containers_own_mac_is_for_the_network_of_the_mode() -> None:
     assert [one.requested_mac for one in endpoints.values()] == ["02:00:00:00:00:01", ""]
 
 
+@pytest.mark.parametrize("mode", ["mine", "m" * 64])
+@pytest.mark.parametrize("mac", ["", "02:00:00:00:00:0A"])
+def test_the_containers_own_mac_beside_other_settings(mode: str, mac: str) -> None:
+    """docker-compose gives it so, and Watchtower, with the network's id."""
+    given = {"mine": {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "MacAddress": mac}}
+    endpoint = plan(mode, given, {"MacAddress": "02:00:00:00:00:0a"})["mine"]
+    assert (endpoint.requested_ipv4, endpoint.requested_mac) == ("10.1.0.9", "02:00:00:00:00:0a")
+    with pytest.raises(Invalid, match="the container-wide MAC address must match"):
+        plan(mode, {"mine": {"MacAddress": "02:00:00:00:00:0b"}}, {"MacAddress": "02:00:00:00:00:0a"})
+
+
 def test_another_containers_network_means_none_of_ones_own() -> None:
     assert plan("container:x") == {}
     with pytest.raises(Conflict, match="conflicting options"):

@@ -59,7 +59,7 @@ def list_containers(call: Call) -> Any:
 @routes.get("/containers/{id}/json")
 def inspect(call: Call) -> Any:
     engine = call.engine
-    container = engine.containers.get(call.id)
+    container = engine.containers.latest(call.id)
     size = sizes(engine, container) if call.query.flag("size") else None
     execs, files = engine.execs.of(container.id), engine.containers.files(container.id)
     sandbox = engine.networks.sandbox_of(container)
