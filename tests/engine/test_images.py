@@ -101,6 +101,20 @@ def test_patterns_and_moments_that_are_none(engine: Engine, cli: Cli, made: str)
     assert "Deleted" in cli("image", "prune", "-af", "--filter", "label=crew=seven").out
 
 
+def test_prune_leaves_an_image_in_use_the_names_that_it_is_used_by(engine: Engine, cli: Cli, made: str) -> None:
+    others = [f"{made.partition(':')[0]}:{tag}" for tag in ("a", "b", "c")]
+    prune = ["image", "prune", "-af", "--filter", "label=crew=seven"]
+    ident = engine.docker("images", "-q", made).out
+    for used, kept in ((made, made), (others[0], others[0]), (ident, others[2])):
+        for name in (made, *others):
+            engine.docker("tag", ident, name).ok()
+        container = engine.docker("create", used, "true").out
+        assert "deleted: " not in cli(*prune).out.lower()
+        assert names(engine, cli) == {"shell:latest", kept}
+        engine.docker("rm", container).ok()
+    assert f"deleted: sha256:{ident}" in cli(*prune).out.lower()
+
+
 def test_prune_takes_the_names_of_what_others_stand_on(engine: Engine, cli: Cli, made: str) -> None:
     container = engine.docker("create", made, "true").out
     engine.docker("commit", "-c", "LABEL crew=eight", container, "top:1").ok()

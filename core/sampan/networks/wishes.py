@@ -29,7 +29,8 @@ class Planner:
     def plan(
         self, mode: str, host_config: Mapping[str, Any], wanted: Mapping[str, Any], config: Mapping[str, Any]
     ) -> dict[str, Endpoint]:
-        """Endpoints by network name, that of ``mode`` first; none for ``container:X``."""
+        """Endpoints by network name, that of ``mode`` first; none for ``container:X``. The default network is only for
+        who names it, or names none, as with dockerd."""
         read_ports(host_config, config)
         if mode.startswith(CONTAINER):
             if any((settings or {}).get("MacAddress") for settings in wanted.values()) or config.get("MacAddress"):
@@ -38,11 +39,15 @@ class Planner:
                 raise Conflict("conflicting options: a container in another's network cannot be on networks itself")
             return {}
         first = self._find(mode)
-        settings: dict[str, tuple[Network, dict[str, Any]]] = {first.spec.id: (first, {})}
+        settings: dict[str, tuple[Network, dict[str, Any]]] = {}
+        stands_in = first.spec.default and not self._features(first).single
+        if not (stands_in and wanted) or config.get("MacAddress"):
+            settings[first.spec.id] = (first, {})
         for reference, given in wanted.items():
             network = first if reference in (mode, "default") else self._find(reference)
             settings[network.spec.id] = (network, dict(given or {}) or settings.get(network.spec.id, (network, {}))[1])
-        _take_over_mac(settings[first.spec.id][1], config)
+        if first.spec.id in settings:
+            _take_over_mac(settings[first.spec.id][1], config)
         networks = [network for network, _ in settings.values()]
         self._check_together(networks)
         return {network.spec.name: self._planned(network, given) for network, given in settings.values()}

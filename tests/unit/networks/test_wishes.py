@@ -66,6 +66,14 @@ def test_the_containers_own_mac_is_for_the_network_of_the_mode() -> None:
     assert [one.requested_mac for one in endpoints.values()] == ["02:00:00:00:00:01", ""]
 
 
+def test_the_default_network_is_for_who_names_it_or_none() -> None:
+    assert list(plan("bridge")) == ["bridge"]
+    assert list(plan("bridge", {"yours": {}, "mine": {}})) == ["yours", "mine"]
+    assert list(plan("bridge", {"mine": {}, "bridge": {}})) == ["mine", "bridge"]
+    assert list(plan("bridge", {"mine": {}, "default": {}})) == ["mine", "bridge"]
+    assert list(plan("bridge", {"mine": {}}, {"MacAddress": "02:00:00:00:00:0a"})) == ["bridge", "mine"]
+
+
 @pytest.mark.parametrize("mode", ["mine", "m" * 64])
 @pytest.mark.parametrize("mac", ["", "02:00:00:00:00:0A"])
 def test_the_containers_own_mac_beside_other_settings(mode: str, mac: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -17,7 +18,7 @@ from sampan.api.views import images as views
 from sampan.api.wire.answer import Reply, Stream
 from sampan.api.wire.outlet import Outlet
 from sampan.errors import Conflict, Invalid, NotFound
-from sampan.images.references import familiar
+from sampan.images.references import familiar, parse
 from sampan.images.registry.wishes import Remote
 from sampan.types import Image
 
@@ -91,12 +92,14 @@ def prune(call: Call) -> Any:
     filters.until()  # a wrong one is told though there is nothing to compare with it
     everyone = images.list()
     before = views.layers_size(everyone)
-    used = {container.image for container in call.engine.containers.list()}
+    users = call.engine.containers.list()
     for image in views.without_steps(everyone):
-        if image.id in used or (dangling_only and image.references) or not _wanted(image, filters):
+        if (dangling_only and image.references) or not _wanted(image, filters):
             continue
         # By name, one that others stand on loses its names and stays until they are gone.
-        for name in [familiar(each) for each in (*image.references, *image.repo_digests)] or [image.id]:
+        names = [familiar(each) for each in (*image.references, *image.repo_digests)] or [image.id]
+        used_as = {container.config["Image"] for container in users if container.image == image.id}
+        for name in _idle(image, used_as) if used_as else names:
             with suppress(Conflict, NotFound):  # it came into use, or went, meanwhile
                 removed += images.remove(name, force=name == image.id, prune=True)
     space = max(before - views.layers_size(images.list()), 0) + images.sweep()
@@ -160,6 +163,16 @@ def _save(call: Call, names: list[str]) -> Stream:
             call.engine.images.save(names, out)
 
     return Stream(call.from_thread(work), content_type=TAR)
+
+
+def _idle(image: Image, used_as: Iterable[str]) -> list[str]:
+    """The names of an image in use that no container was made by; one stays in any case."""
+    used = set()
+    for text in used_as:
+        with suppress(Invalid):  # part of an id
+            used.add(str(parse(text).tagged()))
+    idle = sorted(familiar(each) for each in image.references if each not in used)
+    return idle[:-1] if len(idle) == len(image.references) else idle
 
 
 def _dangles(image: Image, filters: Filters) -> bool:

@@ -82,12 +82,18 @@ def inspect(
         "HostConfig": container.host_config,
         "GraphDriver": {"Name": container.storage_driver, "Data": dict(root)},
         "Mounts": mounts(container),
-        "Config": container.config,
+        "Config": container.config | _wide_mac(container),
         "NetworkSettings": endpoints.network_settings(container, find, sandbox),
     }
     if sizes:
         entry["SizeRw"], entry["SizeRootFs"] = sizes
     return entry
+
+
+def _wide_mac(container: Container) -> dict[str, str]:
+    """Which address was asked for on the first network, where older clients look for it."""
+    first = next(iter(container.endpoints.values()), None)
+    return {"MacAddress": first.requested_mac} if first and first.requested_mac else {}
 
 
 def state(state: State) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def port_map(container: Container) -> dict[str, list[dict[str, str]] | None]:
             binding = {"HostIp": port.host_ip, "HostPort": str(port.host_port or "")}
             key = f"{port.container_port}/{port.protocol}"
             ports[key] = [*(ports.get(key) or []), binding]
+    for bindings in ports.values():
+        (bindings or []).sort(key=lambda binding: ":" in binding["HostIp"])
     return ports
 
 

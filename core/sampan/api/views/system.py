@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from sampan import __version__
@@ -99,8 +100,17 @@ def info(engine: Engine, listeners: int) -> dict[str, Any]:
         "LiveRestoreEnabled": True,
         **_registries(config.registries),
         **_ABSENT,
-        "Warnings": warnings(abilities.of_host()) or None,
+        "Warnings": [*_open_doors(config.hosts), *warnings(abilities.of_host())] or None,
     }
+
+
+def _open_doors(hosts: Sequence[str]) -> list[str]:
+    return [
+        f"WARNING: API is accessible on http://{host.removeprefix('tcp://')} without encryption. Access to the remote "
+        "API is equivalent to root access on the host"
+        for host in hosts
+        if host.startswith("tcp://")
+    ]
 
 
 def limits(able: Abilities) -> dict[str, bool]:
