@@ -132,9 +132,9 @@ def _link_local(text: str) -> str:
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
-        raise Invalid(
-            f"{_SETTINGS}invalid link-local IP address {text}: one like 169.254.8.8 or fe80::8 is needed"
-        ) from None
+        address = None
+    if address is None or not address.is_link_local:
+        raise Invalid(f"{_SETTINGS}invalid link-local IP address {text}: one like 169.254.8.8 or fe80::8 is needed")
     return f"{address}/{16 if address.version == 4 else 64}"
 
 
@@ -171,6 +171,6 @@ def _address(text: str, version: int) -> str:
         address = ipaddress.ip_address(text)
     except ValueError:
         address = None
-    if address is None or address.version != version:
+    if address is None or address.version != version or getattr(address, "ipv4_mapped", None):
         raise Invalid(f"invalid IPv{version} address: {text}")
     return str(address)

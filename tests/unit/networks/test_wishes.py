@@ -99,6 +99,8 @@ def test_another_containers_network_means_none_of_ones_own() -> None:
         ("bridge", {"Aliases": ["db"]}, Invalid, "network-scoped alias"),
         ("mine", {"IPAMConfig": {"IPv4Address": "10.1.0"}}, Invalid, "invalid IPv4 address: 10.1.0"),
         ("mine", {"IPAMConfig": {"IPv6Address": "10.1.0.9"}}, Invalid, "invalid IPv6 address: 10.1.0.9"),
+        ("mine", {"IPAMConfig": {"IPv6Address": "::ffff:10.1.0.9"}}, Invalid, "invalid IPv6 address: ::ffff:10.1.0.9"),
+        ("mine", {"IPAMConfig": {"LinkLocalIPs": ["169.253.5.5"]}}, Invalid, "invalid link-local IP address 169.253"),
         ("mine", {"IPAMConfig": {"IPv4Address": "10.9.0.9"}}, Invalid, "no configured subnet"),
         ("mine", {"MacAddress": "02:42"}, Invalid, "02:42"),
     ],

@@ -123,7 +123,7 @@ class Authorization:
         async with self._http.send(method, url, headers, (lambda: body) if body else None) as response:
             data = await limited(response, ANSWER_LIMIT, "the token server's answer")
             if response.status == 429 or response.status >= 500:
-                raise Temporary(f"the token server {response.url.host} answered with the status {response.status}")
+                raise Temporary(answered(response.status, data, f"the token server {response.url.host}").message)
             if response.status != 200:
                 status = 403 if response.status == 404 else response.status  # not the image's
                 raise answered(status, data, f"the token server {response.url.host}")
