@@ -143,8 +143,11 @@ class Monitors:
 
     def close(self) -> None:
         """Let go of all monitors; they and their processes live on."""
-        os.eventfd_write(self._wake, 1)
-        self._thread.join()
+        if self._wake >= 0:
+            os.eventfd_write(self._wake, 1)
+            self._thread.join()
+            os.close(self._wake)
+            self._wake = -1
         with self._lock:
             self._let_go()
             if self._process:
