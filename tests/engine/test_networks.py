@@ -266,6 +266,19 @@ def test_a_network_of_ipv6_alone(engine: Engine, clean: None) -> None:
     engine.wait_until(lambda: reaches(engine, "ada", f"[{there['GlobalIPv6Address']}]"), "IPv6 arrives")
 
 
+def test_who_has_switched_ipv6_off_has_no_address_of_it(engine: Engine, clean: None) -> None:
+    """Nor is anybody sent to one by the container's name."""
+    engine.docker("network", "create", "--ipv6", "--subnet", "fd86::/64", "both").ok()
+    serve(engine, "ada", "--network", "both")
+    serve(engine, "bob", "--network", "both", "--sysctl", "net.ipv6.conf.all.disable_ipv6=1")
+    assert place(engine, "ada", "both")["GlobalIPv6Address"]
+    there = place(engine, "bob", "both")
+    assert (there["GlobalIPv6Address"], there["IPv6Gateway"]) == ("", "")
+    assert there["IPAddress"]
+    engine.wait_until(lambda: reaches(engine, "ada", "bob"), "it is reached by its name")
+    assert "fd86" not in engine.docker("exec", "ada", "busybox", "nslookup", "bob").stdout
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_no_network_is_where_the_host_has_a_route(version: int) -> None:
     flags = ["--ipv6", "--ipv4=false"] if version == 6 else []

@@ -80,6 +80,7 @@ class Joiner:
         if place.driver.features().addresses:
             given = self._allocate(place)
             undo.push(place.addresses.release, given)
+            given = _usable(container, place, given)
         spec = EndpointSpec(
             id=secrets.token_hex(32),
             container=container.id,
@@ -234,6 +235,16 @@ def _told(bindings: Sequence[PortBinding]) -> str:
     places = [f"[{one.host_ip}]" if ":" in one.host_ip else one.host_ip for one in bindings]
     named = zip(places, bindings, strict=True)
     return " ".join(f"{place}:{one.host_port} to {one.container_port}/{one.protocol}" for place, one in named)
+
+
+def _usable(container: Container, place: Place, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Not those of IPv6, if the container has that switched off: nobody shall be sent to them."""
+    sysctls = {name.replace("/", "."): value for name, value in (container.host_config.get("Sysctls") or {}).items()}
+    fourth = tuple(address for address in given if ":" not in address)
+    if sysctls.get("net.ipv6.conf.all.disable_ipv6", "").strip() != "1" or not fourth:
+        return given
+    place.addresses.release([address for address in given if address not in fourth])
+    return fourth
 
 
 def _forget(endpoint: Endpoint) -> None:
