@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from harness import Engine, runtimes
 
 ROOT = Path(__file__).parents[1]
 SOURCES = [ROOT / "core", *sorted((ROOT / "plugins").iterdir()), ROOT / "tests"]
+FILES = 4096
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
@@ -27,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     runtimes.choose(config.getoption("--runtime"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= soft < FILES:  # a shell's 1024 are little for hundreds of engines
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard) if hard >= 0 else FILES, hard))
     if config.pluginmanager.hasplugin("xdist"):
         from harness import shifts
 
@@ -70,6 +75,15 @@ def docker_cli() -> str:
     if path is None:
         lacking("there is no docker CLI on this machine")
     return str(path)
+
+
+@pytest.fixture
+def many_files() -> int:
+    """How many a process may have open here at most; this one may have thousands."""
+    most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 <= most < FILES:
+        lacking(f"this test needs more than the {most} files that may be open here")
+    return hard
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def test_all_contexts_of_a_process_take_turns(library: Library) -> None:
 
 
 @pytest.fixture
-def full(library: Library) -> Any:
+def full(library: Library, many_files: int) -> Any:
     """All low descriptors are in use but those that were kept for libnftables."""
     nftables.open_nftables().close()
     with contextlib.ExitStack() as stack:
