@@ -134,13 +134,12 @@ class Containers:
 
     def latest(self, reference: str) -> Container:
         """The container now. When its process is gone, but its end was not told yet, waits for that, a moment: whoever
-        has seen its streams end is to see its end. ``NotFound`` if that has removed it."""
+        has seen its streams end is to see its end, and whoever sees its end finds the event. ``NotFound`` if that has
+        removed it."""
         entry = self._parts.registry.find(reference)
         state = entry.record.state
-        if state.status in ALIVE and state.pid and not Path(f"/proc/{state.pid}").exists():
+        if not (state.status in ALIVE and state.pid and Path(f"/proc/{state.pid}").exists()):
             entry.ended.wait(_TOLD_WITHIN)
-        elif state.status in ALIVE and not state.pid and entry.lock.acquire(timeout=_TOLD_WITHIN):  # being told of
-            entry.lock.release()
         if entry.gone:
             raise NotFound(f"No such container: {reference}")
         return entry.record

@@ -143,6 +143,7 @@ class Starter:
         started = self._launch(entry, bundle, root, account, undo)
         state.pid, state.monitor, state.started_at = started.pid, started.monitor, timestamps.text(started.at)
         entry.ended.clear()
+        undo.push(entry.ended.set)
 
     def _save(self, record: Container) -> None:
         with step("write the record down", "record", TABLE):
