@@ -78,9 +78,8 @@ class Joiner:
         endpoint, network = place.endpoint, place.network.spec
         given: tuple[str, ...] = ()
         if place.driver.features().addresses:
-            given = self._allocate(place)
-            undo.push(place.addresses.release, given)
-            given = _usable(container, place, given)
+            given = _usable(container, place, self._allocate(place))
+            undo.push(place.addresses.release, given)  # those alone: the others may be somebody's by then
         spec = EndpointSpec(
             id=secrets.token_hex(32),
             container=container.id,

@@ -89,17 +89,18 @@ def prune(call: Call) -> Any:
     filters = call.query.filters("dangling", "label", "label!", "until")
     dangling_only = filters.flag("dangling") is not False
     images, removed = call.engine.images, []
-    filters.until()  # a wrong one is told though there is nothing to compare with it
+    filters.until()  # of which there may be one only, as with dockerd
     everyone = images.list()
     before = views.layers_size(everyone)
-    users = call.engine.containers.list()
+    users: dict[str, list[str]] = {}  # by image: what containers call it
+    for container in call.engine.containers.list():
+        users.setdefault(container.image, []).append(container.config["Image"])
     for image in views.without_steps(everyone):
         if (dangling_only and image.references) or not _wanted(image, filters):
             continue
         # By name, one that others stand on loses its names and stays until they are gone.
         names = [familiar(each) for each in (*image.references, *image.repo_digests)] or [image.id]
-        used_as = {container.config["Image"] for container in users if container.image == image.id}
-        for name in _idle(image, used_as) if used_as else names:
+        for name in _idle(image, users[image.id]) if image.id in users else names:
             with suppress(Conflict, NotFound):  # it came into use, or went, meanwhile
                 removed += images.remove(name, force=name == image.id, prune=True)
     space = max(before - views.layers_size(images.list()), 0) + images.sweep()
