@@ -69,6 +69,27 @@ def test_an_address_and_a_port_are_free_again_but_the_address_not_at_once(house:
     assert address(house.start(ports=ports)) != was
 
 
+def test_an_address_that_is_not_used_is_given_back_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be another's when the start fails that could not use it."""
+    pools = [{"Subnet": "10.9.0.0/24"}, {"Subnet": "fd09::/126"}]  # the gateway, two containers, and no more
+    network = house.networks.create({"Name": "mine", "EnableIPv6": True, "IPAM": {"Config": pools}})
+    house.start("mine")
+    container = house.container("mine")
+    container.host_config["Sysctls"] = {"net/ipv6/conf/all/disable_ipv6": "1"}
+    driver = house.networks._driver(network)
+
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        house.start("mine")
+        raise Conflict("it cannot join")
+
+    monkeypatch.setattr(driver, "join", fails)
+    with pytest.raises(Conflict, match="it cannot join"):
+        house.networks.attach(container)
+    with pytest.raises(Exhausted, match="IPv6"):
+        house.start("mine")
+
+
 def test_a_start_that_fails_leaves_nothing(house: House, world: wires.Host) -> None:
     house.start(ports={"80/tcp": [{"HostPort": "18080"}]})
     before = (set(links(world)), rules(), house.files())
